@@ -1,0 +1,142 @@
+"""Run every lesson from top to bottom, as "Run All" would, without a browser.
+
+python -m metalab.lessons.run                                  # every lesson, executed copies in build/lessons
+python -m metalab.lessons.run notebooks/01_sine_regression.ipynb
+python -m metalab.lessons.run --write                          # rewrite the committed outputs too
+"""
+
+import argparse
+import difflib
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+CELL_TIMEOUT = 300  # seconds; for a cell that hangs, not a time to aim at
+
+
+def execute(notebook: NotebookNode, folder: Path) -> str | None:
+    """Run all cells of `notebook` in place, in a fresh kernel whose working directory is `folder`.
+
+    Returns None when every cell passed, else where and why it stopped: "cell 7: NameError: ...". Cells are counted as
+    JupyterLab shows them, `[7]`.
+    """
+    count = 0
+
+    def on_cell_execute(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal count
+        count += 1
+
+    for cell in notebook.cells:  # or a failing copy would show old outputs after the failure
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=CELL_TIMEOUT,
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,
+        record_timing=False,
+        on_cell_execute=on_cell_execute,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or it warns of its own transport, once a lesson
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return f"cell {count}: {error.ename}: {error.evalue}".splitlines()[0]
+    except CellTimeoutError:
+        return f"cell {count}: still running after {CELL_TIMEOUT} s"
+    except DeadKernelError:
+        return f"cell {count}: the kernel died"
+    return None
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Drop from an executed `notebook`, in place, what differs from one machine or one run to the next.
+
+    A widget's view names a model that lives only in its kernel. Its text stays, and nbval compares that.
+    """
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata.language_info = {"name": "python"}
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # JupyterLab's time stamps
+        if cell.cell_type != "code":
+            continue
+        outputs = []
+        for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+            last = outputs[-1] if outputs else None
+            if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+                last.text += output.text  # how a stream is cut up depends on when the kernel flushed it
+            elif output.get("data") != {}:
+                outputs.append(output)
+        cell.outputs = outputs
+
+
+def output_text(notebook: NotebookNode) -> list[str]:
+    """The text that `notebook` shows, line by line, each line with its cell's number. Images are left out."""
+    lines = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            texts = [text for kind, text in sorted(output.get("data", {}).items()) if kind.startswith("text/")]
+            texts.append(output.get("text", ""))
+            lines += [f"cell {cell.execution_count}: {line}" for text in texts for line in text.splitlines()]
+    return lines
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Replace the file at `path` with `notebook`, all or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    nbformat.write(notebook, partial)
+    os.replace(partial, path)
+
+
+def run(path: Path, out: Path, *, rewrite: bool) -> bool:
+    """Run the lesson at `path`, leave its executed copy in `out`, print a line, and say whether every cell passed.
+
+    With `rewrite` a lesson that passed replaces the one at `path`, and the changes of its text outputs are printed.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    before = output_text(notebook)
+    start = time.perf_counter()
+    failure = execute(notebook, path.parent)
+    seconds = time.perf_counter() - start
+    normalise(notebook)
+    write(notebook, out / path.name)
+    print(f"{path.stem:<32}{seconds:7.1f} s  {f'failed at {failure}' if failure else 'passed'}", flush=True)
+    if rewrite and not failure:
+        write(notebook, path)
+        changes = difflib.unified_diff(before, output_text(notebook), n=0, lineterm="")
+        for line in list(changes)[2:]:  # the first two name files
+            if not line.startswith("@@"):
+                print(f"    {line[0]} {line[1:]}", flush=True)
+    return not failure
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns 0 when every lesson passed, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m metalab.lessons.run", description="Run lessons without a browser.")
+    parser.add_argument("paths", nargs="*", type=Path, help="lessons to run; all of notebooks/ when none is named")
+    parser.add_argument("--out", type=Path, default=Path("build/lessons"), help="where executed copies go: %(default)s")
+    parser.add_argument("--write", action="store_true", help="replace the outputs of the lessons that pass")
+    options = parser.parse_args(arguments)
+    paths = options.paths or sorted(Path("notebooks").glob("*.ipynb"))
+    if not paths:
+        parser.error("no lesson named, and none in notebooks/")
+    for path in paths:
+        if not path.is_file():
+            parser.error(f"no lesson at {path}")
+    passed = [run(path, options.out, rewrite=options.write) for path in paths]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

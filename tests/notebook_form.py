@@ -1,0 +1,88 @@
+"""The form a committed lesson must have. nbval passes over what is wrong in most of these ways."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+
+MAX_BYTES = 1_000_000
+MAX_LINES = 40  # a cell fits a screen
+NEVER_RUN = {"nbval-skip", "skip-execution"}  # tags
+PLACES = [Path(__file__).parents[1], Path.home()]  # of this machine
+PATH = re.compile(  # absolute, and not the end of a longer path or of an address
+    r"(?<![\w./~-])(?:/(?:home|Users|root|tmp|var|private|opt|usr|mnt)/\w|"
+    + "|".join(re.escape(str(place)) for place in PLACES if place != Path("/"))
+    + r")|file:/|[A-Za-z]:\\+Users\b"
+)
+
+
+def problems(notebook: NotebookNode) -> list[str]:
+    """What keeps `notebook` from being committed, one line each; cells are counted from 1, text cells too."""
+    found = []
+    if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
+        return ["older than nbformat 4.5: its cells have no ids"]
+    ids = [cell.get("id") for cell in notebook.cells]
+    if len(set(ids)) < len(ids) or None in ids:
+        return ["cell ids are missing or not unique"]
+    try:
+        nbformat.validate(notebook)
+    except nbformat.ValidationError as error:
+        return [f"not valid: {error.message}"]
+
+    if "widgets" in notebook.metadata:
+        found.append("saved widget state: GitHub calls such a notebook invalid")
+    if notebook.metadata.get("kernelspec", {}).get("name") != "python3":
+        found.append("its kernel is not python3")
+    size = len(nbformat.writes(notebook).encode())
+    if size >= MAX_BYTES:
+        found.append(f"{size} bytes: {MAX_BYTES} or more")
+    if not notebook.cells or notebook.cells[0].cell_type != "markdown" or notebook.cells[0].source[:2] != "# ":
+        found.append("its first cell is not a title")
+
+    count = 0
+    asserts = False
+    for number, cell in enumerate(notebook.cells, start=1):
+        say = [] if cell.source.strip() else ["empty"]
+        if len(cell.source.splitlines()) > MAX_LINES:
+            say.append(f"longer than {MAX_LINES} lines")
+        if PATH.search(cell.source):
+            say.append("its source names a path of one machine")
+        if cell.cell_type == "code" and cell.source.strip():
+            count += 1
+            if cell.execution_count != count:
+                say.append(f"its execution count is {cell.execution_count}, not {count}: not run from top to bottom")
+            if NEVER_RUN & set(cell.metadata.get("tags", [])) or re.search(r"#\s*NBVAL_SKIP", cell.source):
+                say.append("nbval would not run it")
+            asserts = asserts or has_assert(cell.source)
+            say += [problem for output in cell.outputs for problem in output_problems(output, cell.execution_count)]
+        found += [f"cell {number}: {problem}" for problem in say]
+    if not asserts:
+        found.append("it asserts nothing")
+    return found
+
+
+def output_problems(output: NotebookNode, execution_count: int | None) -> list[str]:
+    """What is wrong with one `output` of a code cell with this `execution_count`."""
+    if output.output_type == "error":
+        return ["it ended in an error"]
+    found = []
+    if output.output_type == "stream" and output.name == "stderr":
+        found.append("it wrote to stderr")
+    if output.output_type == "execute_result" and output.execution_count != execution_count:
+        found.append("its result is from another run")
+    data = output.get("data", {})
+    if any("widget" in kind for kind in data):
+        found.append("a widget's view, whose model is not saved")
+    texts = [output.get("text", ""), *(str(text) for kind, text in data.items() if not kind.startswith("image/p"))]
+    if any(PATH.search(text) for text in texts):
+        found.append("its output names a path of one machine")
+    return found
+
+
+def has_assert(source: str) -> bool:
+    """Whether the code of a cell, magics allowed, contains an assert statement."""
+    tree = ast.parse(TransformerManager().transform_cell(source))
+    return any(isinstance(node, ast.Assert) for node in ast.walk(tree))

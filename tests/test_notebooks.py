@@ -1,0 +1,367 @@
+"""The lessons' form, the check of that form, and the runner of the lessons."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from notebook_form import MAX_BYTES, MAX_LINES, PLACES, problems
+
+from metalab.lessons import run
+
+ROOT = Path(__file__).parents[1]
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def read(path):
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+def test_there_are_lessons():
+    assert LESSONS
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_has_the_form(path):
+    assert problems(read(path)) == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_lesson_is_in_the_readmes_table(path):
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if line.startswith("|")]
+    assert any(f"notebooks/{path.name}" in row for row in rows)
+
+
+# The check of the form: a small lesson that passes, and every way to spoil it.
+
+
+def small_lesson():
+    cells = [
+        new_markdown_cell("# A small lesson", id="title"),
+        new_code_cell("x = 1\nprint(x)", id="first", execution_count=1, outputs=[stream("1\n")]),
+        new_code_cell("assert x == 1\nx", id="second", execution_count=2, outputs=[result("1", 2)]),
+    ]
+    metadata = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}}
+    return new_notebook(cells=cells, metadata=metadata)
+
+
+def stream(text, name="stdout"):
+    return new_output("stream", name=name, text=text)
+
+
+def result(text, count):
+    return new_output("execute_result", data={"text/plain": text}, execution_count=count)
+
+
+def test_form_accepts_a_good_lesson():
+    assert problems(small_lesson()) == []
+
+
+def test_form_accepts_magics_awaits_addresses_and_images():
+    lesson = small_lesson()
+    lesson.cells[
+        0
+    ].source += "\n[paper](https://example.org/home/tmp/x), [code](../metalab/nets.py), 1/2 of /n, $f:\\mathbb{R}$"
+    lesson.cells[1].source = "%matplotlib inline\nawait panel.train()"
+    lesson.cells[1].outputs = [new_output("display_data", data={"image/png": "AAAA/tmp/AAAA"})]
+    assert problems(lesson) == []
+
+
+def never_ran(lesson):  # nbval compares nothing
+    lesson.cells[2].update(execution_count=None, outputs=[])
+
+
+def ran_twice(lesson):
+    lesson.cells[2].execution_count = lesson.cells[2].outputs[0].execution_count = 3
+
+
+def ran_out_of_order(lesson):
+    lesson.cells[1].execution_count, lesson.cells[2].execution_count = 2, 1
+    lesson.cells[2].outputs[0].execution_count = 1
+
+
+def result_of_another_run(lesson):
+    lesson.cells[2].outputs[0].execution_count = 7
+
+
+def error(lesson):
+    lesson.cells[1].outputs = [new_output("error", ename="NameError", evalue="x", traceback=[])]
+
+
+def stderr(lesson):
+    lesson.cells[1].outputs = [stream("careful\n", name="stderr")]
+
+
+def widget_state(lesson):
+    lesson.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {}}
+
+
+def widget_view(lesson):
+    lesson.cells[1].outputs = [new_output("display_data", data={"text/plain": "IntSlider()", run.WIDGET_VIEW: {}})]
+
+
+def too_large(lesson):
+    lesson.cells[1].outputs = [new_output("display_data", data={"image/png": "A" * MAX_BYTES})]
+
+
+def path_in_source(lesson):
+    lesson.cells[1].source = "open('/home/ada/x.txt')"
+
+
+def path_in_text(lesson):
+    lesson.cells[0].source += "\nSee C:\\Users\\ada."
+
+
+def path_in_output(lesson):
+    lesson.cells[1].outputs = [stream("/Users/ada/x.txt\n")]
+
+
+def path_in_result(lesson):
+    lesson.cells[2].outputs = [result("PosixPath('/tmp/x')", 2)]
+
+
+def path_in_html(lesson):
+    lesson.cells[1].outputs = [new_output("display_data", data={"text/html": "<b>/root/x</b>"})]
+
+
+def path_as_address(lesson):
+    lesson.cells[0].source += "\n[here](file:///home/ada/x.html)"
+
+
+def path_of_this_checkout(lesson):
+    lesson.cells[1].outputs = [stream(f"{PLACES[0]}\n")]
+
+
+def old_format(lesson):
+    lesson.nbformat_minor = 4
+
+
+def missing_id(lesson):
+    del lesson.cells[1]["id"]
+
+
+def twice_the_same_id(lesson):
+    lesson.cells[1].id = "title"
+
+
+def not_valid(lesson):
+    lesson.cells[1].outputs[0].output_type = "applause"
+
+
+def other_kernel(lesson):
+    lesson.metadata.kernelspec.name = "my-env"
+
+
+def no_kernel(lesson):
+    del lesson.metadata["kernelspec"]
+
+
+def empty_code_cell(lesson):
+    lesson.cells.append(new_code_cell(" \n"))
+
+
+def empty_text_cell(lesson):
+    lesson.cells.append(new_markdown_cell(""))
+
+
+def no_title(lesson):
+    lesson.cells[0].source = "A small lesson"
+
+
+def code_first(lesson):
+    lesson.cells.append(lesson.cells.pop(0))
+
+
+def long_cell(lesson):
+    lesson.cells[1].source = "x = 1\n" * (MAX_LINES + 1)
+
+
+def skip_tag(lesson):
+    lesson.cells[1].metadata.tags = ["nbval-skip"]
+
+
+def skip_comment(lesson):
+    lesson.cells[1].source = "# NBVAL_SKIP\nx = 1"
+
+
+def no_assert(lesson):
+    lesson.cells[2].source = "# assert x == 1\n'assert x == 1'"
+
+
+SPOILERS = {
+    never_ran: "cell 3: its execution count is None, not 2: not run from top to bottom",
+    ran_twice: "cell 3: its execution count is 3, not 2: not run from top to bottom",
+    ran_out_of_order: "cell 2: its execution count is 2, not 1: not run from top to bottom",
+    result_of_another_run: "cell 3: its result is from another run",
+    error: "cell 2: it ended in an error",
+    stderr: "cell 2: it wrote to stderr",
+    widget_state: "saved widget state: GitHub calls such a notebook invalid",
+    widget_view: "cell 2: a widget's view, whose model is not saved",
+    too_large: "bytes: 1000000 or more",
+    path_in_source: "cell 2: its source names a path of one machine",
+    path_in_text: "cell 1: its source names a path of one machine",
+    path_in_output: "cell 2: its output names a path of one machine",
+    path_in_result: "cell 3: its output names a path of one machine",
+    path_in_html: "cell 2: its output names a path of one machine",
+    path_as_address: "cell 1: its source names a path of one machine",
+    path_of_this_checkout: "cell 2: its output names a path of one machine",
+    old_format: "older than nbformat 4.5",
+    missing_id: "cell ids are missing or not unique",
+    twice_the_same_id: "cell ids are missing or not unique",
+    not_valid: "not valid: ",
+    other_kernel: "its kernel is not python3",
+    no_kernel: "its kernel is not python3",
+    empty_code_cell: "cell 4: empty",
+    empty_text_cell: "cell 4: empty",
+    no_title: "its first cell is not a title",
+    code_first: "its first cell is not a title",
+    long_cell: f"cell 2: longer than {MAX_LINES} lines",
+    skip_tag: "cell 2: nbval would not run it",
+    skip_comment: "cell 2: nbval would not run it",
+    no_assert: "it asserts nothing",
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILERS, ids=lambda spoil: spoil.__name__)
+def test_form_rejects(spoil):
+    lesson = small_lesson()
+    spoil(lesson)
+    found = problems(lesson)
+    assert found
+    assert SPOILERS[spoil] in found[0]
+
+
+# The runner.
+
+
+@pytest.fixture
+def lesson(tmp_path):
+    """Writes a lesson of the given code cells and returns its path."""
+
+    def make(*sources):
+        path = tmp_path / "lessons" / "01_small.ipynb"
+        cells = [new_markdown_cell("# Small"), *(new_code_cell(source) for source in sources)]
+        run.write(new_notebook(cells=cells), path)
+        return path
+
+    return make
+
+
+def test_run_leaves_an_executed_copy_and_a_line(lesson, tmp_path, capfd):
+    path = lesson("x = 6", "print(x * 7)")
+    before = path.read_bytes()
+    assert run.main([str(path), "--out", str(tmp_path / "out")]) == 0
+    copied = read(tmp_path / "out" / path.name)
+    assert [cell.execution_count for cell in copied.cells[1:]] == [1, 2]
+    assert copied.cells[2].outputs[0].text == "42\n"
+    assert path.read_bytes() == before
+    output, errors = capfd.readouterr()
+    name, seconds, unit, verdict = output.split()
+    assert (name, unit, verdict) == ("01_small", "s", "passed")
+    assert float(seconds) > 0
+    assert errors == ""
+
+
+def test_run_names_the_failing_cell_and_keeps_the_copy(lesson, tmp_path, capfd):
+    path = lesson("x = 1", "\n", "print(x)\nlost", "print(2)")
+    notebook = read(path)
+    notebook.cells[4].update(execution_count=9, outputs=[stream("of an older run\n")])
+    run.write(notebook, path)
+    before = path.read_bytes()
+    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 1
+    assert "failed at cell 2: NameError: name 'lost' is not defined\n" in capfd.readouterr().out
+    assert path.read_bytes() == before
+    copied = read(tmp_path / "out" / path.name)
+    assert [output.output_type for output in copied.cells[3].outputs] == ["stream", "error"]
+    assert copied.cells[4].outputs == []
+
+
+def test_run_goes_on_after_a_failure(lesson, tmp_path, capfd):
+    path = lesson("1 / 0")
+    other = path.with_name("02_fine.ipynb")
+    run.write(new_notebook(cells=[new_code_cell("1")]), other)
+    assert run.main([str(path), str(other), "--out", str(tmp_path / "out")]) == 1
+    first, second = capfd.readouterr().out.splitlines()
+    assert first.startswith("01_small")
+    assert first.endswith("failed at cell 1: ZeroDivisionError: division by zero")
+    assert second.startswith("02_fine")
+    assert second.endswith("passed")
+
+
+def test_run_reports_a_kernel_that_dies(lesson, tmp_path, capfd):
+    path = lesson("x = 1", "import os\nos._exit(1)")
+    assert run.main([str(path), "--out", str(tmp_path)]) == 1
+    assert "failed at cell 2: the kernel died\n" in capfd.readouterr().out
+
+
+def test_run_reports_a_cell_that_hangs(lesson, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(run, "CELL_TIMEOUT", 1)
+    path = lesson("import threading\nthreading.Event().wait()")
+    assert run.main([str(path), "--out", str(tmp_path)]) == 1
+    assert "failed at cell 1: still running after 1 s\n" in capfd.readouterr().out
+
+
+def test_lesson_runs_in_its_own_folder(lesson, tmp_path):
+    path = lesson("assert open('beside.txt').read() == 'yes'")
+    path.with_name("beside.txt").write_text("yes")
+    assert run.main([str(path), "--out", str(tmp_path / "out")]) == 0
+
+
+WIDGETS = """import ipywidgets as widgets
+from IPython.display import display
+slider = widgets.IntSlider(3)
+assert slider.value == 3
+print("one", flush=True)
+print("two")
+display(slider)
+view = {"model_id": slider.model_id, "version_major": 2, "version_minor": 0}
+display({"application/vnd.jupyter.widget-view+json": view}, raw=True)
+slider"""
+
+
+def test_written_lesson_has_the_form_is_reproducible_and_passes_nbval(lesson, tmp_path, capfd):
+    path = lesson(WIDGETS)
+    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
+    assert "    + cell 1: IntSlider(value=3)\n" in capfd.readouterr().out
+    assert problems(read(path)) == []
+    assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
+
+    notebook = read(path)
+    spoiled = copy.deepcopy(notebook)
+    spoiled.cells[1].outputs[0].text = "one\nthree\n"
+    spoiled.metadata.language_info.version = "3.99"
+    spoiled.cells[1].metadata.execution = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
+    run.write(spoiled, path)
+    strict = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)]
+    assert subprocess.run(strict, capture_output=True).returncode == 1
+
+    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
+    assert capfd.readouterr().out.splitlines()[1:] == ["    - cell 1: three", "    + cell 1: two"]
+    assert read(path) == notebook
+    assert subprocess.run(strict, capture_output=True).returncode == 0
+
+
+def test_write_replaces_the_lesson_at_once_or_not_at_all(lesson, monkeypatch):
+    path = lesson("1")
+    before = path.read_bytes()
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.write(new_notebook(cells=[new_code_cell("2")]), path)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [([], "none in notebooks/"), (["no.ipynb"], "no lesson at no.ipynb")]
+)
+def test_nothing_to_run_is_an_error(arguments, message, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        run.main(arguments)
+    assert message in capfd.readouterr().err

@@ -1,0 +1,147 @@
+"""The files that install the package agree with each other, and imports point one way."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import resolve_name
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["lessons"]]
+PYTHONS = SpecifierSet(PROJECT["requires-python"])
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
+WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
+COLAB = {
+    "torch": "2.11",
+    "numpy": "2.1.3",
+    "matplotlib": "3.10.0",
+    "ipywidgets": "7.7.1",
+    "ipython": "7.34.0",
+}  # 2026-08
+CORE_NEEDS = {"torch", "numpy", "PIL", "safetensors"}
+LEVELS = {"nets": 0, "tasks": 0, "learners": 1, "train": 2, "evaluate": 2, "lessons": 3}  # imports never point up
+
+SOURCES = sorted((ROOT / "metalab").rglob("*.py"))
+CORE = [path for path in SOURCES if "lessons" not in path.relative_to(ROOT).parts]
+
+
+def pins():
+    """The exact version of each package in requirements.txt, by canonical name."""
+    found = {}
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        if line := line.split("#")[0].strip():
+            name, version = re.fullmatch(r"([\w-]+)==([\w.]+)", line).groups()
+            found[canonicalize_name(name)] = version
+    return found
+
+
+def test_torch_is_the_pinned_one():
+    assert pins()["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("need", NEEDS, ids=str)
+def test_pins_satisfy_the_package(need):
+    assert need.specifier.contains(pins()[canonicalize_name(need.name)])
+
+
+@pytest.mark.parametrize("need", NEEDS, ids=str)
+def test_package_sets_lower_bounds_only(need):
+    assert [bound.operator for bound in need.specifier] == [">="]
+
+
+@pytest.mark.parametrize("name", COLAB)
+def test_colabs_build_satisfies_the_package(name):
+    (need,) = [need for need in NEEDS if need.name == name]
+    assert need.specifier.contains(COLAB[name])
+
+
+def test_environment_installs_what_requirements_pin():
+    dependencies = ENVIRONMENT["dependencies"]
+    assert dependencies[-1] == {"pip": ["-r requirements.txt", "-e ."]}
+    others = {re.match(r"\w+", dependency)[0] for dependency in dependencies[:-1]}
+    assert others == {"python", "pip"}  # everything else comes from requirements.txt
+
+
+def test_python_versions_agree():
+    (python,) = [line for line in ENVIRONMENT["dependencies"] if str(line).startswith("python")]
+    environment = SpecifierSet(python.removeprefix("python"))
+    tested = WORKFLOW["strategy"]["matrix"]["python"]
+    assert tested == [f"3.{minor}" for minor in range(30) if environment.contains(f"3.{minor}")]
+    assert tested == ["3.11", "3.12", "3.13"]
+    assert all(PYTHONS.contains(version) for version in tested)
+    assert not PYTHONS.contains("3.10")
+
+
+def test_workflow_runs_what_ci_runs():
+    assert [step["run"] for step in WORKFLOW["steps"] if "run" in step] == [".ci/run"]
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+
+
+def test_licence():
+    text = (ROOT / "LICENSE").read_text()
+    assert text.startswith("MIT License\n")
+    assert "the metalab authors" in text
+    assert PROJECT["license"] == "MIT"
+
+
+def test_notebooks_are_in_one_place():
+    elsewhere = []
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "build"]
+        elsewhere += [name for name in files if name.endswith(".ipynb") and Path(folder) != ROOT / "notebooks"]
+    assert elsewhere == []
+
+
+def imports(source, package):
+    """The full names of the modules that `source`, a module of `package`, imports anywhere in it."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            name = resolve_name("." * node.level + (node.module or ""), package)
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names)
+
+
+def test_imports_sees_every_spelling():
+    source = "import a.b, c as d\nfrom e import f\ndef g():\n    import h\nfrom .i import j\nfrom .. import k"
+    assert set(imports(source, "p.q")) == {"a.b", "c", "e", "e.f", "h", "p.q.i", "p.q.i.j", "p", "p.k"}
+
+
+def imports_of(path):
+    return set(imports(path.read_text(), ".".join(path.relative_to(ROOT).parts[:-1])))
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_core_needs_little_and_knows_no_lessons(path):
+    names = imports_of(path)
+    packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"metalab"}
+    assert packages <= CORE_NEEDS
+    assert not [name for name in names if name.startswith("metalab.lessons")]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path):
+    level = LEVELS.get(path.relative_to(ROOT / "metalab").with_suffix("").parts[0], 3)
+    inner = {name.split(".")[1] for name in imports_of(path) if name.startswith("metalab.")}
+    assert [name for name in inner if LEVELS.get(name, 0) > level] == []
+
+
+def test_core_imports_in_a_process_without_the_lessons_packages():
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in CORE]
+    assert "metalab" in modules
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name.split(".")[0] for name in done.stdout.splitlines()}
+    assert "torch" in loaded
+    assert loaded & {"matplotlib", "ipywidgets", "IPython"} == set()
