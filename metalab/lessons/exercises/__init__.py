@@ -1,0 +1,1 @@
+"""The lessons' exercises, one module a lesson: `from metalab.lessons.exercises import sine as exercises`."""

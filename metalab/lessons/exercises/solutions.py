@@ -1,0 +1,64 @@
+"""Our solutions, printed as they stand by `solution()`: notebook code, so without type hints. Spoilers ahead."""
+
+import torch
+
+
+def forward(params, x):
+    """The sine network: x [K, 1] -> [K, 1], with params = [w1, b1, w2, b2, w3, b3] and each w [inputs, outputs]."""
+    w1, b1, w2, b2, w3, b3 = params
+    hidden = torch.relu(x @ w1 + b1)
+    hidden = torch.relu(hidden @ w2 + b2)
+    return hidden @ w3 + b3
+
+
+def sample_task(generator):
+    """Draw a sine task: the pair (amplitude, phase), uniform in 0.1 … 5.0 and in 0 … π."""
+    amplitude = 0.1 + 4.9 * torch.rand(1, generator=generator).item()
+    phase = torch.pi * torch.rand(1, generator=generator).item()
+    return amplitude, phase
+
+
+def inner_step(params, x, y, inner_lr):
+    """One gradient step on the mean squared error of (x, y): the new params, ready to be differentiated through."""
+    loss = ((forward(params, x) - y) ** 2).mean()
+    grads = torch.autograd.grad(loss, params, create_graph=True)
+    return [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
+
+
+def meta_loss(params, tasks, inner_lr):
+    """The mean query loss of the tasks (support_x, support_y, query_x, query_y), each after one inner step."""
+    losses = []
+    for support_x, support_y, query_x, query_y in tasks:
+        adapted = inner_step(params, support_x, support_y, inner_lr)
+        losses.append(((forward(adapted, query_x) - query_y) ** 2).mean())
+    return torch.stack(losses).mean()
+
+
+def deal_episode(images, ways, shots, queries, generator):
+    """Deal one episode from the drawings, images [characters, drawings, 28, 28].
+
+    Returns support_x [ways*shots, 28, 28], support_y [ways*shots] int64, query_x [ways*queries, 28, 28] and
+    query_y [ways*queries] int64. The rows may come in any order; labels 0 … ways-1 are dealt anew each time.
+    """
+    support, query = [], []
+    for character in torch.randperm(images.shape[0], generator=generator)[:ways]:
+        drawing = torch.randperm(images.shape[1], generator=generator)[: shots + queries]
+        support.append(images[character, drawing[:shots]])
+        query.append(images[character, drawing[shots:]])
+    labels = torch.arange(ways)
+    return torch.cat(support), labels.repeat_interleave(shots), torch.cat(query), labels.repeat_interleave(queries)
+
+
+def prototype_logits(support_z, support_y, query_z, ways):
+    """Logits [Q, ways]: minus the squared Euclidean distance of each query embedding to each class's prototype.
+
+    support_z [S, E] and query_z [Q, E] are embeddings, support_y [S] the labels 0 … ways-1, in any order.
+    """
+    prototypes = torch.stack([support_z[support_y == way].mean(dim=0) for way in range(ways)])  # [ways, E]
+    return -((query_z[:, None] - prototypes) ** 2).sum(dim=2)
+
+
+def confidence_interval(accuracies):
+    """The mean of the per-episode accuracies [E] (0 … 1), and half the width of its 95 % confidence interval."""
+    half_width = 1.96 * accuracies.std() / len(accuracies) ** 0.5
+    return accuracies.mean(), half_width
