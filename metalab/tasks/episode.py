@@ -25,6 +25,11 @@ class Episode:
     def tasks(self) -> int:
         return self.support_x.shape[0]
 
+    @property
+    def ways(self) -> int:
+        """N, the number of classes; reads the labels, so keep it out of code that must not wait for a GPU."""
+        return int(self.support_y.max()) + 1
+
     def to(self, target: torch.device | torch.dtype | str) -> Episode:
         """The same episode on another device, or its floating-point tensors in another dtype."""
         is_dtype = isinstance(target, torch.dtype)
