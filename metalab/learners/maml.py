@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
@@ -39,16 +38,15 @@ def gradient(loss: Loss, params: Params) -> tuple[Params, Tensor]:
 
 
 def hessian_vector(loss: Loss, params: Params, vector: Params) -> Params:
-    """Each task's Hessian times its vector [T, ...], without the Hessian: the derivative of ∇L along the vector.
-
-    Forward mode over reverse mode (Pearlmutter 1994): dual numbers are sent through the gradient's computation.
-    """
-    with forward_ad.dual_level(), torch.enable_grad():
-        duals = {n: forward_ad.make_dual(p.detach().requires_grad_(), vector[n]) for n, p in params.items()}
-        grads = torch.autograd.grad(loss(duals).sum(), list(duals.values()))
-        products = [forward_ad.unpack_dual(g).tangent for g in grads]
-    # A parameter that the gradient does not depend on has no tangent.
-    return {n: torch.zeros_like(vector[n]) if p is None else p for n, p in zip(params, products, strict=True)}
+    """Each task's Hessian times its vector [T, ...], as the gradient of ⟨∇L, v⟩ (Pearlmutter 1994)."""
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    with torch.enable_grad():
+        grads = torch.autograd.grad(loss(leaves).sum(), list(leaves.values()), create_graph=True)
+        # A parameter that enters the loss linearly alone has a gradient without it: its product is zero.
+        products = torch.autograd.grad(
+            grads, list(leaves.values()), [vector[name] for name in leaves], materialize_grads=True
+        )
+    return dict(zip(leaves, products, strict=True))
 
 
 @dataclass(frozen=True)

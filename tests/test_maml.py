@@ -1,0 +1,204 @@
+"""The meta-gradient against witnesses that share no code with it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from metalab.learners.maml import MAML, gradient, hessian_vector
+from metalab.losses import cross_entropy, mse
+from metalab.nets import MLP, Conv4
+from metalab.tasks import Characters, Episode, sine
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def double(params):
+    return {name: p.double() for name, p in params.items()}
+
+
+def sine_problem(**options):
+    learner = MAML(MLP((1, 12, 12, 1)), mse, inner_lr=0.05, **options)
+    episode = sine.sample(3, 5, 6, seeded(1)).to(torch.float64)
+    return learner, double(learner.net.init(seeded())), episode
+
+
+def character_problem(pool="stride", **options):
+    learner = MAML(Conv4(outputs=5, channels=6, pool=pool), inner_lr=0.4, **options)
+    ink = (torch.rand(9, 4, 28, 28, generator=seeded(2)) < 0.15).to(torch.uint8) * 255
+    characters = Characters(ink, torch.zeros(9, dtype=torch.long), ("noise",), "noise")
+    return learner, double(learner.net.init(seeded())), characters.sample(3, 5, 1, 2, seeded(3)).to(torch.float64)
+
+
+PROBLEMS = {
+    "sine": lambda **o: sine_problem(**o),
+    "conv4": lambda **o: character_problem(**o),
+    "conv4, max pooling": lambda **o: character_problem("max", **o),
+    "conv4, inductive": lambda **o: character_problem(transductive=False, **o),
+}
+
+
+def one_task(episode, t):
+    return Episode(*(x[t : t + 1] for x in vars(episode).values()))
+
+
+def naive_loss(learner, params, episode, *, create_graph=True):
+    """MAML as its paper states it: a Python loop over tasks, the graph kept through every inner step."""
+    total = 0.0
+    for t in range(episode.tasks):
+        task = one_task(episode, t)
+        theta = {name: p[None] for name, p in params.items()}
+        for _ in range(learner.inner_steps):
+            loss = learner.loss(learner.net(theta, task.support_x), task.support_y).sum()
+            grads = torch.autograd.grad(loss, list(theta.values()), create_graph=create_graph)
+            theta = {n: p - learner.inner_lr * g for (n, p), g in zip(theta.items(), grads, strict=True)}
+        context = None if learner.transductive else task.support_x
+        total = total + learner.loss(learner.net(theta, task.query_x, context=context), task.query_y).sum()
+    return total / episode.tasks
+
+
+def naive_meta_gradient(learner, params, episode):
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    loss = naive_loss(learner, leaves, episode, create_graph=learner.order == 2)
+    return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+
+def flat(params):
+    return torch.cat([p.flatten() for p in params.values()])
+
+
+def relative_error(ours, theirs):
+    return ((flat(ours) - flat(theirs)).norm() / flat(theirs).norm()).item()
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("inner_steps", [0, 1, 3])
+def test_equals_the_naive_loop(problem, order, inner_steps):
+    learner, params, episode = PROBLEMS[problem](order=order, inner_steps=inner_steps)
+    ours, metrics = learner.meta_gradient(params, episode)
+    assert relative_error(ours, naive_meta_gradient(learner, params, episode)) < 1e-12
+    assert metrics["loss"].item() == pytest.approx(naive_loss(learner, *leaves_of(params), episode).item(), rel=1e-12)
+
+
+def leaves_of(params):
+    return ({name: p.clone().requires_grad_() for name, p in params.items()},)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_equals_finite_differences(problem):
+    learner, params, episode = PROBLEMS[problem](inner_steps=2)
+    ours, _ = learner.meta_gradient(params, episode)
+    # A smooth stretch of the loss is needed: a step that crosses a ReLU's kink would measure the kink.
+    direction = {n: torch.randn(p.shape, generator=seeded(4), dtype=torch.float64) for n, p in params.items()}
+    along = sum((ours[n] * direction[n]).sum() for n in ours).item()
+    h = 1e-7
+
+    def loss_at(step):
+        (moved,) = leaves_of({n: p + step * direction[n] for n, p in params.items()})
+        return naive_loss(learner, moved, episode).item()
+
+    assert (loss_at(h) - loss_at(-h)) / (2 * h) == pytest.approx(along, rel=1e-5)
+
+
+def test_equals_higher():
+    """The library `higher` (Grefenstette et al. 2019) runs the inner loop on an ordinary torch.nn model."""
+    import higher
+
+    for inner_steps in (1, 3):
+        learner, params, episode = sine_problem(inner_steps=inner_steps)
+        model = torch.nn.Sequential(
+            torch.nn.Linear(1, 12), torch.nn.ReLU(), torch.nn.Linear(12, 12), torch.nn.ReLU(), torch.nn.Linear(12, 1)
+        ).double()
+        with torch.no_grad():
+            for i, layer in enumerate([model[0], model[2], model[4]], start=1):
+                layer.weight.copy_(params[f"w{i}"].T)
+                layer.bias.copy_(params[f"b{i}"])
+        optimizer = torch.optim.SGD(model.parameters(), lr=learner.inner_lr)
+        for t in range(episode.tasks):
+            with higher.innerloop_ctx(model, optimizer, copy_initial_weights=False) as (adapted, inner):
+                for _ in range(inner_steps):
+                    inner.step(F.mse_loss(adapted(episode.support_x[t]), episode.support_y[t]))
+                (F.mse_loss(adapted(episode.query_x[t]), episode.query_y[t]) / episode.tasks).backward()
+        theirs = {}
+        for i, layer in enumerate([model[0], model[2], model[4]], start=1):
+            theirs[f"w{i}"], theirs[f"b{i}"] = layer.weight.grad.T, layer.bias.grad
+        assert relative_error(learner.meta_gradient(params, episode)[0], theirs) < 1e-12
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_first_order_differs_from_second(problem):
+    learner, params, episode = PROBLEMS[problem](inner_steps=1)
+    second, _ = learner.meta_gradient(params, episode)
+    first, _ = replace(learner, order=1).meta_gradient(params, episode)
+    assert relative_error(first, second) > 1e-2
+
+
+def test_hessian_vector_equals_the_hessian_times_the_vector():
+    learner, params, episode = sine_problem()
+    task = one_task(episode, 0)
+    names = list(params)
+    shapes = [params[n].shape for n in names]
+
+    def unflatten(vector):
+        parts = vector.split([s.numel() for s in shapes])
+        return {n: part.view(1, *s) for n, part, s in zip(names, parts, shapes, strict=True)}
+
+    def loss(theta):
+        return learner.loss(learner.net(theta, task.support_x), task.support_y)
+
+    hessian = torch.autograd.functional.hessian(lambda w: loss(unflatten(w)).sum(), flat(params))
+    vector = torch.randn(hessian.shape[0], generator=seeded(5), dtype=torch.float64)
+    ours = flat(hessian_vector(loss, unflatten(flat(params)), unflatten(vector)))
+    torch.testing.assert_close(ours, hessian @ vector, rtol=1e-10, atol=1e-12)
+
+
+def test_tasks_do_not_touch_each_other():
+    """Every task starts from the same parameters, and its adaptation is the same whoever else is in the batch."""
+    learner, params, episode = character_problem(inner_steps=2)
+    together = learner.adapt(params, episode)
+    for t in range(episode.tasks):
+        alone = learner.adapt(params, one_task(episode, t))
+        for name in params:
+            assert torch.equal(together[0][name][t], params[name])
+            torch.testing.assert_close(together[-1][name][t], alone[-1][name][0], rtol=1e-12, atol=1e-14)
+
+
+def test_inputs_are_left_as_they_were():
+    learner, params, episode = sine_problem(inner_steps=2)
+    before = {name: p.clone() for name, p in params.items()}
+    learner.meta_gradient(params, episode)
+    learner.predict(params, episode)
+    assert all(torch.equal(params[n], before[n]) and not params[n].requires_grad for n in params)
+
+
+def test_inductive_queries_do_not_see_each_other():
+    learner, params, episode = character_problem(transductive=False)
+    shorter = Episode(episode.support_x, episode.support_y, episode.query_x[:, :1], episode.query_y[:, :1])
+    torch.testing.assert_close(learner.predict(params, shorter), learner.predict(params, episode)[:, :1])
+    transductive = replace(learner, transductive=True)
+    assert not torch.allclose(transductive.predict(params, shorter), transductive.predict(params, episode)[:, :1])
+
+
+def test_gradient_is_per_task():
+    theta = {"w": torch.tensor([[1.0], [2.0]])}
+    grads, losses = gradient(lambda p: p["w"].square().sum(1), theta)
+    assert grads["w"].tolist() == [[2.0], [4.0]]
+    assert losses.tolist() == [1.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"order": 3}, "order=3 must be 1"),
+        ({"inner_steps": -1}, "inner_steps=-1 must be 0 or more"),
+        ({"inner_lr": -0.1}, "inner_lr=-0.1 must be 0 or more"),
+        ({"inner_lr": float("nan")}, "inner_lr=nan must be 0 or more"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        MAML(MLP(), cross_entropy, **options)
