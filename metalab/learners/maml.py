@@ -93,7 +93,7 @@ class MAML:
         metrics = {}
 
         def query_loss(theta: Params) -> Tensor:
-            prediction = self._query(theta, episode)
+            prediction = self.query(theta, episode)
             if self.loss is cross_entropy:
                 metrics["accuracy"] = accuracy(prediction.detach(), episode.query_y).mean()
             return self.loss(prediction, episode.query_y)
@@ -108,10 +108,11 @@ class MAML:
     def predict(self, params: Params, episode: Episode, *, steps: int | None = None) -> Tensor:
         """The adapted networks' answers to the queries: [T, Q, out]."""
         with torch.no_grad():
-            return self._query(self.adapt(params, episode, steps=steps)[-1], episode)
+            return self.query(self.adapt(params, episode, steps=steps)[-1], episode)
+
+    def query(self, theta: Params, episode: Episode) -> Tensor:
+        """What networks of parameters θ [T, ...] answer to the queries: [T, Q, out]."""
+        return self.net(theta, episode.query_x, context=None if self.transductive else episode.support_x)
 
     def _support_loss(self, episode: Episode) -> Loss:
         return lambda theta: self.loss(self.net(theta, episode.support_x), episode.support_y)
-
-    def _query(self, theta: Params, episode: Episode) -> Tensor:
-        return self.net(theta, episode.query_x, context=None if self.transductive else episode.support_x)

@@ -41,8 +41,6 @@ def execute(notebook: NotebookNode, folder: Path) -> str | None:
         kernel_name="python3",
         timeout=CELL_TIMEOUT,
         resources={"metadata": {"path": str(folder)}},
-        store_widget_state=False,
-        record_timing=False,
         on_cell_execute=on_cell_execute,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or it warns of its own transport, once a lesson
     )
@@ -66,7 +64,7 @@ def normalise(notebook: NotebookNode) -> None:
     notebook.metadata.kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata.language_info = {"name": "python"}
     for cell in notebook.cells:
-        cell.metadata.pop("execution", None)  # JupyterLab's time stamps
+        cell.metadata.pop("execution", None)  # time stamps
         if cell.cell_type != "code":
             continue
         outputs = []

@@ -172,7 +172,7 @@ def compare(
         if all(_agree(got[name], numbers[name], tolerance) for name in want):
             raise Wrong(says)
     name = unlike[0]
-    gap = (got[name].double() - want[name].double()).abs().nan_to_num(torch.inf)
+    gap = (got[name].double() - want[name].double()).abs()  # argmax takes nan for the largest
     index = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     place = f"{name}{list(index)}" if index else name
     raise Wrong(
@@ -255,4 +255,4 @@ def _in_words(error: Exception) -> str:
 
 
 def _print(text: str) -> None:
-    print(textwrap.fill(text, width=100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
+    print(textwrap.fill(text, width=100, subsequent_indent="  ", break_on_hyphens=False))

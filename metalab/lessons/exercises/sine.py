@@ -465,7 +465,7 @@ meta_loss = Exercise(
     inputs=_meta_loss_inputs,
     examine=_examine_meta_loss,
     in_place=(
-        "It changes the parameters it is given, so whatever comes after no longer starts from the common start. Adapt "
-        "copies: inner_step returns new parameters."
+        "It changes the parameters or the tasks it is given, so whatever comes after starts from something else. Adapt "
+        "copies, which is what inner_step returns, and leave the arguments as they were."
     ),
 )

@@ -1,0 +1,53 @@
+"""Trained parameters in a file: safetensors with a JSON note of how they came about. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .nets import Params
+
+
+def save(path: str | Path, params: Params, about: dict[str, Any]) -> None:
+    """Write `params` and the JSON-able note `about` to `path`, all or nothing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        tensors = {name: p.detach().cpu().contiguous() for name, p in params.items()}
+        save_file(tensors, partial, metadata={"about": json.dumps(about)})
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> tuple[Params, dict[str, Any]]:
+    """The parameters at `path`, on the CPU, and the note saved with them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or was not written by `save`.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there are no parameters at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged or not a file of metalab's: {error}") from error
+
+
+def shipped(name: str) -> tuple[Params, dict[str, Any]]:
+    """Parameters that come with the package, by name: `shipped("sine_maml_5shot")`."""
+    resource = files("metalab") / "parameters" / f"{name}.safetensors"
+    with as_file(resource) as path:
+        return load(path)
