@@ -69,9 +69,6 @@ def _get(name: str, address: str, at_most: int) -> bytes:
                 if visible and (new := _bar(name, len(data), size)) != line:
                     line = new
                     print(f"\r{line}", end="", file=sys.stderr, flush=True)
-    except urllib.error.HTTPError as fault:
-        fault.close()  # it holds the connection
-        raise
     finally:
         if line:
             print(f"\r{' ' * len(line)}\r", end="", file=sys.stderr, flush=True)

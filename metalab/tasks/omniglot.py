@@ -157,7 +157,7 @@ def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> t
     then in the user's cache (`cache_folder`), then downloaded. What was decoded once is kept in the cache.
 
     A pixel is the share of ink in its area of the 105 x 105 drawing, rounded to 1/255. It is computed in integers, so
-    it is the same on every machine. Strokes are about four original pixels wide and keep their full black.
+    it is the same on every machine. Strokes are wide enough for it: 98 in 100 drawings still reach full black.
 
     Args:
         split: "alphabets" is the author's: train on 30 alphabets (964 characters), test on 20 others (659).
