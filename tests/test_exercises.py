@@ -262,6 +262,12 @@ def _(params, x, y, inner_lr):
     return params
 
 
+@wrong(sine.inner_step, "changes the shared parameters themselves")
+def _(params, x, y, inner_lr):
+    params[:] = [p.detach().requires_grad_() for p in params]  # the same numbers, but no longer the caller's start
+    return adapt(params, x, y, inner_lr)
+
+
 @wrong(sine.inner_step, "sum over the points, not a mean")
 def _(params, x, y, inner_lr):
     loss = ((forward(params, x) - y) ** 2).sum()
@@ -527,12 +533,21 @@ def _(params, tasks, inner_lr):
     return loss
 
 
-@wrong(sine.meta_loss, "changes the parameters it is given")
+@wrong(sine.meta_loss, "changes the parameters or the tasks")
 def _(params, tasks, inner_lr):
     for support_x, support_y, _, _ in tasks:
         for p, new in zip(params, adapt(params, support_x, support_y, inner_lr), strict=True):
             p.data = new.data
     return mean_over_tasks([F.mse_loss(forward(params, qx), qy) for _, _, qx, qy in tasks])
+
+
+@wrong(sine.meta_loss, "changes the parameters or the tasks")
+def _(params, tasks, inner_lr):
+    losses = []
+    while tasks:
+        support_x, support_y, query_x, query_y = tasks.pop()
+        losses.append(F.mse_loss(forward(adapt(params, support_x, support_y, inner_lr), query_x), query_y))
+    return mean_over_tasks(losses)
 
 
 @wrong(sine.meta_loss, "the meta-loss should be one number; yours is a tensor of shape [3]")
@@ -1129,6 +1144,15 @@ def test_an_exception_in_a_library_is_told_with_the_line_that_called_it():
     assert says.endswith(f"at line {line}: `return accuracies.mean(), statistics.stdev([])`")
 
 
+def test_of_a_long_message_the_first_line_is_told():
+    def broken(accuracies):
+        raise ValueError("what went wrong\nand a page of C++")
+
+    assert characters.confidence_interval.diagnose(broken).says.startswith(
+        "It stopped with ValueError: what went wrong, at line "
+    )
+
+
 def test_wrong_arguments_are_told():
     says = sine.sample_task.diagnose(lambda: (1.0, 1.0)).says
     assert says.startswith("It stopped with TypeError: ")
@@ -1137,12 +1161,11 @@ def test_wrong_arguments_are_told():
 
 def test_an_error_that_only_looks_like_a_stub_is_told():
     def unsupported(accuracies):
-        return torch.linalg.norm(accuracies.to(torch.int32).to_sparse().to(torch.float8_e4m3fn)), 0.0
+        return torch.distributions.Distribution(validate_args=False).sample()
 
-    try:
-        unsupported(torch.ones(3))
-    except NotImplementedError:
-        assert characters.confidence_interval.diagnose(unsupported).state == "wrong"
+    verdict = characters.confidence_interval.diagnose(unsupported)
+    assert verdict.state == "wrong"
+    assert verdict.says.startswith("It stopped with NotImplementedError, at line ")
 
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
@@ -1160,6 +1183,18 @@ def test_interrupts_pass_through(exercise, interrupt):
 @pytest.mark.parametrize("returned", [0, "text", {}, (), [[]], torch.zeros(0), torch.zeros(2, 2), object(), 1j])
 def test_whatever_comes_back_is_told_in_words(exercise, returned):
     assert exercise.diagnose(lambda *arguments: returned).state == "wrong"
+
+
+def test_a_result_that_cannot_be_compared_is_told():
+    says = characters.prototype_logits.diagnose(lambda *arguments: torch.empty(6, 4, device="meta")).says
+    assert says.startswith("What it returns cannot be compared with ours: ")
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(1), random.random, np.random.rand])
+def test_a_verdict_on_a_random_function_is_the_same_each_time(draw):
+    first = characters.confidence_interval.diagnose(lambda accuracies: (draw(), 0.0))
+    draw()
+    assert characters.confidence_interval.diagnose(lambda accuracies: (draw(), 0.0)) == first
 
 
 @every_exercise
