@@ -4,9 +4,6 @@ ARGS ?=
 STAMP := .venv/installed
 RUN := .venv/bin/python -m
 
-# IPython puts the packages of an active environment before ours in every kernel.
-unexport VIRTUAL_ENV
-
 .PHONY: help lab test lessons notebooks clean
 
 help:  ## list the targets
@@ -29,13 +26,12 @@ notebooks: $(STAMP)  ## run every lesson and rewrite its committed outputs
 clean:  ## remove .venv and build
 	rm -rf .venv build
 
-# The stamp is written last. Without it an install was cut short, so the next one starts from an empty environment.
+# The stamp is written last: without it the first install was cut short, and the next one starts from nothing.
 $(STAMP): requirements.txt pyproject.toml
 	@test -e $@ || "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "'$(PYTHON)' is not Python 3.11 or newer. Install one, or name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	  echo "'$(PYTHON)' is not Python 3.11 or newer. Install one, or name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@test -e $@ || "$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	test -e $@ || "$(PYTHON)" -m venv --clear .venv
-	rm -f $@
 	$(RUN) pip install --requirement requirements.txt --editable .
 	touch $@

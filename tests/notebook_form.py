@@ -1,12 +1,15 @@
 """The form a committed lesson must have. nbval passes over what is wrong in most of these ways."""
 
 import ast
+import copy
 import re
 from pathlib import Path
 
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
+
+from metalab.lessons import run
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 40  # a cell fits a screen
@@ -61,6 +64,10 @@ def problems(notebook: NotebookNode) -> list[str]:
         found += [f"cell {number}: {problem}" for problem in say]
     if not asserts:
         found.append("it asserts nothing")
+    written = copy.deepcopy(notebook)
+    run.normalise(written)
+    if written != notebook:
+        found.append("not as `make notebooks` writes it")
     return found
 
 
