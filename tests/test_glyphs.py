@@ -83,8 +83,10 @@ def test_pen_is_as_wide_as_omniglots():
 
 def test_ink_beyond_the_paper_is_lost():
     """It must not come back in on the other side, nor in another drawing."""
-    outside = torch.tensor([[[1.5, 0.5]], [[-0.5, 0.5]], [[0.5, 1.5]], [[0.5, -0.5]]])  # [4, 1, 2]
-    assert glyphs._render(outside, torch.tensor([1, 1, 1, 1]), 3).sum() == 0
+    outside = [[1.5, 0.5], [-0.5, 0.5], [0.5, 1.5], [0.5, -0.5]]
+    partly = [[0.99, 0.5], [0.01, 0.5], [0.5, 0.99], [0.5, 0.01]]  # the pen is whole or not at all
+    ink = torch.tensor(outside + partly)[:, None]  # [8, 1, 2]
+    assert glyphs._render(ink, torch.ones(8, dtype=torch.int64), 3).sum() == 0
 
 
 def test_pen_in_the_last_corner_stays_on_its_paper():
