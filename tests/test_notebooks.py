@@ -69,7 +69,7 @@ def test_form_accepts_magics_awaits_addresses_and_images():
         0
     ].source += "\n[paper](https://example.org/home/tmp/x), [code](../metalab/nets.py), 1/2 of /n, $f:\\mathbb{R}$"
     lesson.cells[1].source = "%matplotlib inline\nawait panel.train()"
-    lesson.cells[1].outputs = [new_output("display_data", data={"image/png": "AAAA/tmp/AAAA"})]
+    lesson.cells[1].outputs = [new_output("display_data", data={"image/png": "AAAA+/tmp/AAAA"})]
     assert problems(lesson) == []
 
 
@@ -79,11 +79,6 @@ def never_ran(lesson):  # nbval compares nothing
 
 def ran_twice(lesson):
     lesson.cells[2].execution_count = lesson.cells[2].outputs[0].execution_count = 3
-
-
-def ran_out_of_order(lesson):
-    lesson.cells[1].execution_count, lesson.cells[2].execution_count = 2, 1
-    lesson.cells[2].outputs[0].execution_count = 1
 
 
 def result_of_another_run(lesson):
@@ -205,7 +200,6 @@ def no_assert(lesson):
 SPOILERS = {
     never_ran: "cell 3: its execution count is None, not 2: not run from top to bottom",
     ran_twice: "cell 3: its execution count is 3, not 2: not run from top to bottom",
-    ran_out_of_order: "cell 2: its execution count is 2, not 1: not run from top to bottom",
     result_of_another_run: "cell 3: its result is from another run",
     error: "cell 2: it ended in an error",
     stderr: "cell 2: it wrote to stderr",
@@ -242,9 +236,8 @@ SPOILERS = {
 def test_form_rejects(spoil):
     lesson = small_lesson()
     spoil(lesson)
-    found = problems(lesson)
-    assert found
-    assert SPOILERS[spoil] in found[0]
+    (found,) = problems(lesson)
+    assert SPOILERS[spoil] in found
 
 
 # The runner.
