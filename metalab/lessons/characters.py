@@ -14,7 +14,7 @@ from ..evaluate import Score
 from ..learners.maml import MAML
 from ..losses import accuracy
 from ..nets import Params
-from ..tasks import Characters, Episode
+from ..tasks import Characters, Episode, glyphs, omniglot
 from ..train import Step, Trainer
 from . import live
 from .figures import BLUE, GREEN, VERMILION, draw_character, figure, finish, plural
@@ -22,6 +22,25 @@ from .live import LivePicture, Panel, log_slider, show_widget, slider
 from .sine import smooth
 
 Predict = Callable[[Episode], Tensor]  # logits [T, Q, N] of an episode's queries
+
+
+def load_characters() -> tuple[Characters, Characters]:
+    """Training and test characters: real Omniglot where it can be had, glyphs otherwise; says which.
+
+    Raises:
+        OmniglotRefused: METALAB_DATA names damaged data; that is for the reader to mend, not to be passed over.
+    """
+    try:
+        train, test = omniglot.load()
+    except omniglot.OmniglotNotFound as reason:
+        print(f"Omniglot could not be had, so this lesson runs on glyphs, drawn by our own code.\n{reason}")
+        train, test = glyphs.draw(alphabets=30, seed=0), glyphs.draw(alphabets=20, seed=1)
+        # Test glyphs are named on from the training glyphs: they are other alphabets.
+        test = replace(test, names=tuple(f"glyphs {len(train.names) + i + 1}" for i in range(len(test.names))))
+    for name, characters in {"train on": train, "test on": test}.items():
+        alphabets = plural(len(characters.names), "alphabet")
+        print(f"{name:8} {len(characters):4} characters of {alphabets} ({characters.source})")
+    return train, test
 
 
 def first_task(episode: Episode) -> Episode:
@@ -206,6 +225,15 @@ class Game:
 
     def show(self) -> None:
         show_widget(self.box, self.picture.image.value, "A game: pick the character that the new drawing shows.")
+
+
+def print_game_scores(game: Game, networks: dict[str, Predict]) -> None:
+    """The reader's score at each level of the game, and what each network makes of the same questions."""
+    for ways, rounds in game.rounds.items():
+        right, played = game.score(ways)
+        you = f"you {right} of {played}" if played else "you have not played yet"
+        scores = [f"{name} {game.network_score(predict, ways)} of {len(rounds)}" for name, predict in networks.items()]
+        print(f"{ways:2} characters: {you}; " + ", ".join(scores))
 
 
 def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: int = 10) -> Panel:
