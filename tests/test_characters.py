@@ -1,0 +1,148 @@
+"""Every drawing here carries its class and its number in its pixels, so that an episode can be read back."""
+
+import numpy as np
+import pytest
+import torch
+
+from metalab.tasks import Characters
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def coded(classes=7, drawings=5, side=3):
+    """Pixel (0, 0) is the class, pixel (0, 1) the drawing's number, the rest is random."""
+    images = torch.randint(256, (classes, drawings, side, side), generator=seeded(9), dtype=torch.uint8)
+    images[:, :, 0, 0] = torch.arange(classes, dtype=torch.uint8)[:, None]
+    images[:, :, 0, 1] = torch.arange(drawings, dtype=torch.uint8)
+    alphabet = torch.arange(classes) // 4
+    return Characters(images, alphabet, tuple(f"alphabet {i}" for i in range(2)), "code")
+
+
+def decode(x, rows_per_class):
+    """Classes and drawings of pictures [T, N*R, 1, H, W]: two [T, N, R]."""
+    pixels = (x[:, :, 0, 0, :2] * 255).round().long().unflatten(1, (-1, rows_per_class))
+    return pixels[..., 0], pixels[..., 1]
+
+
+def test_shapes_types_and_labels():
+    episode = coded().sample(4, 3, 2, 3, seeded())
+    assert episode.support_x.shape == (4, 6, 1, 3, 3)
+    assert episode.query_x.shape == (4, 9, 1, 3, 3)
+    assert episode.support_x.dtype == episode.query_x.dtype == torch.float32
+    assert episode.support_y.dtype == episode.query_y.dtype == torch.int64
+    assert episode.support_y.tolist() == [[0, 0, 1, 1, 2, 2]] * 4
+    assert episode.query_y.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2, 2]] * 4
+    assert (episode.tasks, episode.ways) == (4, 3)
+
+
+def test_pictures_are_the_drawings_with_ink_1():
+    characters = coded()
+    episode = characters.sample(4, 3, 2, 3, seeded())
+    for x, rows in ((episode.support_x, 2), (episode.query_x, 3)):
+        classes, drawings = decode(x, rows)
+        original = characters.images[classes, drawings].double() / 255
+        torch.testing.assert_close(x.unflatten(1, (3, rows)).squeeze(3).double(), original, rtol=0, atol=1e-7)
+    assert torch.cat([episode.support_x, episode.query_x], 1).max() > 0.9
+
+
+def test_classes_are_distinct_and_a_class_keeps_its_rows():
+    episode = coded().sample(200, 5, 2, 3, seeded())
+    support, _ = decode(episode.support_x, 2)
+    query, _ = decode(episode.query_x, 3)
+    assert (support == support[:, :, :1]).all()
+    assert (query == support[:, :, :1]).all(), "a query's label must be that of its class's support"
+    assert all(len(set(classes)) == 5 for classes in support[:, :, 0].tolist())
+
+
+def test_no_drawing_is_dealt_twice():
+    episode = coded().sample(200, 4, 2, 3, seeded())  # 2 + 3 of 5 drawings: each exactly once
+    drawings = torch.cat([decode(episode.support_x, 2)[1], decode(episode.query_x, 3)[1]], 2)
+    assert (drawings.sort(2).values == torch.arange(5)).all()
+
+
+def test_labels_are_dealt_anew():
+    classes, _ = decode(coded(classes=3).sample(300, 3, 1, 1, seeded()).support_x, 1)
+    orders = {tuple(order) for order in classes[:, :, 0].tolist()}
+    assert len(orders) == 6, "each of the 3! ways to label three classes must come up"
+
+
+def test_every_class_and_drawing_comes_up_in_support_and_query():
+    episode = coded(classes=6, drawings=4).sample(500, 2, 1, 1, seeded())
+    for x in (episode.support_x, episode.query_x):
+        seen = torch.stack(decode(x, 1), -1).flatten(0, 2).tolist()
+        assert {tuple(pair) for pair in seen} == {(c, d) for c in range(6) for d in range(4)}
+
+
+def test_the_generator_alone_decides():
+    characters, before = coded(), torch.random.get_rng_state()
+    first, second = (characters.sample(4, 3, 1, 1, seeded(5)) for _ in range(2))
+    other = characters.sample(4, 3, 1, 1, seeded(6))
+    assert torch.equal(first.support_x, second.support_x)
+    assert torch.equal(first.query_x, second.query_x)
+    assert not torch.equal(first.support_x, other.support_x)
+    characters.batch(10, seeded())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 2, 1, 1), "tasks=0 must be at least 1"),
+        ((1, 0, 1, 1), "ways=0 must be at least 1"),
+        ((1, 2, 0, 1), "shots=0 must be at least 1"),
+        ((1, 2, 1, -1), "queries=-1 must be at least 1"),
+        ((1, 8, 1, 1), "ways=8 is more than the 7 characters there are"),
+        ((1, 2, 18, 15), "shots=18 leaves 2 of 20 drawings for 15 queries"),
+        ((1, 2, 25, 1), "shots=25 leaves 0 of 20 drawings for 1 queries"),
+    ],
+)
+def test_bad_arguments_are_named_with_their_numbers(arguments, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        coded(drawings=20).sample(*arguments, seeded())
+
+
+def test_as_many_ways_and_drawings_as_there_are():
+    episode = coded().sample(1, 7, 2, 3, seeded())
+    assert sorted(decode(episode.support_x, 2)[0][0, :, 0].tolist()) == list(range(7))
+
+
+def test_rotations_are_classes_of_their_own():
+    characters = coded(classes=3)
+    turned = characters.with_rotations()
+    assert len(turned) == 12
+    for k in range(4):
+        for c in range(3):
+            for d in range(5):
+                assert np.array_equal(turned.images[3 * k + c, d], np.rot90(characters.images[c, d], k))
+    assert turned.alphabet.tolist() == characters.alphabet.tolist() * 4
+    assert (turned.names, turned.source) == (characters.names, characters.source)
+
+
+def test_select_by_index_and_by_mask():
+    characters = coded()
+    some = characters.select(torch.tensor([5, 1]))
+    assert torch.equal(some.images, characters.images[[5, 1]])
+    assert some.alphabet.tolist() == [1, 0]
+    masked = characters.select(characters.alphabet == 1)
+    assert masked.images[:, 0, 0, 0].tolist() == [4, 5, 6]
+    assert masked.names == characters.names
+
+
+def test_batch_gives_any_drawings_with_their_classes():
+    characters = coded(classes=4, drawings=3)
+    images, labels = characters.batch(500, seeded())
+    assert images.shape == (500, 1, 3, 3)
+    assert images.dtype == torch.float32
+    codes = (images[:, 0, 0, :2] * 255).round().long()
+    assert torch.equal(codes[:, 0], labels)
+    original = characters.images[labels, codes[:, 1]].double() / 255
+    torch.testing.assert_close(images[:, 0].double(), original, rtol=0, atol=1e-7)
+    assert {tuple(pair) for pair in codes.tolist()} == {(c, d) for c in range(4) for d in range(3)}
+
+
+def test_episode_moves_its_floats_alone():
+    episode = coded().sample(1, 2, 1, 1, seeded()).to(torch.float64)
+    assert episode.support_x.dtype == episode.query_x.dtype == torch.float64
+    assert episode.support_y.dtype == episode.query_y.dtype == torch.int64
