@@ -59,7 +59,7 @@ def show(fig: Figure, alt: str) -> None:
 
 def draw_character(ax: Axes, image: Tensor, title: str = "", *, frame: str | None = None) -> None:
     """One drawing [1, H, W] or [H, W], ink 1 on paper 0, without axes; `frame` colours its border."""
-    ax.imshow(1 - image.reshape(image.shape[-2:]).cpu(), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(1 - image.reshape(image.shape[-2:]).cpu().numpy(), cmap="gray", vmin=0, vmax=1)
     ax.set_xticks([])
     ax.set_yticks([])
     for spine in ax.spines.values():
