@@ -61,28 +61,35 @@ def build(settings: dict[str, Any]) -> Learner:
     return MAML(net, loss, settings["inner_lr"], steps, order=1 if algorithm == "fomaml" else 2)
 
 
+def chosen(option: int | None, default: int) -> int:
+    return default if option is None else option
+
+
 def train(options: argparse.Namespace) -> None:
     key = (options.tasks, options.algorithm or "maml")
     if key not in DEFAULTS:
         known = ", ".join(a for t, a in DEFAULTS if t == options.tasks)
         raise ValueError(f"--algorithm {options.algorithm} is not known for {options.tasks}: choose one of {known}")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {options.device}: PyTorch finds no such GPU here; leave it out to train on the CPU")
     d = DEFAULTS[key]
     settings: dict[str, Any] = {
         "tasks": options.tasks,
         "algorithm": key[1],
         "shots": options.shots,
-        "ways": options.ways or d.ways,
-        "queries": options.queries or d.queries or options.shots,
+        "ways": chosen(options.ways, d.ways),
+        "queries": chosen(options.queries, d.queries or options.shots),
         "inner_lr": d.inner_lr if options.inner_lr is None else options.inner_lr,
         "inner_steps": d.inner_steps if options.inner_steps is None else options.inner_steps,
         "outer_lr": options.outer_lr,
         "halve_every": options.halve_every,
-        "meta_batch": options.meta_batch or d.meta_batch,
-        "steps": options.steps or d.steps,
+        "meta_batch": chosen(options.meta_batch, d.meta_batch),
+        "steps": chosen(options.steps, d.steps),
         "seed": options.seed,
         "pool": options.pool,
     }
     if options.tasks == "sine":
+        torch.set_num_threads(1)  # these networks are too small to be shared among cores
         characters = None
 
         def sample(generator: torch.Generator) -> Any:
@@ -95,6 +102,9 @@ def train(options: argparse.Namespace) -> None:
                 settings["meta_batch"], settings["ways"], settings["shots"], settings["queries"], generator
             )
 
+    for name in ("steps", "halve_every"):
+        if settings[name] is not None and settings[name] < 1:
+            raise ValueError(f"--{name.replace('_', '-')} {settings[name]} must be at least 1")
     learner = build(settings)
     halve = settings["halve_every"]
     trainer = Trainer(
@@ -168,6 +178,8 @@ def scores(params: Params, about: dict[str, Any], *, episodes: int, seed: int) -
 
 def evaluate_command(options: argparse.Namespace) -> None:
     params, about = checkpoint.load(options.file)
+    if "tasks" not in about:
+        raise ValueError(f"{options.file} does not say what it was trained on: write it by `python -m metalab train`")
     print(", ".join(f"{name}={value}" for name, value in about.items()))
     where = "the family's own" if about["tasks"] == "sine" else "the author's evaluation alphabets, upright"
     print(f"test tasks: {options.episodes}, {where}; seed {options.seed}; mean ± 95 % confidence interval")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 
 from .nets import Params
 
@@ -19,14 +18,14 @@ def save(path: str | Path, params: Params, about: dict[str, Any]) -> None:
     """Write `params` and the JSON-able note `about` to `path`, all or nothing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    partial = path.with_name(f".{path.name}.partial")
     try:
         tensors = {name: p.detach().cpu().contiguous() for name, p in params.items()}
-        save_file(tensors, partial, metadata={"about": json.dumps(about)})
+        # `save_file` would leave a file that its owner alone may read.
+        partial.write_bytes(serialise(tensors, metadata={"about": json.dumps(about)}))
         os.replace(partial, path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def load(path: str | Path) -> tuple[Params, dict[str, Any]]:

@@ -56,7 +56,14 @@ def evaluate(
         seed: of the test episodes.
         measure: predictions and query targets to one number per task [T]: `accuracy`, or `mse` for regression.
         device: where the generator lives: the device of the data.
+
+    Raises:
+        ValueError: fewer than 2 episodes, or less than 1 a batch.
     """
+    if episodes < 2:
+        raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")
+    if batch < 1:
+        raise ValueError(f"batch={batch} must be at least 1")
     generator = torch.Generator(device).manual_seed(seed)
     values = []
     for start in range(0, episodes, batch):

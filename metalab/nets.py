@@ -30,7 +30,7 @@ class Net(Protocol):
 
 def for_tasks(params: Params, tasks: int) -> Params:
     """Give each of T tasks its own copy of the parameters: [...] to [T, ...]."""
-    return {name: p.detach().expand(tasks, *p.shape).contiguous() for name, p in params.items()}
+    return {name: p.detach().repeat(tasks, *[1] * p.dim()) for name, p in params.items()}
 
 
 def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
@@ -104,8 +104,9 @@ class Conv4:
             rows = context.shape[1]
             return self._forward(params, torch.cat([context, x], 1), lambda h, i: _normalise_by(h[:rows], h))[:, rows:]
         if stats is not None:
+            many = {name: s.repeat(x.shape[0]) for name, s in stats.items()}  # every task's channels alike
             return self._forward(
-                params, x, lambda h, i: F.batch_norm(h, stats[f"mean{i}"], stats[f"variance{i}"], eps=EPSILON)
+                params, x, lambda h, i: F.batch_norm(h, many[f"mean{i}"], many[f"variance{i}"], eps=EPSILON)
             )
         return self._forward(params, x, _batch_norm)
 

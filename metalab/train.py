@@ -59,7 +59,7 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         fresh = learner.net.init(self.generator)
         self.params: Params = {name: (params or fresh)[name].detach().clone().to(device) for name in fresh}
-        self.optimizer = torch.optim.Adam(list(self.params.values()), lr=0.0, fused=True)
+        self.optimizer = self._fresh_adam()
         self.steps = 0  # meta-steps taken
         self._good = (self._copy(), 0)  # the parameters whose loss was finite last, and how many steps made them
 
@@ -76,6 +76,7 @@ class Trainer:
             good, self.steps = self._good
             for name, p in self.params.items():
                 p.copy_(good[name])
+            self.optimizer = self._fresh_adam()  # its moments may hold what made the loss diverge
             raise Diverged(
                 f"the loss is {values['loss']} at step {number}: the parameters of step {self.steps} are kept. "
                 "Try a smaller inner or outer learning rate."
@@ -93,6 +94,9 @@ class Trainer:
         """Take `steps` meta-steps, one each time the caller asks for the next: `for step in trainer.run(1000)`."""
         for _ in range(steps):
             yield self.step()
+
+    def _fresh_adam(self) -> torch.optim.Adam:
+        return torch.optim.Adam(list(self.params.values()), lr=0.0, fused=True)
 
     def _copy(self) -> Params:
         return {name: p.clone() for name, p in self.params.items()}

@@ -36,15 +36,23 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkey
     path = tmp_path / "file"
     checkpoint.save(path, PARAMS, ABOUT)
 
-    def half(tensors, file, metadata):
-        Path(file).write_bytes(b"half of it")
+    write = Path.write_bytes
+
+    def half(file, data):
+        write(file, data[: len(data) // 2])
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save(path, {"w": torch.zeros(1)}, {})
     assert list(tmp_path.iterdir()) == [path]
     assert checkpoint.load(path)[1] == ABOUT
+
+
+def test_others_may_read_the_file(tmp_path):
+    (tmp_path / "ordinary").touch()
+    checkpoint.save(tmp_path / "file", PARAMS, ABOUT)
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 def test_a_note_that_json_cannot_hold_is_an_error_and_writes_nothing(tmp_path):

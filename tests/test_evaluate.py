@@ -63,6 +63,19 @@ def test_each_episode_is_scored_once():
     assert score.ci95 == pytest.approx(1.96 * shares.std(ddof=1) / np.sqrt(23), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"episodes": 0}, "episodes=0 gives no confidence interval: at least 2 are needed"),
+        ({"episodes": 1}, "episodes=1 gives no confidence interval: at least 2 are needed"),
+        ({"batch": 0}, "batch=0 must be at least 1"),
+    ],
+)
+def test_bad_numbers_are_named_before_anything_is_drawn(options, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        evaluate(always_first, None, **options)
+
+
 def test_same_seed_same_episodes():
     before = torch.random.get_rng_state()
 

@@ -89,3 +89,13 @@ def test_trained_parameters_are_left_as_they_were():
     learner.meta_gradient(params, (episode.query_x[0], episode.query_y[0]))
     assert list(params) == list(before)
     assert all(torch.equal(params[n], before[n]) and not params[n].requires_grad for n in params)
+
+
+def test_each_task_is_tuned_by_itself():
+    learner, params, _episode, stats = problem(inner_steps=3)
+    episode = noise().sample(3, 3, 2, 2, seeded(3)).to(torch.float64)
+    together = learner.predict(params, episode, stats=stats)
+    for t in range(3):
+        alone = Episode(*(x[t : t + 1] for x in vars(episode).values()))
+        expected = learner.predict(params, alone, stats=stats)
+        torch.testing.assert_close(together[t : t + 1], expected, rtol=1e-10, atol=1e-12)

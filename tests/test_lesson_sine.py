@@ -76,6 +76,12 @@ def test_smooth_is_a_trailing_mean(length, window):
     assert lesson.smooth(values, window).tolist() == pytest.approx(expected, rel=1e-12)
 
 
+def test_one_huge_loss_does_not_spoil_the_curve_after_it():
+    smoothed = lesson.smooth([1e25, *[1.0] * 60], 50)
+    assert smoothed[49] == pytest.approx(2e23)
+    assert smoothed[50:].tolist() == [1.0] * 11
+
+
 def test_tasks_are_drawn_as_they_are():
     task = Sine.draw(3, seeded())
     fig = lesson.draw_tasks(task, "three tasks")
@@ -240,7 +246,7 @@ def test_earlier_runs_stay_in_the_picture(panel, figures):
         "run 2: outer lr 0.001, order 1",
     ]
     final = lesson.smooth(panel.runs["run 2: outer lr 0.001, order 1"])[-1].item()
-    assert f"run 2: outer lr 0.001, order 1: done. Loss {final:.2f} (mean of the last 50" in words(panel)
+    assert f"run 2: outer lr 0.001, order 1: done. Loss {final:.3g} (mean of the last 50" in words(panel)
 
 
 def test_a_diverging_run_says_so_and_can_be_tried_again(panel, monkeypatch):

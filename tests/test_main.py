@@ -177,6 +177,19 @@ def test_unknown_algorithms_are_named_with_the_known(capsys):
     assert "not known for sine" in fails(capsys, "train", "sine", "--algorithm", "protonet")
 
 
+@pytest.mark.parametrize("option", ["--steps", "--meta-batch", "--queries", "--shots", "--halve-every"])
+def test_a_zero_is_refused_and_not_taken_for_nothing_said(option, capsys):
+    assert "0 must be at least 1" in fails(capsys, "train", "sine", option, "0")
+
+
+def test_too_few_episodes_are_named(capsys, tmp_path):
+    trained(tmp_path, "sine", "--steps", "1")
+    capsys.readouterr()
+    assert command.main(["evaluate", str(tmp_path / "file.safetensors"), "--episodes", "0"]) == 2
+    err = capsys.readouterr().err
+    assert err == "metalab: episodes=0 gives no confidence interval: at least 2 are needed\n"
+
+
 def test_bad_values_and_files_are_told_in_a_line(capsys, tmp_path, small_omniglot):
     assert "shots=0 must be at least 1" in fails(capsys, "train", "sine", "--shots", "0")
     assert "ways=40 is more than the 32 characters" in fails(capsys, "train", "omniglot", "--ways", "40")

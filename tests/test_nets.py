@@ -107,7 +107,7 @@ def test_context_alone_gives_the_statistics(pool):
 @pytest.mark.parametrize("pool", POOLS)
 def test_measured_statistics_are_batch_norm_in_eval_mode(pool):
     net = Conv4(5, channels=6, pool=pool)
-    params, images, x = uneven(net.init(seeded()), 1), pictures(1, 8, seed=4), pictures(1, 4)
+    params, images, x = uneven(net.init(seeded()), 3), pictures(1, 8, seed=4), pictures(3, 4)
     stats = net.statistics({name: p[0] for name, p in params.items()}, images[0])
     stack = fixed_statistics(conv4_of_torch(net, params, 0), images[0])
     assert list(stats) == [f"{name}{i}" for i in range(1, 5) for name in ("mean", "variance")]
@@ -115,8 +115,12 @@ def test_measured_statistics_are_batch_norm_in_eval_mode(pool):
         torch.testing.assert_close(stats[f"mean{i}"], norm.running_mean, rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(stats[f"variance{i}"], norm.running_var, rtol=1e-10, atol=1e-12)
     ours = net(params, x, stats=stats)
-    torch.testing.assert_close(ours[0], stack(x[0]), rtol=1e-10, atol=1e-10)
     assert not torch.allclose(ours, net(params, x))
+    for t in range(3):  # tasks differ in their weights, and share the statistics
+        task = conv4_of_torch(net, params, t)
+        for norm, measured in zip(norms(task), norms(stack), strict=True):
+            norm.running_mean, norm.running_var = measured.running_mean, measured.running_var
+        torch.testing.assert_close(ours[t], task.eval()(x[t]), rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("pool", POOLS)
@@ -168,4 +172,7 @@ def test_every_task_gets_a_copy_of_its_own():
     assert not many["w"].requires_grad
     many["w"][1] += 10
     assert many["w"].tolist() == [[1.0, 2.0], [11.0, 12.0], [1.0, 2.0]]
+    assert params["w"].tolist() == [1.0, 2.0]
+    alone = for_tasks(params, 1)
+    alone["w"] += 10
     assert params["w"].tolist() == [1.0, 2.0]

@@ -145,3 +145,18 @@ def test_a_first_loss_that_is_not_finite_leaves_the_start(bad):
         trainer.step()
     assert torch.equal(trainer.params["w"], start)
     assert trainer.steps == 0
+
+
+def test_training_goes_on_after_a_gradient_that_was_not_a_number():
+    """The loss of step 2 is finite, its gradient is not: neither the parameters nor Adam's moments may keep that."""
+
+    class Once(Toy):
+        def meta_gradient(self, params, x):
+            grads, metrics = super().meta_gradient(params, x)
+            return ({"w": grads["w"] * math.nan} if len(self.seen) == 2 else grads), metrics
+
+    trainer = Trainer(Once(), sample, outer_lr=0.1)
+    with pytest.raises(Diverged, match="at step 3: the parameters of step 1 are kept"):
+        list(trainer.run(5))
+    assert [step.number for step in trainer.run(5)] == [2, 3, 4, 5, 6]
+    assert torch.isfinite(trainer.params["w"]).all()

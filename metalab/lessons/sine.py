@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import ipywidgets as widgets
 import torch
 from matplotlib.axes import Axes
@@ -96,10 +98,9 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
 
 def smooth(values: list[float], window: int = 50) -> Tensor:
     """A trailing mean over `window` values (fewer at the start)."""
-    total = torch.tensor([0.0, *values], dtype=torch.float64).cumsum(0)
-    end = torch.arange(1, len(values) + 1)
-    start = (end - window).clamp(min=0)
-    return (total[end] - total[start]) / (end - start)
+    # Window by window and not by differences of a running sum, in which one huge loss would drown all later ones.
+    padded = torch.tensor([math.nan] * (window - 1) + values, dtype=torch.float64)
+    return padded.unfold(0, window, 1).nanmean(1)
 
 
 def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str) -> None:
@@ -180,7 +181,7 @@ class RetrainPanel:
             self.button.disabled = False
         self.params = trainer.params
         final = smooth(losses)[-1].item() if losses else float("nan")
-        self._draw(f"{words} Loss {final:.2f} (mean of the last 50 meta-steps).")
+        self._draw(f"{words} Loss {final:.3g} (mean of the last 50 meta-steps).")
         return losses
 
     def _draw(self, words: str) -> None:
