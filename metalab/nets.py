@@ -41,7 +41,8 @@ def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -
 class MLP:
     """Linear layers with ReLU between: 1-40-40-1 for sine regression (Finn et al. 2017, section 5.1).
 
-    Weights start as He et al. (2015) suggest, biases at zero. (The authors' code starts from a deviation of 0.01.)
+    Starts as the paper's code does: biases at zero, weights from a normal distribution of deviation 0.01, cut off at
+    two deviations. Larger weights learn faster, but their gradient steps of 0.01 overshoot.
     """
 
     sizes: tuple[int, ...] = (1, 40, 40, 1)
@@ -49,7 +50,8 @@ class MLP:
     def init(self, generator: torch.Generator) -> Params:
         params = {}
         for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1):
-            params[f"w{i}"] = _normal(n_in, n_out, fan_in=n_in, gain=2.0, generator=generator)
+            weight = torch.empty(n_in, n_out, device=generator.device)
+            params[f"w{i}"] = torch.nn.init.trunc_normal_(weight, std=0.01, a=-0.02, b=0.02, generator=generator)
             params[f"b{i}"] = torch.zeros(n_out, device=generator.device)
         return params
 

@@ -23,7 +23,9 @@ def double(params):
 def sine_problem(**options):
     learner = MAML(MLP((1, 12, 12, 1)), mse, inner_lr=0.05, **options)
     episode = sine.sample(3, 5, 6, seeded(1)).to(torch.float64)
-    return learner, double(learner.net.init(seeded())), episode
+    # As large as after training: MLP's own start is so small that an inner step changes hardly anything.
+    params = {name: 60 * p for name, p in double(learner.net.init(seeded())).items()}
+    return learner, params, episode
 
 
 def character_problem(pool="stride", **options):
