@@ -20,7 +20,7 @@ from .figures import png, show
 class LivePicture:
     """A figure and a line of text below it, redrawn as often as asked but at most `per_second` times."""
 
-    def __init__(self, *, per_second: float = 8) -> None:
+    def __init__(self, *, per_second: float = 4) -> None:
         self.image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         self.text = widgets.HTML()
         self.box = widgets.VBox([self.image, self.text])
@@ -49,7 +49,7 @@ def show_widget(widget: widgets.Widget, still: bytes, alt: str) -> None:
     }
     metadata = {}
     if still:
-        bundle["image/png"] = still
+        bundle["image/png"] = bytes(still)  # ipywidgets 8 hands out a memoryview
         metadata["image/png"] = {"alt": alt, "needs_background": "light"}
     display(bundle, raw=True, metadata=metadata)
 
