@@ -90,7 +90,7 @@ def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
 
 
 def train_live(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
-    """Take `steps` meta-steps; draw the training accuracy, and after every eighth of them the test accuracy.
+    """Take `steps` meta-steps; draw the training accuracy, and after every quarter of them the test accuracy.
 
     Args:
         trainer: gives an `accuracy` among its metrics.
@@ -118,10 +118,12 @@ def train_live(trainer: Trainer, steps: int, score: Callable[[Params], Score], *
         return fig, words + "."
 
     def test(step: Step) -> None:
-        if step.number % max(1, steps // 8) == 0 or step.number == steps:
+        if step.number % max(1, steps // 4) == 0 or step.number == steps:
             tests[step.number] = score(trainer.params)
 
-    return live.train_live(trainer, steps, draw, alt=f"{title}: accuracy, drawn while the network trains.", after=test)
+    words = f"{title}: accuracy, drawn while the network trains."
+    # A picture takes longer than a step, and this training keeps both cores busy: one a second is enough.
+    return live.train_live(trainer, steps, draw, alt=words, after=test, per_second=1)
 
 
 @dataclass

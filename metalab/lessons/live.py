@@ -61,13 +61,14 @@ def train_live(
     *,
     alt: str,
     after: Callable[[Step], None] = lambda step: None,
+    per_second: float = 4,
 ) -> list[Step]:
     """Take `steps` meta-steps; `draw(steps so far)` gives the picture and its words, whenever one is due.
 
-    `after` is called after every step, drawn or not. An interrupt ends the training early and keeps what was
-    trained; a divergence is told in words.
+    `after` is called after every step, drawn or not; at most `per_second` pictures are drawn. An interrupt ends the
+    training early and keeps what was trained; a divergence is told in words.
     """
-    picture = LivePicture()
+    picture = LivePicture(per_second=per_second)
     done: list[Step] = []
     show_widget(picture.box, b"", alt)
     try:
