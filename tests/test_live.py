@@ -255,7 +255,7 @@ def test_live_training_draws_when_a_picture_is_due_and_at_the_end(displayed, mon
 
     drawn = []
     monkeypatch.setattr(live.time, "monotonic", clock)
-    train_live(trainer(), 8, drawing, alt="", after=after)
+    train_live(trainer(), 8, drawing, alt="", after=after, per_second=8)
     assert drawn == [1, 4, 7, 8]
 
 
