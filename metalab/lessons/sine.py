@@ -90,7 +90,7 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
         "shots": slider("shots K", 10, 1, 20, 1),
         "amplitude": slider("amplitude A", 3.0, 0.1, 5.0, 0.1),
         "phase": slider("phase φ (radians)", 1.0, 0.0, 3.1, 0.1),
-        "half": widgets.Checkbox(value=False, description="support from the left half only (x < 0)"),
+        "half": widgets.Checkbox(value=False, description="left half only (x < 0)"),
     }
     names = " and ".join(starts)
     return Panel(controls, redraw, alt=f"Panel: sliders for the inner loop and the task; how {names} adapt to it.")
