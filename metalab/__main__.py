@@ -33,7 +33,6 @@ from .train import Diverged, Learner, Trainer
 class Defaults:
     """What the papers use where the command line says nothing."""
 
-    algorithm: str
     inner_lr: float
     inner_steps: int
     meta_batch: int
@@ -43,9 +42,9 @@ class Defaults:
 
 
 DEFAULTS = {
-    ("sine", "maml"): Defaults("maml", 0.01, 1, 25, 70_000, None),
-    ("omniglot", "maml"): Defaults("maml", 0.4, 1, 32, 60_000, None),
-    ("omniglot", "protonet"): Defaults("protonet", 0.0, 0, 1, 20_000, 5, ways=60),
+    ("sine", "maml"): Defaults(0.01, 1, 25, 70_000, None),
+    ("omniglot", "maml"): Defaults(0.4, 1, 32, 60_000, None),
+    ("omniglot", "protonet"): Defaults(0.0, 0, 1, 20_000, 5, ways=60),
 }
 DEFAULTS["sine", "fomaml"] = DEFAULTS["sine", "joint"] = DEFAULTS["sine", "maml"]
 DEFAULTS["omniglot", "fomaml"] = DEFAULTS["omniglot", "maml"]
@@ -189,7 +188,7 @@ def evaluate_command(options: argparse.Namespace) -> None:
 
 def data_command(_options: argparse.Namespace) -> None:
     train_set, test_set = omniglot.load()
-    print(f"Omniglot: {len(train_set)} training and {len(test_set)} test characters.")
+    print(f"Omniglot: {len(train_set)} training and {len(test_set)} test characters, from {omniglot.where()}")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -25,14 +25,6 @@ def noise(classes=8, drawings=7, side=8, seed=1):
     return Characters(ink, torch.arange(classes) // 4, ("first_alphabet", "second"), "noise")
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures drawn, in order, kept instead of turned into pictures (which takes most of the time)."""
-    drawn = []
-    monkeypatch.setattr(live, "png", lambda fig: drawn.append(fig) or b"picture %d" % len(drawn))
-    return drawn
-
-
 def words(thing):
     return thing.picture.text.value
 

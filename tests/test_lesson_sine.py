@@ -28,14 +28,6 @@ def grown(seed=0):
 START = grown()
 
 
-@pytest.fixture
-def figures(monkeypatch):
-    """The figures drawn, in order, kept instead of turned into pictures (which takes most of the time)."""
-    drawn = []
-    monkeypatch.setattr(live, "png", lambda fig: drawn.append(fig) or b"picture %d" % len(drawn))
-    return drawn
-
-
 def lines(ax):
     """The curves of a picture by their name in the legend: x and y [n, 2]."""
     return {line.get_label(): line.get_xydata() for line in ax.get_lines()}

@@ -157,9 +157,10 @@ def test_a_divergence_saves_the_last_good_parameters(tmp_path, capsys):
     assert "Try a smaller inner or outer learning rate" in err
 
 
-def test_data_says_what_there_is(capsys, small_omniglot):
+def test_data_says_what_there_is_and_where(capsys, monkeypatch, small_omniglot):
+    monkeypatch.setattr(omniglot, "where", lambda: "a folder")
     assert command.main(["data"]) == 0
-    assert capsys.readouterr().out == "Omniglot: 8 training and 21 test characters.\n"
+    assert capsys.readouterr().out == "Omniglot: 8 training and 21 test characters, from a folder\n"
 
 
 def test_missing_data_are_told_in_a_line(capsys, monkeypatch):

@@ -122,7 +122,7 @@ def path_in_result(lesson):
 
 
 def path_in_html(lesson):
-    lesson.cells[1].outputs = [new_output("display_data", data={"text/html": "<b>/root/x</b>"})]
+    lesson.cells[1].outputs = [new_output("display_data", data={"text/html": "<b>/mnt/x</b>"})]
 
 
 def path_as_address(lesson):

@@ -132,11 +132,11 @@ def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.H
 WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "430px"}}
 
 
-def slider(description: str, value: float, low: float, high: float, step: float, **options: object) -> widgets.Widget:
+def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:
     """An integer slider if all numbers are integers, else a float one."""
     integers = all(isinstance(n, int) for n in (value, low, high, step))
     kind = widgets.IntSlider if integers else widgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=description, **WIDE, **options)
+    return kind(value=value, min=low, max=high, step=step, description=description, **WIDE)
 
 
 def log_slider(description: str, value: float, low: float, high: float) -> widgets.FloatLogSlider:
