@@ -4,7 +4,7 @@ ARGS ?=
 STAMP := .venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test lessons notebooks clean
+.PHONY: help lab test lessons notebooks bench results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,12 @@ lessons: $(STAMP)  ## run every lesson without a browser; executed copies in bui
 
 notebooks: $(STAMP)  ## run every lesson and rewrite its committed outputs
 	$(RUN) metalab.lessons.run --write $(ARGS)
+
+bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
+	$(RUN) metalab bench $(ARGS)
+
+results: $(STAMP)  ## rewrite the results page from the measurements in results/
+	$(RUN) metalab results $(ARGS)
 
 clean:  ## remove .venv and build
 	rm -rf .venv build
