@@ -16,13 +16,19 @@ from .nets import Params
 
 def save(path: str | Path, params: Params, about: dict[str, Any]) -> None:
     """Write `params` and the JSON-able note `about` to `path`, all or nothing."""
+    # Copies, because safetensors refuses tensors that lie in the same memory.
+    tensors = {name: p.detach().to("cpu", copy=True).contiguous() for name, p in params.items()}
+    # `save_file` would leave a file that its owner alone may read.
+    replace_file(path, serialise(tensors, metadata={"about": json.dumps(about)}))
+
+
+def replace_file(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path`, all or nothing: after a kill too, there is the old file or the new one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        tensors = {name: p.detach().cpu().contiguous() for name, p in params.items()}
-        # `save_file` would leave a file that its owner alone may read.
-        partial.write_bytes(serialise(tensors, metadata={"about": json.dumps(about)}))
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -7,20 +7,18 @@ import torch
 from metalab.train import Diverged, Step, Trainer
 
 
-class Dot:
-    """The smallest net: one vector."""
+@dataclass
+class Toy:
+    """The smallest learner: pulls a vector w towards the sampled point x by the loss ‖w − x‖²/2, of gradient w − x.
+
+    From step `nan_from` on the loss is NaN.
+    """
+
+    nan_from: float = math.inf
+    seen: list = field(default_factory=list)
 
     def init(self, generator):
         return {"w": torch.randn(3, generator=generator, dtype=torch.float64)}
-
-
-@dataclass
-class Toy:
-    """Pulls w towards the sampled point: loss ‖w − x‖²/2, gradient w − x. From step `nan_from` on, a loss of NaN."""
-
-    nan_from: float = math.inf
-    net: Dot = field(default_factory=Dot)
-    seen: list = field(default_factory=list)
 
     def meta_gradient(self, params, x):
         self.seen.append((params["w"].clone(), x))

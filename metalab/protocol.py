@@ -1,0 +1,92 @@
+"""How a trained run is tested: which tasks, how the network meets them, and what it scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from .evaluate import Score, evaluate
+from .losses import mse
+from .nets import Params
+from .settings import Settings
+from .tasks import sine
+from .train import STATE
+
+SINE_QUERIES = 100  # points of each test task
+SINE_STEPS = (0, 1, 5, 10)  # gradient steps at which the MAML paper's table gives the error
+LEAST_STEPS = 3  # Omniglot networks trained with fewer are also tested with 3, as in the MAML paper
+WAYS = (5, 20)  # of test tasks for a prototypical network, which is not bound to those it was trained on
+PICTURES = 1000  # of the training characters, to measure batch norm's statistics on
+QUERIES = 5  # per class, for a prototypical network
+
+
+@dataclass(frozen=True)
+class Result:
+    """A score, and the protocol without which it cannot be compared with another."""
+
+    measure: str  # accuracy, or MSE
+    score: Score
+    protocol: dict[str, Any]
+
+    def __str__(self) -> str:
+        value = self.score.percent() if self.measure == "accuracy" else str(self.score)
+        return f"{self.measure} {value}: " + ", ".join(f"{name} {what}" for name, what in self.protocol.items())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"measure": self.measure, **asdict(self.score), "protocol": self.protocol}
+
+
+def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: int = 1000) -> Iterator[Result]:
+    """Score what a checkpoint holds on tasks never trained on, under the protocols of the papers.
+
+    Args:
+        settings: of the run.
+        tensors: of its checkpoint, on `settings.device`.
+        episodes: number of test tasks.
+        seed: of the test tasks.
+
+    Raises:
+        ValueError: fewer than 2 episodes.
+    """
+    learner = settings.learner()
+    params = {name: p for name, p in tensors.items() if not name.startswith(STATE)}
+    common = {"test tasks": episodes, "seed": seed, "shots": settings.shots}
+    how = {"episodes": episodes, "seed": seed, "device": settings.device}
+    if settings.tasks == "sine":
+        for steps in SINE_STEPS:
+            score = evaluate(
+                lambda e, steps=steps: learner.predict(params, e, steps=steps),
+                lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
+                batch=episodes,
+                measure=mse,
+                **how,
+            )
+            yield Result("MSE", score, {"inner steps": steps, **common, "query points": SINE_QUERIES})
+        return
+
+    train, upright = (part.to(settings.device) for part in settings.characters())
+    split = {"alphabets": "the author's, by alphabet", "random": "random characters"}[settings.split]
+    common |= {"split": split, "rotations": "none"}
+    if settings.algorithm == "protonet":
+        pictures, _labels = train.batch(PICTURES, torch.Generator(settings.device).manual_seed(settings.seed))
+        stats = learner.net.statistics(params, pictures)
+        for ways in WAYS:
+            score = evaluate(
+                lambda e: learner.predict(params, e, stats=stats),
+                lambda n, g, ways=ways: upright.sample(n, ways, settings.shots, QUERIES, g),
+                **how,
+            )
+            norm = f"inductive (statistics of {PICTURES} training pictures)"
+            yield Result("accuracy", score, {"ways": ways, **common, "queries per class": QUERIES, "batch norm": norm})
+        return
+    for steps in sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)}):
+        score = evaluate(
+            lambda e, steps=steps: learner.predict(params, e, steps=steps),
+            lambda n, g: upright.sample(n, settings.ways, settings.shots, settings.shots, g),
+            **how,
+        )
+        protocol = {"ways": settings.ways, "inner steps": steps, **common, "queries per class": settings.shots}
+        yield Result("accuracy", score, protocol | {"batch norm": "transductive (each query batch by its own)"})

@@ -1,0 +1,134 @@
+from dataclasses import asdict, fields
+
+import pytest
+
+from metalab.learners.maml import MAML
+from metalab.learners.prototypes import PrototypicalNet
+from metalab.losses import cross_entropy, mse
+from metalab.nets import MLP, Conv4
+from metalab.settings import ALGORITHMS, Settings
+
+
+def chosen(settings, *names):
+    return tuple(getattr(settings, name) for name in names)
+
+
+@pytest.mark.parametrize(("ways", "inner_lr", "inner_steps", "meta_batch"), [(5, 0.4, 1, 32), (20, 0.1, 5, 16)])
+@pytest.mark.parametrize("shots", [1, 5])
+def test_omniglot_is_as_in_the_maml_paper(ways, inner_lr, inner_steps, meta_batch, shots):
+    s = Settings.of("omniglot", ways=ways, shots=shots)
+    assert chosen(s, "inner_lr", "inner_steps", "meta_batch") == (inner_lr, inner_steps, meta_batch)
+    assert chosen(s, "steps", "outer_lr", "queries", "channels", "pool") == (60_000, 1e-3, shots, 64, "stride")
+
+
+def test_sine_is_as_in_the_maml_paper():
+    s = Settings.of("sine", shots=10)
+    assert chosen(s, "shots", "queries", "inner_lr", "inner_steps", "meta_batch") == (10, 10, 0.01, 1, 25)
+    assert chosen(s, "steps", "outer_lr", "halve_every", "ways", "pool") == (70_000, 1e-3, None, None, None)
+
+
+def test_protonet_is_as_in_its_paper():
+    s = Settings.of("omniglot", "protonet")
+    assert chosen(s, "ways", "shots", "queries", "meta_batch", "outer_lr", "pool") == (60, 1, 5, 1, 1e-3, "max")
+    assert [s.rate(step) for step in (1, 2000, 2001, 4000, 4001)] == [1e-3, 1e-3, 5e-4, 5e-4, 2.5e-4]
+
+
+def test_without_halving_the_rate_stays():
+    assert Settings.of("sine").rate(10**6) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("tasks", "algorithm", "order", "inner_steps", "adapts", "learn_rates"),
+    [
+        ("sine", "maml", 2, 1, None, False),
+        ("sine", "fomaml", 1, 1, None, False),
+        ("sine", "anil", 2, 1, ("w3", "b3"), False),
+        ("sine", "metasgd", 2, 1, None, True),
+        ("sine", "joint", 2, 0, None, False),
+        ("omniglot", "maml", 2, 5, None, False),
+        ("omniglot", "fomaml", 1, 5, None, False),
+        ("omniglot", "anil", 2, 5, ("head", "bias"), False),
+        ("omniglot", "metasgd", 2, 1, None, True),
+    ],
+)
+def test_each_algorithm_is_what_its_name_says(tasks, algorithm, order, inner_steps, adapts, learn_rates):
+    ways = {} if tasks == "sine" else {"ways": 20}
+    settings = Settings.of(tasks, algorithm, **ways)
+    net, loss = (MLP(), mse) if tasks == "sine" else (Conv4(20), cross_entropy)
+    assert settings.learner() == MAML(
+        net,
+        loss,
+        inner_lr=settings.inner_lr,
+        inner_steps=inner_steps,
+        order=order,
+        adapts=adapts,
+        learn_rates=learn_rates,
+    )
+
+
+def test_the_network_is_the_one_asked_for():
+    assert Settings.of("omniglot", channels=8, pool="max").learner().net == Conv4(5, channels=8, pool="max")
+    protonet = Settings.of("omniglot", "protonet", channels=8, pool="stride").learner()
+    assert protonet == PrototypicalNet(Conv4(channels=8, pool="stride"))
+
+
+def test_what_is_given_wins():
+    given = {"shots": 2, "queries": 7, "inner_lr": 0.0, "inner_steps": 3, "halve_every": 5, "minutes": 0.5, "seed": 0}
+    settings = Settings.of("omniglot", "fomaml", **given)
+    assert asdict(settings).items() >= given.items()
+
+
+@pytest.mark.parametrize(("tasks", "algorithm"), [(tasks, a) for tasks, known in ALGORITHMS.items() for a in known])
+def test_a_note_keeps_every_setting(tasks, algorithm):
+    settings = Settings.of(tasks, algorithm, minutes=2.5)
+    assert Settings.from_note({**asdict(settings), "taken": 3}) == settings
+
+
+def test_a_note_that_says_too_little_is_refused():
+    note = asdict(Settings.of("sine"))
+    del note["inner_lr"]
+    with pytest.raises(ValueError, match="its note does not say 'inner_lr': write it by `python -m metalab train`"):
+        Settings.from_note(note)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mnist",), "mnist is not known: choose one of sine, omniglot"),
+        (("sine", "sgd"), "--algorithm sgd is not known for sine: choose one of maml, fomaml, anil, metasgd, joint"),
+        (("omniglot", "joint"), "--algorithm joint is not known for omniglot: choose one of maml, .*protonet"),
+    ],
+)
+def test_unknown_names_are_told_with_the_known(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Settings.of(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (("sine", "maml"), {"ways": 5}),
+        (("sine", "maml"), {"pool": "max"}),
+        (("sine", "joint"), {"inner_steps": 1}),
+        (("omniglot", "protonet"), {"inner_lr": 0.1}),
+    ],
+)
+def test_what_does_not_apply_is_refused(arguments, given):
+    [name] = given
+    flag = "--" + name.replace("_", "-")
+    with pytest.raises(ValueError, match=f"{flag} does not apply to {arguments[1]} on {arguments[0]}: leave it out"):
+        Settings.of(*arguments, **given)
+
+
+NUMBERS = [f for f in fields(Settings) if f.metadata["type"] in (int, float)]
+
+
+@pytest.mark.parametrize("name", [f.name for f in NUMBERS])
+def test_numbers_that_cannot_be_are_refused_by_their_flag(name):
+    zero = name in ("inner_lr", "seed", "save_every")
+    least = "at least 0" if zero else "above 0"
+    for bad in (-1, float("nan"), 2**63, *([] if zero else [0])):
+        with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} {bad} must be {least}, and below 2\\^63$"):
+            Settings.of("omniglot", **{name: bad})
+    if zero:
+        assert getattr(Settings.of("omniglot", **{name: 0}), name) == 0
