@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Params = dict[str, Tensor]
+from .layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Params, Relu, SpatialMean
 
 
 class Net(Protocol):
@@ -27,10 +27,14 @@ class Net(Protocol):
         """params [T, ...] and x [T, B, ...] to outputs [T, B, out]."""
         ...
 
+    def chain(self, x: Tensor) -> list[Layer] | None:
+        """Fresh layers that give what `net(params, x)` gives, with derivatives written out; None: there are none."""
+        ...
+
 
 def for_tasks(params: Params, tasks: int) -> Params:
-    """Give each of T tasks its own copy of the parameters: [...] to [T, ...]."""
-    return {name: p.detach().repeat(tasks, *[1] * p.dim()) for name, p in params.items()}
+    """The same parameters for each of T tasks: [...] to [T, ...], as views of one memory: do not write to them."""
+    return {name: p.detach().expand(tasks, *p.shape) for name, p in params.items()}
 
 
 def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
@@ -64,6 +68,13 @@ class MLP:
                 x = x.relu()
         return x
 
+    def chain(self, x: Tensor) -> list[Layer]:
+        last = len(self.sizes) - 1
+        layers: list[Layer] = [Linear("w1", "b1", first=True)]
+        for i in range(2, last + 1):
+            layers += [Relu(), Linear(f"w{i}", f"b{i}")]
+        return layers
+
 
 @dataclass(frozen=True)
 class Conv4:
@@ -71,7 +82,8 @@ class Conv4:
 
     `pool="stride"` halves the picture by strided convolution and averages what is left, as MAML does on Omniglot
     (Finn et al. 2017); `pool="max"` halves it by max-pooling, as prototypical networks do (Snell et al. 2017).
-    With `outputs` a linear layer follows; without, the output is the embedding.
+    With `outputs` a linear layer follows; without, the output is the embedding. A convolution's weights are a matrix
+    [9·in, out], the 3×3 positions row by row and the input channels within: one product with the picture's patches.
 
     Batch norm has a shift β and no scale (the next layer can undo a scale), and takes its mean and variance from
         the batch itself                  net(params, x)
@@ -91,7 +103,7 @@ class Conv4:
         params = {}
         for i in range(1, 5):
             n_in = 1 if i == 1 else self.channels
-            params[f"conv{i}"] = _normal(self.channels, n_in, 3, 3, fan_in=9 * n_in, gain=2.0, generator=generator)
+            params[f"conv{i}"] = _normal(9 * n_in, self.channels, fan_in=9 * n_in, gain=2.0, generator=generator)
             params[f"shift{i}"] = torch.zeros(self.channels, device=generator.device)
         if self.outputs is not None:
             params["head"] = _normal(self.channels, self.outputs, fan_in=self.channels, gain=1.0, generator=generator)
@@ -128,13 +140,24 @@ class Conv4:
             self._forward(for_tasks(params, 1), images[None], measure)
         return stats
 
+    def chain(self, x: Tensor) -> list[Layer] | None:
+        height, size = x.shape[-2:]
+        if self.pool != "stride" or self.outputs is None or height != size:
+            return None
+        layers: list[Layer] = [FirstBlock("conv1", "shift1"), Relu()]
+        for i in range(2, 5):
+            size = (size + 1) // 2
+            layers += [Convolution(f"conv{i}", size), BatchNorm(f"shift{i}"), Relu()]
+        return [*layers, SpatialMean(((size + 1) // 2) ** 2), Linear("head", "bias")]
+
     def _forward(self, params: Params, x: Tensor, normalise: Callable[[Tensor, int], Tensor]) -> Tensor:
         tasks, batch = x.shape[:2]
         stride = 2 if self.pool == "stride" else 1
         # All tasks in one convolution: the tasks' channels side by side, each task a group with weights of its own.
         x = x.transpose(0, 1).flatten(1, 2)  # [B, T*1, H, W]
         for i in range(1, 5):
-            x = F.conv2d(x, params[f"conv{i}"].flatten(0, 1), stride=stride, padding=1, groups=tasks)
+            kernel = params[f"conv{i}"].unflatten(1, (3, 3, -1)).permute(0, 4, 3, 1, 2)  # [T, out, in, 3, 3]
+            x = F.conv2d(x, kernel.flatten(0, 1), stride=stride, padding=1, groups=tasks)
             x = normalise(x, i) + params[f"shift{i}"].reshape(1, -1, 1, 1)
             x = x.relu()
             if self.pool == "max":
@@ -143,9 +166,6 @@ class Conv4:
         if self.outputs is not None:
             x = torch.baddbmm(params["bias"][:, None], x, params["head"])
         return x
-
-
-EPSILON = 1e-3  # added to every variance, as in the MAML paper's code
 
 
 def _batch_norm(h: Tensor, layer: int) -> Tensor:

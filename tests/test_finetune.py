@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from metalab.learners.finetune import FineTuning
 from metalab.nets import Conv4
-from metalab.tasks import Characters, Episode
+from metalab.tasks import Characters
 
 
 def seeded(seed=0):
@@ -78,7 +80,7 @@ def test_the_whole_network_is_tuned_by_plain_gradient_descent():
 
 def test_the_support_is_learned():
     learner, params, episode, stats = problem(inner_steps=200)
-    itself = Episode(episode.support_x, episode.support_y, episode.support_x, episode.support_y)
+    itself = replace(episode, query_x=episode.support_x, query_y=episode.support_y)
     assert torch.equal(learner.predict(params, itself, stats=stats).argmax(2), episode.support_y)
 
 
@@ -96,6 +98,6 @@ def test_each_task_is_tuned_by_itself():
     episode = noise().sample(3, 3, 2, 2, seeded(3)).to(torch.float64)
     together = learner.predict(params, episode, stats=stats)
     for t in range(3):
-        alone = Episode(*(x[t : t + 1] for x in vars(episode).values()))
+        alone = episode[t : t + 1]
         expected = learner.predict(params, alone, stats=stats)
         torch.testing.assert_close(together[t : t + 1], expected, rtol=1e-10, atol=1e-12)

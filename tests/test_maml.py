@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalab.learners.maml import MAML, gradient, hessian_vector
+from metalab.derivatives import gradient, hessian_vector
+from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Characters, Episode, sine
@@ -44,7 +45,7 @@ PROBLEMS = {
 
 
 def one_task(episode, t):
-    return Episode(*(x[t : t + 1] for x in vars(episode).values()))
+    return episode[t : t + 1]
 
 
 def naive_loss(learner, params, episode, *, create_graph=True):

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from metalab.learners.prototypes import PrototypicalNet, prototype_logits
 from metalab.nets import Conv4
-from metalab.tasks import Characters, Episode
+from metalab.tasks import Characters
 
 
 def seeded(seed=0):
@@ -107,8 +109,8 @@ def test_inductive_prediction_uses_the_given_statistics():
 
 def test_only_transductive_queries_see_each_other():
     learner, params, episode, stats = problem()
-    first = Episode(*(x[:1] for x in vars(episode).values()))
-    shorter = Episode(first.support_x, first.support_y, first.query_x[:, :1], first.query_y[:, :1])
+    first = episode[:1]
+    shorter = replace(first, query_x=first.query_x[:, :1], query_y=first.query_y[:, :1])
     torch.testing.assert_close(
         learner.predict(params, shorter, stats=stats), learner.predict(params, episode, stats=stats)[:1, :1]
     )

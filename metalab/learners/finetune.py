@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
-from .maml import gradient
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,9 @@ class FineTuning:
     inner_lr: float = 0.1
     inner_steps: int = 20
     body: bool = True
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.net.init(generator)
 
     def meta_gradient(self, params: Params, batch: tuple[Tensor, Tensor]) -> tuple[Params, dict[str, Tensor]]:
         """The ordinary gradient for images [B, 1, H, W] and labels [B]: nothing is "meta" in training."""

@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
-from .maml import gradient
 
 
 def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
@@ -40,6 +40,9 @@ class PrototypicalNet:
 
     net: Conv4
     transductive: bool = False
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.net.init(generator)
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         """The gradient of the episodes' mean query loss with respect to `params`, and the metrics."""

@@ -44,7 +44,7 @@ def load_characters() -> tuple[Characters, Characters]:
 
 
 def first_task(episode: Episode) -> Episode:
-    return Episode(*(x[:1] for x in vars(episode).values()))
+    return episode[:1]
 
 
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:

@@ -78,6 +78,7 @@ class Characters:
             support_y=label[:, :, :shots].flatten(1, 2),
             query_x=images[:, :, shots:].flatten(1, 2),
             query_y=label[:, :, shots:].flatten(1, 2),
+            ways=ways,
         )
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

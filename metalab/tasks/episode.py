@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,18 +21,20 @@ class Episode:
     support_y: Tensor  # [T, S] int64 labels, or [T, S, 1] float targets
     query_x: Tensor  # [T, Q, ...]
     query_y: Tensor  # [T, Q] or [T, Q, 1]
+    ways: int = 1  # N, the number of classes
 
     @property
     def tasks(self) -> int:
         return self.support_x.shape[0]
 
-    @property
-    def ways(self) -> int:
-        """N, the number of classes; reads the labels, so keep it out of code that must not wait for a GPU."""
-        return int(self.support_y.max()) + 1
+    def __getitem__(self, tasks: slice) -> Episode:
+        """Some of the tasks: `episode[:4]`."""
+        return self._each(lambda tensor: tensor[tasks])
 
     def to(self, target: torch.device | torch.dtype | str) -> Episode:
         """The same episode on another device, or its floating-point tensors in another dtype."""
         is_dtype = isinstance(target, torch.dtype)
-        move = lambda t: t if is_dtype and not t.is_floating_point() else t.to(target)  # noqa: E731
-        return Episode(*(move(getattr(self, f.name)) for f in fields(self)))
+        return self._each(lambda t: t if is_dtype and not t.is_floating_point() else t.to(target))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Episode:
+        return Episode(*map(change, (self.support_x, self.support_y, self.query_x, self.query_y)), ways=self.ways)
