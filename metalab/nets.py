@@ -157,7 +157,11 @@ class Conv4:
         x = x.transpose(0, 1).flatten(1, 2)  # [B, T*1, H, W]
         for i in range(1, 5):
             kernel = params[f"conv{i}"].unflatten(1, (3, 3, -1)).permute(0, 4, 3, 1, 2)  # [T, out, in, 3, 3]
-            x = F.conv2d(x, kernel.flatten(0, 1), stride=stride, padding=1, groups=tasks)
+            kernel = kernel.flatten(0, 1)
+            if tasks == 1:  # a third faster on a CPU than channels first
+                kernel = kernel.contiguous(memory_format=torch.channels_last)
+                x = x.contiguous(memory_format=torch.channels_last)
+            x = F.conv2d(x, kernel, stride=stride, padding=1, groups=tasks)
             x = normalise(x, i) + params[f"shift{i}"].reshape(1, -1, 1, 1)
             x = x.relu()
             if self.pool == "max":
