@@ -82,9 +82,7 @@ class Work:
 
     def start(self, generator: torch.Generator) -> tuple[Params, Episode]:
         """Parameters to start from, and an episode."""
-        # MLP's own start is so small that an inner step changes hardly anything: it would hide a wrong gradient.
-        params = {name: p + 0.1 * torch.randn_like(p) for name, p in self.net.init(generator).items()}
-        return params, self.sampler(generator)(generator)
+        return self.net.init(generator), self.sampler(generator)(generator)
 
 
 SINE = Work(

@@ -118,7 +118,7 @@ class Measured:
 
     @classmethod
     def read(cls, path: Path, command: str, *keys: str) -> Measured:
-        """Raises ValueError: the file is not JSON, lacks one of the `keys` that `command` writes, or was measured with --quick."""
+        """Raises ValueError: it is not JSON, lacks one of the `keys` that `command` writes, or is of a --quick run."""
         raw = path.read_bytes()
         try:
             data = json.loads(raw)
@@ -170,8 +170,8 @@ def page(measured: Measurements) -> str:
     }
     parts = [
         "# Results",
-        "Written by `python -m metalab results` from the files beside it, which the commands named below wrote: measure "
-        f"again to change this page. Only findings are prose, in `{NOTES}`.",
+        "Written by `python -m metalab results` from the files beside it, which the commands named below wrote: "
+        f"measure again to change this page. Only findings are prose, in `{NOTES}`.",
     ]
     for title, section in sections.items():
         if paragraphs := list(section):
@@ -219,8 +219,7 @@ def training(trained: dict[str, Any]) -> list[str]:
     taken, planned = trained["taken"], trained["steps"]
     steps = f"{taken:,}" if taken == planned else f"{taken:,} of {planned:,}"
     cores = trained["threads"] * trained["processes"]
-    what = trained.get("machine", trained["device"])
-    where = f"{what}, {cores} thread{'s' * (cores != 1)}, PyTorch {trained['torch']}"
+    where = f"{trained['machine']}, {cores} thread{'s' * (cores != 1)}, PyTorch {trained['torch']}"
     return [label(trained), f"`{command(trained)}`", steps, duration(trained["seconds"]), where]
 
 

@@ -23,8 +23,8 @@ MACHINE = {
 def trained(tasks="omniglot", algorithm="maml", **changed):
     """A checkpoint's note."""
     default = paper(tasks, algorithm, ways=changed.get("ways"), shots=changed.get("shots"))
-    how = {"seconds": 1800.4, "processes": 1, "threads": 2, "torch": "2.13.0", "taken": default["steps"]}
-    return {"tasks": tasks, "algorithm": algorithm, **default, **how, **changed}
+    how = {"seconds": 1800.4, "processes": 1, "threads": 2, "torch": "2.13.0", "machine": "Some CPU, 2 cores"}
+    return {"tasks": tasks, "algorithm": algorithm, **default, **how, "taken": default["steps"], **changed}
 
 
 def result(mean, ci95, measure="accuracy", **protocol):
@@ -98,7 +98,7 @@ def test_a_run_beside_the_published_number(tmp_path):
     }
     text = write(folder(tmp_path, maml=run))
     command = "`python -m metalab train omniglot --minutes 30`"
-    where = "cpu, 2 threads, PyTorch 2.13.0"
+    where = "Some CPU, 2 cores, 2 threads, PyTorch 2.13.0"
     assert row(text, "MAML, 5-way 1-shot", command, "7,000 of 60,000", "30 min", where)
     assert row(text, "MAML, 5-way 1-shot", "1", "95.1 ± 0.6 %", "")
     assert row(text, "MAML, 5-way 1-shot", "3", "96.3 ± 0.5 %", "98.7 ± 0.4 %")
@@ -118,7 +118,12 @@ def test_sine_runs_have_a_table_of_their_own(tmp_path):
     assert row(sines, "MAML, 5-shot", "0", "0.70 ± 0.04", "")
     assert row(sines, "MAML, 5-shot", "1", "0.70 ± 0.04", "0.67")
     assert row(
-        sines, "MAML, 5-shot", "`python -m metalab train sine`", "70,000", "4 min", "cpu, 2 threads, PyTorch 2.13.0"
+        sines,
+        "MAML, 5-shot",
+        "`python -m metalab train sine`",
+        "70,000",
+        "4 min",
+        "Some CPU, 2 cores, 2 threads, PyTorch 2.13.0",
     )
     assert row(characters, "prototypical network, 60-way 1-shot", "96.0 ± 0.4 %", "96.0 %")
 
