@@ -65,13 +65,15 @@ def differentiate(
 
 class _Autograd:
     def __init__(self, net, loss, params, x, y, context) -> None:
+        outputs = []  # not `self` in the function below: a cycle would keep everything until Python looks for cycles
+
         def losses(theta: Params) -> Tensor:
-            self.outputs = net(theta, x, context=context)
-            return loss(self.outputs, y)
+            outputs[:] = [net(theta, x, context=context)]
+            return loss(outputs[0], y)
 
         self._loss, self._params = losses, params
         self._gradient, self._losses = gradient(losses, params)
-        self.outputs = self.outputs.detach()
+        self.outputs = outputs.pop().detach()
 
     def losses(self) -> Tensor:
         return self._losses

@@ -104,20 +104,21 @@ class MAML:
 
     def _recursion(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         theta, rates = self._start(params, episode.tasks)
+        back = self.order == 2 or self.learn_rates  # whether to walk back through the inner steps
         trajectory, support = [], None
         for _ in range(self.inner_steps):
             support = self._support(theta, episode)
-            trajectory.append(theta)
+            trajectory += [theta] * back
             theta = _step(theta, rates, support.gradient())
 
         query = differentiate(
             self.net, self.loss, theta, episode.query_x, episode.query_y, context=self._context(episode)
         )
         v = query.gradient()
-        rate_grads = {name: torch.zeros_like(v[name]) for name in v if RATE + name in params}
-        for theta in reversed(trajectory) if self.order == 2 or rate_grads else ():
+        rate_grads = {name: torch.zeros_like(v[name]) for name in v if RATE + name in params}  # Meta-SGD's
+        for theta in reversed(trajectory):
             support = support or self._support(theta, episode)  # that of the last step is still at hand
-            if rate_grads:
+            if self.learn_rates:
                 g = support.gradient()
                 rate_grads = {name: total - g[name] * v[name] for name, total in rate_grads.items()}
             if self.order == 2:
