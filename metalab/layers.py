@@ -175,19 +175,19 @@ class Convolution(Layer):
         return patches(x.view(x.shape[0], -1, self.size, self.size, x.shape[2]))
 
     def _put_back(self, *products):
-        """Σ ∂y Wᵀ over pairs (∂y, W), added where the patches came from: one of their nine positions at a time."""
+        """Σ ∂y Wᵀ over pairs (∂y, W), added where the patches came from: one or two of the nine positions at a time."""
         tasks, rows, channels = self.x.shape[0], self.x.shape[1], self.x.shape[2] // 9
         half = (self.size + 1) // 2
-        x = self.x.new_zeros(tasks, rows // half**2, self.size + 2, self.size + 2, channels)
-        for k in range(9):
-            here = slice(k * channels, (k + 1) * channels)
+        x = self.x.new_zeros(tasks, rows // half**2, self.size + 2, half + 1, 2, channels)
+        for i, j, width in [(i, *columns) for i in range(3) for columns in ((0, 2), (2, 1))]:
+            here = slice((3 * i + j) * channels, (3 * i + j + width) * channels)
             (dy, w), *others = products
             part = times(dy, w[:, here].mT)
             for dy, w in others:
                 add_product(part, dy, w[:, here].mT)
-            i, j = divmod(k, 3)
-            x[:, :, i : i + 2 * half - 1 : 2, j : j + 2 * half - 1 : 2] += part.view(tasks, -1, half, half, channels)
-        return x[:, :, 1:-1, 1:-1].reshape(tasks, -1, channels)
+            place = x[:, :, i : i + 2 * half - 1 : 2, j // 2 : j // 2 + half, :width]
+            place += part.view(place.shape)
+        return x.flatten(3, 4)[:, :, 1 : self.size + 1, 1 : self.size + 1].reshape(tasks, -1, channels)
 
 
 class BatchNorm(Layer):

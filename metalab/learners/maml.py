@@ -141,8 +141,13 @@ class MAML:
     def _start(self, params: Params, tasks: int) -> tuple[Params, dict[str, float | Tensor]]:
         """θ_0 [T, ...], and α by name: one number for all, 0 where nothing adapts, or what Meta-SGD has learned."""
         theta = {name: p for name, p in params.items() if not name.startswith(RATE)}
-        fixed = {name: self.inner_lr if self.adapts is None or name in self.adapts else 0.0 for name in theta}
-        return for_tasks(theta, tasks), {name: params.get(RATE + name, rate) for name, rate in fixed.items()}
+
+        def rate(name: str) -> float | Tensor:
+            if self.adapts is not None and name not in self.adapts:
+                return 0.0
+            return params[RATE + name] if self.learn_rates else self.inner_lr
+
+        return for_tasks(theta, tasks), {name: rate(name) for name in theta}
 
     def _support(self, theta: Params, episode: Episode) -> Derivatives:
         return differentiate(self.net, self.loss, theta, episode.support_x, episode.support_y)
