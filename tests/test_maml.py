@@ -1,5 +1,6 @@
 """The meta-gradient against witnesses that share no code with it."""
 
+import threading
 import weakref
 from dataclasses import replace
 
@@ -12,6 +13,13 @@ from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Characters, Episode, sine
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 def seeded(seed=0):
@@ -183,6 +191,17 @@ def test_parts_add_up_to_the_whole(name, threads, monkeypatch):
         assert relative_error(ours, whole) < 1e-13
         for key, value in whole_metrics.items():
             assert metrics[key].item() == pytest.approx(value.item())
+
+
+def test_threads_that_others_start_keep_all_cores():
+    learner, params, episode = character_problem()
+    torch.set_num_threads(2)
+    learner.meta_gradient(params, episode)
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), seen) == (2, [2])
 
 
 def counted(recursion, parts):

@@ -176,7 +176,8 @@ def _in_parts(work: Callable[[Episode], tuple[Params, ...]], episode: Episode) -
     if episode.support_x.is_cuda or numbers * episode.tasks < SMALL:
         return work(episode)
     parts = [episode[start : start + size] for start in range(0, episode.tasks, size)]
-    done = list(_pool(cores).map(work, parts)) if cores > 1 else [work(part) for part in parts]
+    done = list((_pool(cores).map if cores > 1 else map)(work, parts))
+    torch.set_num_threads(cores)  # what `_pool` sets would hold for threads that others start later
     return tuple({name: sum(part[name] for part in kind) for name in kind[0]} for kind in zip(*done, strict=True))
 
 
