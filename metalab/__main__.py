@@ -7,6 +7,8 @@ python -m metalab train omniglot --algorithm protonet --minutes 30
 python -m metalab train --resume DIR                        # go on with a run that was stopped, or killed
 torchrun --nproc-per-node 2 -m metalab train omniglot       # the same training, shared by two processes
 python -m metalab evaluate DIR                              # mean ± 95 % CI, and the protocol
+python -m metalab bench                                     # the meta-step's speed beside other libraries
+python -m metalab results                                   # the page of results
 python -m metalab data                                      # fetch Omniglot, say where it was found
 """
 
@@ -21,7 +23,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
-from . import checkpoint, distributed, protocol
+from . import bench, checkpoint, distributed, protocol, results
 from .progress import duration
 from .runs import CHECKPOINT, Interrupted, Run, usable
 from .settings import Settings
@@ -88,13 +90,13 @@ def evaluate(options: argparse.Namespace) -> int:
     settings = replace(Settings.from_note(note), device=usable(options.device))
     about = ", ".join(f"{name} {value}" for name, value in note.items() if value is not None and name != "sums")
     print(f"trained: {about}")
-    results = []
+    found = []
     tensors = {name: tensor.to(options.device) for name, tensor in tensors.items()}
     for result in protocol.results(settings, tensors, episodes=options.episodes, seed=options.seed):
         print(result, flush=True)
-        results.append(result.as_json())
+        found.append(result.as_json())
     if options.json:
-        text = json.dumps({"trained": note, "results": results}, indent=1, ensure_ascii=False)
+        text = json.dumps({"trained": note, "results": found}, indent=1, ensure_ascii=False)
         checkpoint.replace_file(options.json, f"{text}\n".encode())
     return 0
 
@@ -107,7 +109,7 @@ def data(_options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m metalab", description="Train and evaluate outside the lessons.")
-    commands = top.add_subparsers(required=True, metavar="train | evaluate | data")
+    commands = top.add_subparsers(required=True, metavar="train | evaluate | bench | results | data")
     p = commands.add_parser("train", help="meta-train, and save the parameters", description=TRAIN)
     p.add_argument("tasks", nargs="?", help="sine, or omniglot; not with --resume")
     for f in fields(Settings):
@@ -125,6 +127,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="cpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     p.set_defaults(run=evaluate)
+    p = commands.add_parser("bench", help="measure the meta-step's speed and memory beside other libraries")
+    bench.add_arguments(p)
+    p.set_defaults(run=bench.run)
+    p = commands.add_parser("results", help="write the page of results")
+    results.add_arguments(p)
+    p.set_defaults(run=results.run)
     p = commands.add_parser("data", help="fetch Omniglot if need be, and say what there is")
     p.set_defaults(run=data)
     return top

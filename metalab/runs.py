@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from . import __version__, checkpoint, distributed
+from . import __version__, checkpoint, distributed, machine
 from .progress import Progress
 from .settings import Settings
 from .train import Diverged, Trainer
@@ -124,7 +124,7 @@ class Run:
                 raise
             finally:
                 progress.end()
-        if stop.asked:
+        if distributed.agreed(stop.asked, self.trainer.generator.device):
             raise Interrupted
 
     def save(self) -> None:
@@ -134,6 +134,7 @@ class Run:
             "taken": self.trainer.steps,
             "seconds": self.seconds,
             "sums": self.sums,
+            "machine": machine.name(self.trainer.generator.device),
             "processes": distributed.processes(),
             "threads": torch.get_num_threads(),
             "metalab": __version__,

@@ -1,10 +1,20 @@
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from metalab.train import Diverged, Step, Trainer
+from metalab import cuda_graph, train
+from metalab.learners.maml import MAML
+from metalab.learners.prototypes import PrototypicalNet
+from metalab.losses import mse
+from metalab.nets import MLP, Conv4
+from metalab.tasks import Characters, sine
+from metalab.train import Adam, Diverged, Step, Trainer
 
 
 @dataclass
@@ -158,3 +168,261 @@ def test_training_goes_on_after_a_gradient_that_was_not_a_number():
         list(trainer.run(5))
     assert [step.number for step in trainer.run(5)] == [2, 3, 4, 5, 6]
     assert torch.isfinite(trainer.params["w"]).all()
+
+
+# Several steps at once
+
+
+def test_several_steps_at_once_are_the_same_steps():
+    asked = []
+    one, many = (Trainer(Toy(), sample, outer_lr=lambda n: asked.append(n) or 0.1 / n) for _ in range(2))
+    singles = list(one.run(7))
+    together = list(many.run(7, every=3))
+    assert asked == [1, 2, 3, 4, 5, 6, 7] * 2
+    assert torch.equal(many.params["w"], one.params["w"])
+    assert [step.number for step in together] == [3, 6, 7]
+    for step, part in zip(together, (singles[:3], singles[3:6], singles[6:]), strict=True):
+        for name, value in step.metrics.items():
+            assert value == pytest.approx(sum(single.metrics[name] for single in part) / len(part), rel=1e-12)
+
+
+def test_a_divergence_among_several_steps_goes_back_as_far():
+    toy = Toy(nan_from=5)
+    trainer = Trainer(toy, sample, outer_lr=0.1)
+    with pytest.raises(Diverged, match="the loss is nan at step 5: the parameters of step 3 are kept"):
+        list(trainer.run(12, every=6))
+    assert len(toy.seen) == 6
+    assert trainer.steps == 3
+    assert torch.equal(trainer.params["w"], toy.seen[3][0])
+
+
+def test_a_loss_that_was_finite_again_does_not_hide_one_that_was_not():
+    class Once(Toy):
+        def meta_gradient(self, params, x):
+            grads, metrics = super().meta_gradient(params, x)
+            return grads, metrics | {"loss": metrics["loss"] * (math.nan if len(self.seen) == 3 else 1)}
+
+    toy = Once()
+    trainer = Trainer(toy, sample)
+    with pytest.raises(Diverged, match="at step 3: the parameters of step 1 are kept"):
+        trainer.step(5)
+    assert torch.equal(trainer.params["w"], toy.seen[1][0])
+
+
+def test_less_than_a_step_at_once_is_refused():
+    with pytest.raises(ValueError, match="every=0 must be at least 1"):
+        next(Trainer(Toy(), sample).run(3, every=0))
+
+
+# Going on
+
+
+def test_a_trainer_goes_on_where_another_was():
+    whole = Trainer(Toy(), sample, seed=3)
+    losses = [step.metrics["loss"] for step in whole.run(9)]
+    first = Trainer(Toy(), sample, seed=3)
+    list(first.run(4))
+    kept = {name: tensor.clone() for name, tensor in first.state().items()}
+    list(first.run(2))  # does not change what was kept
+    second = Trainer(Toy(), sample, seed=8)
+    params = second.params["w"]
+    second.load_state(kept)
+    assert second.params["w"] is params
+    assert second.steps == 4
+    assert [step.metrics["loss"] for step in second.run(5)] == losses[4:]
+    assert torch.equal(second.params["w"], whole.params["w"])
+
+
+def test_the_last_good_parameters_are_part_of_the_state():
+    first, second = Trainer(Toy(), sample, outer_lr=0.1), Trainer(Toy(nan_from=1), sample, seed=1)
+    list(first.run(4))
+    second.load_state(first.state())
+    with pytest.raises(Diverged, match="at step 5: the parameters of step 3 are kept"):
+        second.step()
+    assert torch.equal(second.params["w"], first.learner.seen[3][0])
+
+
+@pytest.mark.parametrize("name", ["w", "trainer.mean", "trainer.steps", "trainer.generator"])
+def test_the_state_of_another_training_is_refused_and_changes_nothing(name):
+    trainer = Trainer(Toy(), sample)
+    before = trainer.params["w"].clone()
+    other = {key: tensor + 1 for key, tensor in trainer.state().items()}
+    message = rf"{name} is missing or not of shape \({len(other[name])},\): it is the state of another training"
+    for bad in ({key: tensor for key, tensor in other.items() if key != name}, other | {name: torch.ones(2, 1)}):
+        with pytest.raises(ValueError, match=message):
+            trainer.load_state(bad)
+        assert torch.equal(trainer.params["w"], before)
+        assert trainer.steps == 0
+
+
+# Adam
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_adam_is_pytorchs(dtype):
+    ours, theirs = torch.ones(9, dtype=dtype), torch.ones(9, dtype=dtype)
+    adam = Adam(ours)
+    optimizer = torch.optim.Adam([theirs])
+    generator = torch.Generator().manual_seed(0)
+    for lr in (0.1, 0.01, 0.3):
+        adam.rate.fill_(lr)
+        optimizer.param_groups[0]["lr"] = lr
+        gradient = torch.randn(9, generator=generator, dtype=dtype)
+        adam.step(gradient)
+        theirs.grad = gradient
+        optimizer.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+# What a CUDA graph asks for
+
+
+class OnDevice(TorchDispatchMode):
+    """Refuses whatever makes the host wait for a GPU, or a shape depend on numbers; notes all other shapes."""
+
+    FORBIDDEN = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal")
+
+    def __init__(self):
+        super().__init__()
+        self.shapes = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        name = function.overloadpacket.__name__
+        assert name not in self.FORBIDDEN, f"{name} waits for the device"
+        # Numbers of Python's become a tensor; a single one in `x[0] = 1` would be a kernel's argument on a GPU.
+        assert name != "lift_fresh" or arguments[0].dim() == 0, "a copy from the host waits for the device"
+        if name in ("index", "index_put", "index_put_"):
+            assert all(i is None or i.dtype != torch.bool for i in arguments[1]), "a mask gives a shape of its own"
+        result = function(*arguments, **(options or {}))
+        self.shapes.append((name, [tuple(t.shape) for t in tree_leaves(result) if isinstance(t, torch.Tensor)]))
+        return result
+
+
+def noise(generator):
+    return (torch.rand(12, 20, 28, 28, generator=generator) < 0.15).to(torch.uint8) * 255
+
+
+def trainers():
+    characters = Characters(noise(torch.Generator().manual_seed(0)), torch.zeros(12), ("n",), "noise")
+    conv = Conv4(3, channels=4)
+    five = {"sample": lambda g: characters.sample(2, 3, 1, 1, g)}
+    return {
+        "sine": Trainer(MAML(MLP(), mse, 0.01), lambda g: sine.sample(3, 5, 5, g)),
+        "sine, Meta-SGD": Trainer(MAML(MLP(), mse, 0.01, learn_rates=True), lambda g: sine.sample(3, 5, 5, g)),
+        "omniglot": Trainer(MAML(conv), **five),
+        "omniglot, 2 steps": Trainer(MAML(conv, inner_lr=torch.tensor(0.1), inner_steps=2), **five),
+        "omniglot, first order": Trainer(MAML(conv, order=1), **five),
+        "omniglot, ANIL": Trainer(MAML(conv, adapts=("head", "bias")), **five),
+        "omniglot, inductive": Trainer(MAML(conv, transductive=False), **five),
+        "protonet": Trainer(PrototypicalNet(Conv4(channels=4, pool="max")), **five),
+    }
+
+
+@pytest.mark.parametrize("name", trainers())
+def test_a_meta_step_never_waits_for_the_device_and_its_shapes_stay(name, monkeypatch):
+    # On a CPU, and only there, one_hot reads the labels to check them.
+    monkeypatch.setattr(F, "one_hot", lambda labels, ways: (labels[..., None] == torch.arange(ways)).long())
+    trainer = trainers()[name]
+    trainer.step()
+    seen = []
+    for _ in range(2):
+        with OnDevice() as mode:
+            trainer._meta_step()
+        seen.append(mode.shapes)
+    assert seen[0] == seen[1]
+    assert "_fused_adam_" in {operation for operation, _shapes in seen[0]}
+
+
+@pytest.mark.parametrize("name", trainers())
+def test_a_meta_gradient_mixes_no_devices(name):
+    """Tensors of the device `meta` have no numbers that could be read, and meet no others."""
+    trainer = trainers()[name]
+    params = {name: p.to("meta") for name, p in trainer.params.items()}
+    grads, metrics = trainer.learner.meta_gradient(params, trainer.sample(trainer.generator).to("meta"))
+    assert {name: (g.shape, g.device.type) for name, g in grads.items()} == {
+        name: (p.shape, "meta") for name, p in params.items()
+    }
+    assert {value.device.type for value in metrics.values()} == {"meta"}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda w: w * w.sum().item(),
+        lambda w: w if w.sum() > 0 else -w,
+        lambda w: w[w > 0],
+        lambda w: w.nonzero(),
+        lambda w: w + torch.tensor([1.0, 2.0, 3.0]),
+    ],
+)
+def test_what_would_wait_for_the_device_is_seen(bad):
+    w = torch.ones(3)
+    with pytest.raises(AssertionError), OnDevice():
+        bad(w)
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    """In CUDA's place what calls the recorded Python again; `recordings` counts."""
+    body = []
+
+    class Graph:
+        def register_generator_state(self, generator):
+            self.generator = generator
+
+        def replay(self):
+            body[-1]()
+
+    class Stream:
+        def wait_stream(self, stream):
+            pass
+
+    recordings = []
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    for name in ("device", "stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext(recordings.append(graph)))
+
+    def record(meta_step, generator, state):
+        values = torch.empty(2, dtype=torch.float64)  # like the graph's own: the same tensor for every replay
+        body.append(lambda: values.copy_(meta_step()))
+        return cuda_graph.record(body[-1], generator, state)
+
+    monkeypatch.setattr(train, "record", record)
+    return recordings
+
+
+def test_a_recorded_training_is_the_same_training(no_gpu):
+    """The warm-up and the recording leave no trace, and the learning rate can change between replays."""
+    eager, recorded = (Trainer(Toy(), sample, outer_lr=lambda n: 0.1 / n) for _ in range(2))
+    list(eager.run(2))
+    list(recorded.run(2))
+    before = {name: tensor.clone() for name, tensor in recorded.state().items()}
+    recorded._meta_step = recorded._recorded()
+    assert [graph.generator for graph in no_gpu] == [recorded.generator]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in recorded.state().items())
+    for a, b in zip(eager.run(7, every=3), recorded.run(7, every=3), strict=True):
+        assert a == b
+    assert all(torch.equal(tensor, recorded.state()[name]) for name, tensor in eager.state().items())
+
+
+def test_a_recorded_training_notes_a_loss_that_is_not_finite(no_gpu):
+    trainer = Trainer(Toy(nan_from=10), sample)  # 4 steps are spent on warm-up and recording
+    trainer._meta_step = trainer._recorded()
+    with pytest.raises(Diverged, match="at step 6: the parameters of step 4 are kept"):
+        trainer.step(10)
+
+
+def test_another_learner_or_sample_is_recorded_anew(no_gpu):
+    trainer = Trainer(Toy(), sample)
+    first = trainer._recorded()
+    trainer.outer_lr = 0.5
+    assert trainer._recorded() is first
+    trainer.learner = Toy()
+    second = trainer._recorded()
+    assert second is not first
+    trainer.sample = lambda generator: sample(generator)
+    assert trainer._recorded() is not second
+    assert len(no_gpu) == 3
