@@ -216,6 +216,7 @@ def counted(recursion, parts):
 @pytest.mark.parametrize("problem", ["sine", "conv4", "conv4, max pooling"])
 def test_what_is_kept_does_not_grow_with_inner_steps(problem, order, monkeypatch):
     """Beside the parameters' trajectory, two steps' worth at most: one being taken and the one before or the query."""
+    torch.set_num_threads(1)  # each thread works on a part of the tasks, and keeps as much
     kept = weakref.WeakSet()
     most = []
 
