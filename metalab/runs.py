@@ -46,6 +46,8 @@ class Run:
         characters = settings.characters()
         sample = settings.sampler(characters and characters[0].to(device))
         sample(torch.Generator(device))  # refuses what cannot be drawn
+        # A GPU would wait while its metrics are read, so they are read once a line there.
+        self.at_once = LINE_EVERY if device.startswith("cuda") else 1
         self.trainer = Trainer(settings.learner(), sample, outer_lr=settings.rate, seed=settings.seed, device=device)
 
     @classmethod
@@ -147,10 +149,9 @@ class Run:
             self.save()
 
     def _advance(self) -> None:
-        """One step, or on a GPU, where reading the metrics costs more than taking it, all up to the next line."""
+        """Take steps up to the next multiple of `at_once`."""
         taken = self.trainer.steps
-        up_to = LINE_EVERY - taken % LINE_EVERY if self.trainer.generator.device.type == "cuda" else 1
-        count = min(up_to, self.settings.steps - taken)
+        count = min(self.at_once - taken % self.at_once, self.settings.steps - taken)
         step = self.trainer.step(count)
         self.sums["steps"] += count
         for name, value in step.metrics.items():

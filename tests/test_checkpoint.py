@@ -25,6 +25,14 @@ def test_round_trip_with_the_note(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["file.safetensors"]
 
 
+def test_parameters_may_lie_in_the_same_memory(tmp_path):
+    """A trainer's are parts of one vector."""
+    whole = torch.arange(6.0)
+    checkpoint.save(tmp_path / "file", {"whole": whole, "a": whole[:2], "b": whole[2:].view(2, 2)}, ABOUT)
+    params, _about = checkpoint.load(tmp_path / "file")
+    assert [params[name].tolist() for name in ("whole", "a", "b")] == [whole.tolist(), [0, 1], [[2, 3], [4, 5]]]
+
+
 def test_saving_replaces_what_was_there(tmp_path):
     checkpoint.save(tmp_path / "file", PARAMS, ABOUT)
     checkpoint.save(tmp_path / "file", {"other": torch.ones(1)}, {"steps": 4})

@@ -3,23 +3,18 @@ import signal
 import subprocess
 import sys
 
+import noise
 import pytest
-import torch
 
 import metalab.__main__ as command
 from metalab import checkpoint
 from metalab.settings import Settings
-from metalab.tasks import Characters, omniglot, sine
-
-
-def noise(classes, drawings, seed):
-    chance = torch.rand(classes, drawings, 28, 28, generator=torch.Generator().manual_seed(seed))
-    return Characters((chance < 0.15).to(torch.uint8) * 255, torch.zeros(classes, dtype=torch.long), ("n",), "noise")
+from metalab.tasks import omniglot, sine
 
 
 @pytest.fixture
 def small_omniglot(monkeypatch):
-    monkeypatch.setattr(omniglot, "load", lambda split="alphabets": (noise(8, 6, 1), noise(21, 7, 2)))
+    monkeypatch.setattr(omniglot, "load", noise.small_omniglot)
 
 
 def run(*arguments):

@@ -5,24 +5,20 @@ import sys
 import time
 from types import SimpleNamespace
 
+import noise
 import pytest
 import torch
 
 from metalab import checkpoint, runs
 from metalab.runs import Interrupted, Run
 from metalab.settings import Settings
-from metalab.tasks import Characters, omniglot
+from metalab.tasks import omniglot
 from metalab.train import Diverged
-
-
-def noise(classes, drawings, seed):
-    chance = torch.rand(classes, drawings, 28, 28, generator=torch.Generator().manual_seed(seed))
-    return Characters((chance < 0.15).to(torch.uint8) * 255, torch.zeros(classes, dtype=torch.long), ("n",), "noise")
 
 
 @pytest.fixture
 def small_omniglot(monkeypatch):
-    monkeypatch.setattr(omniglot, "load", lambda split: (noise(8, 6, 1), noise(21, 7, 2)))
+    monkeypatch.setattr(omniglot, "load", noise.small_omniglot)
 
 
 def sines(**given):
@@ -241,3 +237,22 @@ def test_the_note_says_how_the_run_came_about(tmp_path):
     _tensors, note = checkpoint.load(tmp_path / "checkpoint.safetensors")
     assert Settings.from_note(note) == settings
     assert (note["taken"], note["processes"], note["torch"]) == (25, 1, torch.__version__)
+
+
+def test_on_a_gpu_metrics_are_read_once_a_line(tmp_path, monkeypatch):
+    """All steps up to the next line are taken at once, wherever the run was stopped before."""
+    run = Run.start(sines(), tmp_path)
+    stop_after(run, 4)
+    run = Run.resume(tmp_path)
+    counts = []
+    step = run.trainer.step
+    monkeypatch.setattr(run.trainer, "step", lambda count: counts.append(count) or step(count))
+    assert run.at_once == 1
+    run.at_once = 10  # as on a GPU
+    run.train()
+    assert counts == [6, 10, 5]
+    Run.start(sines(), tmp_path / "whole").train()
+    (tensors, lines), (others, other_lines) = saved(tmp_path), saved(tmp_path / "whole")
+    assert all(torch.equal(tensors[name], others[name]) for name in tensors)
+    for line, other in zip(lines, other_lines, strict=True):
+        assert line == {"step": other["step"], "loss": pytest.approx(other["loss"], rel=1e-6)}

@@ -2,6 +2,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
+import noise
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from metalab.learners.maml import MAML
 from metalab.learners.prototypes import PrototypicalNet
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
-from metalab.tasks import Characters, sine
+from metalab.tasks import sine
 from metalab.train import Adam, Diverged, Step, Trainer
 
 
@@ -298,12 +299,8 @@ class OnDevice(TorchDispatchMode):
         return result
 
 
-def noise(generator):
-    return (torch.rand(12, 20, 28, 28, generator=generator) < 0.15).to(torch.uint8) * 255
-
-
 def trainers():
-    characters = Characters(noise(torch.Generator().manual_seed(0)), torch.zeros(12), ("n",), "noise")
+    characters = noise.noise(12, 20, seed=0)
     conv = Conv4(3, channels=4)
     five = {"sample": lambda g: characters.sample(2, 3, 1, 1, g)}
     return {

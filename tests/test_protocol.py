@@ -1,0 +1,76 @@
+"""Each score is the one that the learner's own `predict` gives on the same episodes."""
+
+import noise
+import pytest
+import torch
+
+from metalab import protocol
+from metalab.losses import accuracy
+from metalab.settings import Settings
+from metalab.tasks import omniglot, sine
+
+
+@pytest.fixture
+def small_omniglot(monkeypatch):
+    monkeypatch.setattr(omniglot, "load", noise.small_omniglot)
+
+
+def seeded(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def checkpoint(settings):
+    """What a checkpoint holds: parameters, and a state that is none of them."""
+    params = settings.learner().init(seeded(3))
+    return params, {**params, "trainer.mean": torch.zeros(9), "trainer.generator": seeded(0).get_state()}
+
+
+def test_sine_is_scored_after_the_paper_s_numbers_of_steps():
+    settings = Settings.of("sine", "metasgd", shots=10)
+    params, tensors = checkpoint(settings)
+    found = list(protocol.results(settings, tensors, episodes=12, seed=4))
+    episode = sine.sample(12, 10, 100, seeded(4))
+    for result, steps in zip(found, (0, 1, 5, 10), strict=True):
+        errors = (settings.learner().predict(params, episode, steps=steps) - episode.query_y).square().mean((1, 2))
+        assert result.score.mean == pytest.approx(errors.mean().item(), rel=1e-6)
+        assert result.protocol == {
+            "inner steps": steps, "test tasks": 12, "seed": 4, "shots": 10, "query points": 100,
+        }  # fmt: skip
+        assert str(result).startswith(f"MSE {result.score}: inner steps {steps}, test tasks 12, seed 4, ")
+
+
+@pytest.mark.parametrize(("inner_steps", "tested"), [(1, [1, 3]), (3, [3]), (5, [5])])
+def test_maml_is_scored_after_its_own_steps_and_the_paper_s(inner_steps, tested, small_omniglot):
+    settings = Settings.of("omniglot", "anil", ways=4, shots=2, inner_steps=inner_steps, channels=4)
+    params, tensors = checkpoint(settings)
+    found = list(protocol.results(settings, tensors, episodes=6, seed=5))
+    episode = noise.noise(21, 7, seed=2).sample(6, 4, 2, 2, seeded(5))
+    for result, steps in zip(found, tested, strict=True):
+        right = accuracy(settings.learner().predict(params, episode, steps=steps), episode.query_y)
+        assert result.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
+        assert result.protocol == {
+            "ways": 4, "inner steps": steps, "test tasks": 6, "seed": 5, "shots": 2,
+            "split": "the author's, by alphabet", "rotations": "none",
+            "queries per class": 2, "batch norm": "transductive (each query batch by its own)",
+        }  # fmt: skip
+
+
+def test_protonet_is_scored_by_statistics_of_the_training_characters(small_omniglot):
+    settings = Settings.of("omniglot", "protonet", ways=6, channels=4, split="random", seed=9)
+    params, tensors = checkpoint(settings)
+    found = list(protocol.results(settings, tensors, episodes=6, seed=5))
+    pictures, _labels = noise.noise(8, 6, seed=1).with_rotations().batch(1000, seeded(9))
+    learner = settings.learner()
+    stats = learner.net.statistics(params, pictures)
+    for result, ways in zip(found, (5, 20), strict=True):
+        episode = noise.noise(21, 7, seed=2).sample(6, ways, 1, 5, seeded(5))
+        right = accuracy(learner.predict(params, episode, stats=stats), episode.query_y)
+        assert result.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
+        assert result.protocol == {
+            "ways": ways, "test tasks": 6, "seed": 5, "shots": 1, "split": "random characters", "rotations": "none",
+            "queries per class": 5, "batch norm": "inductive (statistics of 1000 training pictures)",
+        }  # fmt: skip
+        assert result.as_json() == {
+            "measure": "accuracy", "mean": result.score.mean, "ci95": result.score.ci95, "episodes": 6,
+            "protocol": result.protocol,
+        }  # fmt: skip
