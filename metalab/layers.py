@@ -118,9 +118,10 @@ class Linear(Layer):
 
     def tangent_gradient(self, params, v):
         moved = outer(self.x, self.dy_t)
-        if not self.first:
-            moved += outer(self.x_t, self.dy)
-        return {self.weight: moved, self.bias: self.dy_t.sum(1)}
+        return {
+            self.weight: moved if self.first else add_product(moved, self.x_t.mT, self.dy),
+            self.bias: self.dy_t.sum(1),
+        }
 
 
 class Relu(Layer):
@@ -158,7 +159,7 @@ class Convolution(Layer):
         return self._put_back((dy, params[self.weight]))
 
     def gradient(self, params):
-        return {self.weight: torch.bmm(self.x.mT, self.dy)}
+        return {self.weight: outer(self.x, self.dy)}
 
     def tangent(self, params, v, x_t):
         self.x_t = self._patches(x_t)
@@ -169,7 +170,7 @@ class Convolution(Layer):
         return self._put_back((dy_t, params[self.weight]), (self.dy, v[self.weight]))
 
     def tangent_gradient(self, params, v):
-        return {self.weight: torch.bmm(self.x.mT, self.dy_t).baddbmm_(self.x_t.mT, self.dy)}
+        return {self.weight: add_product(outer(self.x, self.dy_t), self.x_t.mT, self.dy)}
 
     def _patches(self, x):
         return patches(x.view(x.shape[0], -1, self.size, self.size, x.shape[2]))
