@@ -38,7 +38,8 @@ class Progress:
         if now < self._due:
             return
         self._due = now + (TERMINAL if self.in_place else ELSEWHERE)
-        line = f"step {step}/{steps}  {words(metrics)}  {per_second:.3g} steps/s  {duration(left)} left"
+        rate = f"{per_second:.0f}" if per_second >= 10 else f"{per_second:.2g}"
+        line = f"step {step}/{steps}  {words(metrics)}  {rate} steps/s  {duration(left)} left"
         # The escape sequence clears what a longer line has left.
         self.out.write(f"\r{line}\033[K" if self.in_place else f"{line}\n")
         self.out.flush()

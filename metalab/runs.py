@@ -46,6 +46,7 @@ class Run:
         characters = settings.characters()
         sample = settings.sampler(characters and characters[0].to(device))
         sample(torch.Generator(device))  # refuses what cannot be drawn
+        torch.backends.cudnn.deterministic = True  # or a resumed run would come to other parameters on a GPU
         # A GPU would wait while its metrics are read, so they are read once a line there.
         self.at_once = LINE_EVERY if device.startswith("cuda") else 1
         self.trainer = Trainer(settings.learner(), sample, outer_lr=settings.rate, seed=settings.seed, device=device)
@@ -134,7 +135,7 @@ class Run:
         note = {
             **asdict(self.settings),
             "taken": self.trainer.steps,
-            "seconds": self.seconds,
+            "seconds": round(self.seconds, 3),
             "sums": self.sums,
             "machine": machine.name(self.trainer.generator.device),
             "processes": distributed.processes(),

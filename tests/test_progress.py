@@ -33,7 +33,7 @@ def test_elsewhere_there_is_a_line_every_ten_seconds(clock):
     shown.end()
     lines = out.getvalue().splitlines()
     assert [line.split()[1] for line in lines] == ["1/60000", "11/60000", "21/60000"]
-    assert lines[0] == "step 1/60000  loss 0.5  accuracy 98.8 %  12.3 steps/s  81 min left"
+    assert lines[0] == "step 1/60000  loss 0.5  accuracy 98.8 %  12 steps/s  81 min left"
 
 
 def test_on_a_terminal_one_line_is_rewritten(clock):
@@ -42,10 +42,17 @@ def test_on_a_terminal_one_line_is_rewritten(clock):
     for step in (1, 2, 3):
         show(shown, step)
         clock.now += 0.1
-    line = "\rstep {}/60000  loss 0.5  accuracy 98.8 %  12.3 steps/s  81 min left\x1b[K"
+    line = "\rstep {}/60000  loss 0.5  accuracy 98.8 %  12 steps/s  81 min left\x1b[K"
     assert out.getvalue() == line.format(1) + line.format(3)
     shown.end()
     assert out.getvalue().endswith("\x1b[K\n")
+
+
+@pytest.mark.parametrize(("per_second", "words"), [(1234.5, "1234"), (9.87, "9.9"), (0.4567, "0.46")])
+def test_rates_read_well(per_second, words):
+    out = io.StringIO()
+    Progress(out).show(1, 2, {}, per_second=per_second, left=1)
+    assert f"  {words} steps/s  " in out.getvalue()
 
 
 def test_nothing_shown_leaves_no_line():
