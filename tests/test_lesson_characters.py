@@ -8,7 +8,7 @@ from metalab.evaluate import Score
 from metalab.learners.maml import MAML
 from metalab.lessons import characters as lesson
 from metalab.lessons import live
-from metalab.lessons.characters import Game, draw_answers, episode_panel, first_task, print_game_scores
+from metalab.lessons.characters import Game, draw_answers, episode_panel, print_game_scores
 from metalab.lessons.figures import GREEN, VERMILION
 from metalab.losses import accuracy
 from metalab.nets import Conv4
@@ -105,14 +105,6 @@ def test_alphabets_are_drawn_a_row_each():
     assert "2 alphabets (noise)" in fig.get_suptitle()
 
 
-def test_first_task_is_an_episode_of_one():
-    episode = noise().sample(3, 2, 1, 2, seeded())
-    first = first_task(episode)
-    assert first.tasks == 1
-    assert torch.equal(first.support_x[0], episode.support_x[0])
-    assert torch.equal(first.query_y[0], episode.query_y[0])
-
-
 def frame(ax):
     return ax.spines["top"].get_edgecolor()
 
@@ -151,8 +143,8 @@ def test_live_training_tests_every_quarter_and_says_how_it_went(figures, monkeyp
     monkeypatch.setattr(live, "show", lambda fig, text: shown.append((fig, text)))
 
     class Learner:
-        class net:
-            init = staticmethod(lambda generator: {"w": torch.zeros(1)})
+        def init(self, generator):
+            return {"w": torch.zeros(1)}
 
         def meta_gradient(self, params, batch):
             return {"w": torch.ones(1)}, {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.25)}

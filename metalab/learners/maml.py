@@ -134,9 +134,12 @@ class MAML:
 
     def predict(self, params: Params, episode: Episode, *, steps: int | None = None) -> Tensor:
         """The adapted networks' answers to the queries: [T, Q, out]."""
-        theta = self.adapt(params, episode, steps=steps)[-1]
-        with torch.no_grad():
-            return self.net(theta, episode.query_x, context=self._context(episode))
+        return self.query(self.adapt(params, episode, steps=steps)[-1], episode)
+
+    @torch.no_grad()
+    def query(self, theta: Params, episode: Episode) -> Tensor:
+        """What networks of parameters θ [T, ...] answer to the queries: [T, Q, out]."""
+        return self.net(theta, episode.query_x, context=self._context(episode))
 
     def _start(self, params: Params, tasks: int) -> tuple[Params, dict[str, float | Tensor]]:
         """θ_0 [T, ...], and α by name: one number for all, 0 where nothing adapts, or what Meta-SGD has learned."""

@@ -43,10 +43,6 @@ def load_characters() -> tuple[Characters, Characters]:
     return train, test
 
 
-def first_task(episode: Episode) -> Episode:
-    return episode[:1]
-
-
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:
     """The first `count` characters of some alphabets, one alphabet a row, and one drawing of each."""
     fig, axes = figure(11, 1.05 * len(alphabets) + 0.4, nrows=len(alphabets), ncols=count, squeeze=False)
@@ -243,8 +239,7 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
     trajectory = learner.adapt(params, episode, steps=steps)
 
     def redraw(step: int) -> tuple[Figure, str]:
-        with torch.no_grad():
-            logits = learner.query(trajectory[step], episode)
+        logits = learner.query(trajectory[step], episode)
         correct = accuracy(logits, episode.query_y)[0].item()
         surety = logits.softmax(2).gather(2, episode.query_y[..., None]).mean().item()
         words = (
@@ -276,7 +271,7 @@ def episode_panel(
         else:
             words = f" MAML's last layer was trained for {maml.net.outputs} ways, so it is not asked."
         told = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
-        fig = draw_answers(first_task(episode), logits[:1], f"{ways}-way {shots}-shot: one episode, answers by {shown}")
+        fig = draw_answers(episode[:1], logits[:1], f"{ways}-way {shots}-shot: one episode, answers by {shown}")
         return fig, f"Accuracy over {episodes} episodes of unseen characters: {told}.{words}"
 
     controls = {
