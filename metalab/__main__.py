@@ -28,7 +28,6 @@ from .progress import duration
 from .runs import CHECKPOINT, Interrupted, Run, usable
 from .settings import Settings
 from .tasks import omniglot
-from .tasks.omniglot import OmniglotNotFound
 from .train import Diverged
 
 TRAIN = "Meta-train. What is left out is as in the paper of the algorithm, for these tasks and so many ways."
@@ -88,15 +87,15 @@ def evaluate(options: argparse.Namespace) -> int:
     path = options.path / CHECKPOINT if options.path.is_dir() else options.path
     tensors, note = checkpoint.load(path)
     settings = replace(Settings.from_note(note), device=usable(options.device))
-    about = ", ".join(f"{name} {value}" for name, value in note.items() if value is not None and name != "sums")
-    print(f"trained: {about}")
+    trained = {name: value for name, value in note.items() if name != "sums"}
+    print("trained: " + ", ".join(f"{name} {value}" for name, value in trained.items() if value is not None))
     found = []
     tensors = {name: tensor.to(options.device) for name, tensor in tensors.items()}
     for result in protocol.results(settings, tensors, episodes=options.episodes, seed=options.seed):
         print(result, flush=True)
         found.append(result.as_json())
     if options.json:
-        text = json.dumps({"trained": note, "results": found}, indent=1, ensure_ascii=False)
+        text = json.dumps({"trained": trained, "results": found}, indent=1, ensure_ascii=False)
         checkpoint.replace_file(options.json, f"{text}\n".encode())
     return 0
 
@@ -142,7 +141,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (ValueError, OSError, OmniglotNotFound) as error:
+    except (ValueError, OSError) as error:
         if distributed.rank() == 0:
             print(f"metalab: {error}", file=sys.stderr)
         return 2
