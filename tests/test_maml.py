@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalab.learners import maml
+from metalab.learners import maml, parts
 from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
@@ -57,12 +57,28 @@ def one_task(episode, t):
     return episode[t : t + 1]
 
 
+class StraightThrough(torch.autograd.Function):
+    """A step at 0 whose slope is taken for 1 (Bengio, Léonard & Courville 2013)."""
+
+    @staticmethod
+    def forward(ctx, gate):
+        return torch.where(gate < 0, 0.0, 1.0).double()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad
+
+
 def naive_loss(learner, params, episode, *, create_graph=True):
     """MAML as its paper states it: a Python loop over tasks, the graph kept through every inner step."""
     total = 0.0
-    start = {name: p for name, p in params.items() if not name.startswith("rate.")}
-    fixed = {name: learner.inner_lr if name in (learner.adapts or start) else 0.0 for name in start}
-    rates = {name: params.get(f"rate.{name}", rate) for name, rate in fixed.items()}
+    start = {name: p for name, p in params.items() if not name.startswith(("rate.", "gate."))}
+    rates = {name: learner.inner_lr if name in (learner.adapts or start) else 0.0 for name in start}
+    for name in start:
+        if f"rate.{name}" in params:
+            rates[name] = params[f"rate.{name}"]
+        if f"gate.{name}" in params:
+            rates[name] = learner.inner_lr * StraightThrough.apply(params[f"gate.{name}"])
     for t in range(episode.tasks):
         task = one_task(episode, t)
         theta = {name: p[None] for name, p in start.items()}
@@ -107,6 +123,9 @@ VARIANTS = {
     "ANIL": {"adapts": {"sine": ("w3", "b3"), "conv4": ("head", "bias")}},
     "Meta-SGD": {"learn_rates": True},
     "first-order Meta-SGD": {"learn_rates": True, "order": 1},
+    "sparse-MAML": {"learn_gates": True},
+    "first-order sparse-MAML": {"learn_gates": True, "order": 1},
+    "sparse-MAML of two layers": {"learn_gates": True, "adapts": {"sine": ("w1", "b2"), "conv4": ("conv3", "head")}},
     "Meta-SGD of two layers": {"learn_rates": True, "adapts": {"sine": ("w1", "w2"), "conv4": ("conv2", "shift2")}},
 }
 
@@ -116,11 +135,11 @@ def variant(name, problem, **options):
     if "adapts" in options:
         options["adapts"] = options["adapts"][problem]
     learner, params, episode = PROBLEMS[problem](**options)
-    if learner.learn_rates:
-        fresh = learner.init(seeded())
-        for i, rate in enumerate(name for name in fresh if name.startswith("rate.")):
-            noise = torch.rand(fresh[rate].shape, generator=seeded(10 + i), dtype=torch.float64)
-            params[rate] = learner.inner_lr * (noise - 0.2)  # some are learned to be negative
+    fresh = learner.init(seeded())
+    for i, name in enumerate(name for name in fresh if name.startswith(("rate.", "gate."))):
+        noise = torch.rand(fresh[name].shape, generator=seeded(10 + i), dtype=torch.float64) - 0.2
+        # Some rates are learned to be negative; some gates lie on the step itself.
+        params[name] = learner.inner_lr * noise if learner.learn_rates else noise.where(noise.abs() > 0.1, 0)
     return learner, params, episode
 
 
@@ -133,10 +152,14 @@ def test_variants_equal_the_naive_loop(name, problem, inner_steps):
     if inner_steps:
         theirs = naive_meta_gradient(learner, params, episode)
     else:  # no rate is used, and autograd would not say 0
-        theirs = naive_meta_gradient(learner, {n: p for n, p in params.items() if not n.startswith("rate.")}, episode)
-        theirs |= {n: torch.zeros_like(p) for n, p in params.items() if n.startswith("rate.")}
+        start = {n: p for n, p in params.items() if not n.startswith(("rate.", "gate."))}
+        theirs = naive_meta_gradient(learner, start, episode)
+        theirs |= {n: torch.zeros_like(p) for n, p in params.items() if n not in start}
     assert list(ours) == list(params)
     assert relative_error(ours, theirs) < 1e-12
+    learned = [n for n in params if n.startswith(("rate.", "gate."))]
+    if learned and inner_steps:  # a small part of the whole gradient, which the line above might not see
+        assert relative_error({n: ours[n] for n in learned}, {n: theirs[n] for n in learned}) < 1e-12
     assert metrics["loss"].item() == pytest.approx(naive_loss(learner, *leaves_of(params), episode).item(), rel=1e-12)
 
 
@@ -150,6 +173,38 @@ def test_metasgds_rates_start_at_the_inner_rate_and_go_where_the_loss_falls():
     grads, metrics = learner.meta_gradient(params, episode)
     moved = params | {name: params[name] - 1e-4 * grads[name] for name in rates}
     assert learner.meta_gradient(moved, episode)[1]["loss"] < metrics["loss"]
+
+
+def test_sparse_mamls_gates_start_half_open_and_say_what_adapts():
+    learner, params, episode = variant("sparse-MAML", "conv4", inner_steps=2)
+    fresh = learner.init(seeded())
+    gates = [name for name in fresh if name.startswith("gate.")]
+    assert gates == [f"gate.{name}" for name in params if not name.startswith("gate.")]
+    assert all(fresh[name].shape == fresh[name.removeprefix("gate.")].shape for name in gates)
+    values = flat({name: fresh[name] for name in gates})
+    assert values.abs().max() <= 0.1
+    assert (values >= 0).double().mean().item() == pytest.approx(0.5, abs=0.1)
+    before, *_, after = learner.adapt(params, episode)
+    for name in gates:
+        closed = params[name] < 0
+        assert 0 < closed.sum() < closed.numel() or closed.numel() < 10
+        name = name.removeprefix("gate.")
+        moved = (after[name] != before[name]).any(0)
+        assert not moved[closed].any()
+        assert moved[~closed].double().mean() > 0.9
+
+
+@pytest.mark.parametrize("name", ["Meta-SGD", "sparse-MAML of two layers"])
+def test_rates_are_what_an_inner_step_multiplies_the_gradient_by(name):
+    learner, params, episode = variant(name, "sine", inner_steps=1)
+    before, after = learner.adapt(params, episode)
+    plain_before, plain_after = MAML(learner.net, mse, inner_lr=1.0).adapt(before_only(params), episode)
+    for n, rate in learner.rates(params).items():
+        torch.testing.assert_close(before[n] - after[n], rate * (plain_before[n] - plain_after[n]))
+
+
+def before_only(params):
+    return {name: p for name, p in params.items() if "." not in name}
 
 
 def test_anil_adapts_the_head_alone():
@@ -170,24 +225,24 @@ def test_a_rate_in_a_tensor_is_followed():
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize("name", [None, "Meta-SGD"])
+@pytest.mark.parametrize("name", [None, "Meta-SGD", "sparse-MAML"])
 def test_parts_add_up_to_the_whole(name, threads, monkeypatch):
     """On a CPU a meta-batch is worked through in parts, on as many threads as torch has."""
     if name:
         learner, params, episode = variant(name, "conv4", inner_steps=2)
     else:
         learner, params, episode = character_problem(inner_steps=2)
-    monkeypatch.setattr(maml, "SMALL", 10**9)
+    monkeypatch.setattr(parts, "SMALL", 10**9)
     whole, whole_metrics = learner.meta_gradient(params, episode)
-    parts = []
-    monkeypatch.setattr(maml, "SMALL", 0)
+    sizes_seen = []
+    monkeypatch.setattr(parts, "SMALL", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    monkeypatch.setattr(MAML, "_recursion", counted(MAML._recursion, parts))
+    monkeypatch.setattr(MAML, "_recursion", counted(MAML._recursion, sizes_seen))
     for tasks_in_cache, sizes in [(1, [1, 1, 1]), (2, [2, 1] if threads == 1 else [1, 1, 1])]:
-        parts.clear()
-        monkeypatch.setattr(maml, "IN_CACHE", tasks_in_cache * 15 * 28 * 28)
+        sizes_seen.clear()
+        monkeypatch.setattr(parts, "IN_CACHE", tasks_in_cache * 15 * 28 * 28)
         ours, metrics = learner.meta_gradient(params, episode)
-        assert sorted(parts, reverse=True) == sizes
+        assert sorted(sizes_seen, reverse=True) == sizes
         assert relative_error(ours, whole) < 1e-13
         for key, value in whole_metrics.items():
             assert metrics[key].item() == pytest.approx(value.item())
@@ -204,9 +259,9 @@ def test_threads_that_others_start_keep_all_cores():
     assert (torch.get_num_threads(), seen) == (2, [2])
 
 
-def counted(recursion, parts):
+def counted(recursion, sizes):
     def count(learner, params, episode):
-        parts.append(episode.tasks)
+        sizes.append(episode.tasks)
         return recursion(learner, params, episode)
 
     return count
@@ -318,6 +373,7 @@ def test_inductive_queries_do_not_see_each_other():
         ({"inner_steps": -1}, "inner_steps=-1 must be 0 or more"),
         ({"inner_lr": -0.1}, "inner_lr=-0.1 must be 0 or more"),
         ({"inner_lr": float("nan")}, "inner_lr=nan must be 0 or more"),
+        ({"learn_rates": True, "learn_gates": True}, "choose one, Meta-SGD or sparse-MAML"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -14,14 +14,14 @@ That is exact, and needs the parameters θ_0 … θ_K but no graph from step to 
     first order (FOMAML)                         H is left out, so v_0 = v_K
     ANIL (Raghu et al. 2020)                     α = 0 but for the head: "almost no inner loop"
     Meta-SGD (Li et al. 2017)                    α is learned, for every parameter: ∂/∂α = − Σ_k ∇L_S(θ_k) ⊙ v_{k+1}
+    sparse-MAML (von Oswald et al. 2021)         α ⊙ 1[m ≥ 0] in place of α: which parameters adapt is learned by their
+                                                 gates m, as if the step 1[·] had slope 1: ∂/∂m = α ⊙ ∂/∂α
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 
 import torch
 from torch import Tensor
@@ -30,10 +30,12 @@ from ..derivatives import Derivatives, differentiate, is_by_hand
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
+from .parts import in_parts
 
-IN_CACHE = 80 * 28 * 28  # input numbers, at which Conv4 was fastest: 8 tasks of 10 pictures
-SMALL = 28 * 28  # fewer input numbers in all are not worth a second thread
-RATE = "rate."  # Meta-SGD's learned rates lie beside the parameters, under this prefix
+RATE, GATE = "rate.", "gate."  # what is learned of the inner step lies beside the parameters, under these prefixes
+GATES_WITHIN = 0.1  # where gates start, half of them open: √(6 / (9 · 64)), as for Conv4 in the code of sparse-MAML
+    0.1  # gates start as in sparse-MAML's code for layers of 64 channels: within ± √(6 / (9 · 64)), half open
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class MAML:
         adapts: names of the parameters that the inner loop changes: `("head", "bias")` makes Conv4 ANIL. None: all.
         learn_rates: Meta-SGD: every parameter has an inner learning rate of its own, starts at `inner_lr`, and is
             learned with the rest. The paper draws the starts from 0.005 … 0.1.
+        learn_gates: sparse-MAML: every parameter has a gate m, learned with the rest, and adapts where m ≥ 0. The
+            paper's code takes order 1 by default.
     """
 
     net: Net
@@ -62,6 +66,7 @@ class MAML:
     transductive: bool = True
     adapts: tuple[str, ...] | None = None
     learn_rates: bool = False
+    learn_gates: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
@@ -70,17 +75,36 @@ class MAML:
             raise ValueError(f"inner_steps={self.inner_steps} must be 0 or more")
         if not isinstance(self.inner_lr, Tensor) and not self.inner_lr >= 0:
             raise ValueError(f"inner_lr={self.inner_lr} must be 0 or more")
+        if self.learn_rates and self.learn_gates:
+            raise ValueError("learn_rates=True and learn_gates=True: choose one, Meta-SGD or sparse-MAML")
 
     def init(self, generator: torch.Generator) -> Params:
-        """Fresh parameters, and with `learn_rates` their rates."""
+        """Fresh parameters, and their rates or gates where those are learned."""
         params = self.net.init(generator)
         unknown = set(self.adapts or ()) - set(params)
         if unknown:
             raise ValueError(f"adapts={self.adapts} names {sorted(unknown)}; the net has {list(params)}")
+        adapted = {name: params[name] for name in (params if self.adapts is None else self.adapts)}
         if self.learn_rates:
-            adapted = params if self.adapts is None else self.adapts
-            params |= {RATE + name: torch.full_like(params[name], self.inner_lr) for name in adapted}
+            params |= {RATE + name: torch.full_like(p, self.inner_lr) for name, p in adapted.items()}
+        if self.learn_gates:
+            params |= {GATE + name: _uniform_like(p, generator) for name, p in adapted.items()}
         return params
+
+    def rates(self, params: Params) -> dict[str, float | Tensor]:
+        """The inner learning rate of each parameter: one number, or a tensor like it where rates or gates are learned.
+
+        It is 0 where nothing adapts.
+        """
+
+        def rate(name: str) -> float | Tensor:
+            if self.adapts is not None and name not in self.adapts:
+                return 0.0
+            if self.learn_gates:
+                return self.inner_lr * (params[GATE + name] >= 0).to(params[name].dtype)
+            return params[RATE + name] if self.learn_rates else self.inner_lr
+
+        return {name: rate(name) for name in params if not name.startswith((RATE, GATE))}
 
     def adapt(self, params: Params, episode: Episode, *, steps: int | None = None) -> list[Params]:
         """The trajectory [θ_0, …, θ_K] of each task's parameters [T, ...]; `steps` overrides K, at test say."""
@@ -92,7 +116,7 @@ class MAML:
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         """The gradient of the mean query loss with respect to `params`, and the metrics after adaptation."""
-        sums = _in_parts(lambda part: self._sums(params, part), episode)
+        sums = in_parts(lambda part: self._sums(params, part), episode)
         grads, metrics = ({name: total / episode.tasks for name, total in kind.items()} for kind in sums)
         return grads, metrics
 
@@ -104,21 +128,23 @@ class MAML:
 
     def _recursion(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         theta, rates = self._start(params, episode.tasks)
-        back = self.order == 2 or self.learn_rates  # whether to walk back through the inner steps
+        learned = [name for name in theta if RATE + name in params or GATE + name in params]
+        back = self.order == 2 or learned  # whether to walk back through the inner steps
         trajectory, support = [], None
         for _ in range(self.inner_steps):
             support = self._support(theta, episode)
-            trajectory += [theta] * back
+            if back:
+                trajectory.append(theta)
             theta = _step(theta, rates, support.gradient())
 
         query = differentiate(
             self.net, self.loss, theta, episode.query_x, episode.query_y, context=self._context(episode)
         )
         v = query.gradient()
-        rate_grads = {name: torch.zeros_like(v[name]) for name in v if RATE + name in params}  # Meta-SGD's
+        rate_grads = {name: torch.zeros_like(v[name]) for name in learned}
         for theta in reversed(trajectory):
             support = support or self._support(theta, episode)  # that of the last step is still at hand
-            if self.learn_rates:
+            if learned:
                 g = support.gradient()
                 rate_grads = {name: total - g[name] * v[name] for name, total in rate_grads.items()}
             if self.order == 2:
@@ -126,7 +152,10 @@ class MAML:
                 v = {name: v[name] - product[name] for name in v}
             support = None
 
-        v |= {RATE + name: g for name, g in rate_grads.items()}
+        if self.learn_gates:
+            v |= {GATE + name: self.inner_lr * g for name, g in rate_grads.items()}
+        else:
+            v |= {RATE + name: g for name, g in rate_grads.items()}
         metrics = {"loss": query.losses().sum()}
         if self.loss is cross_entropy:
             metrics["accuracy"] = accuracy(query.outputs, episode.query_y).sum()
@@ -142,15 +171,9 @@ class MAML:
         return self.net(theta, episode.query_x, context=self._context(episode))
 
     def _start(self, params: Params, tasks: int) -> tuple[Params, dict[str, float | Tensor]]:
-        """θ_0 [T, ...], and α by name: one number for all, 0 where nothing adapts, or what Meta-SGD has learned."""
-        theta = {name: p for name, p in params.items() if not name.startswith(RATE)}
-
-        def rate(name: str) -> float | Tensor:
-            if self.adapts is not None and name not in self.adapts:
-                return 0.0
-            return params[RATE + name] if self.learn_rates else self.inner_lr
-
-        return for_tasks(theta, tasks), {name: rate(name) for name in theta}
+        """θ_0 [T, ...], and α by name."""
+        rates = self.rates(params)
+        return for_tasks({name: params[name] for name in rates}, tasks), rates
 
     def _support(self, theta: Params, episode: Episode) -> Derivatives:
         return differentiate(self.net, self.loss, theta, episode.support_x, episode.support_y)
@@ -170,21 +193,6 @@ def _step(theta: Params, rates: dict[str, float | Tensor], grads: Params) -> Par
     return {name: moved(p, rates[name], grads[name]) for name, p in theta.items()}
 
 
-def _in_parts(work: Callable[[Episode], tuple[Params, ...]], episode: Episode) -> tuple[Params, ...]:
-    """The sum of what `work` gives for parts of an episode: all of it at once on a GPU, and on a CPU so few tasks at a
-    time that what they touch stays in cache, each core at parts of its own."""
-    cores = torch.get_num_threads()
-    numbers = (episode.support_x.numel() + episode.query_x.numel()) // episode.tasks  # of one task's inputs
-    size = max(1, min(IN_CACHE // numbers, -(-episode.tasks // cores)))
-    if episode.support_x.is_cuda or numbers * episode.tasks < SMALL:
-        return work(episode)
-    parts = [episode[start : start + size] for start in range(0, episode.tasks, size)]
-    done = list((_pool(cores).map if cores > 1 else map)(work, parts))
-    torch.set_num_threads(cores)  # what `_pool` sets would hold for threads that others start later
-    return tuple({name: sum(part[name] for part in kind) for name in kind[0]} for kind in zip(*done, strict=True))
-
-
-@cache
-def _pool(cores: int) -> ThreadPoolExecutor:
-    """Threads whose tensor operations stay on one core: that divides memory traffic too, which OpenMP does not."""
-    return ThreadPoolExecutor(cores, initializer=torch.set_num_threads, initargs=(1,))
+def _uniform_like(p: Tensor, generator: torch.Generator) -> Tensor:
+    """Numbers between ± GATES_WITHIN, of the shape of p."""
+    return GATES_WITHIN * (2 * torch.rand(p.shape, generator=generator, device=p.device) - 1)

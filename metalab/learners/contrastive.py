@@ -1,0 +1,49 @@
+r"""The contrastive loss (Chopra, Hadsell & LeCun 2005; Hadsell, Chopra & LeCun 2006).
+
+Two drawings of one character are pulled together; two of different characters are pushed apart, but only until they
+are a margin m from each other. With d = ‖f(x₁) − f(x₂)‖ and y = 1 where both are of one character:
+
+    L = y d² + (1 − y) max(0, m − d)²
+
+Hadsell, Chopra & LeCun write the opposite label, Y = 0 for a similar pair, and halve both terms:
+(1 − Y) ½ d² + Y ½ max(0, m − d)². That is half of ours, with y = 1 − Y. A net trained with one label and tested with
+the other finds everything different alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .siamese import Siamese, balanced_mean, kinds_of_pairs
+
+
+def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
+    """The loss of each pair, for distances and labels `same` (True or 1 where y = 1) of one shape.
+
+    Without a margin (0) nothing is pushed apart, and an embedding of everything in one point is perfect.
+
+    Raises:
+        ValueError: the margin is negative or not finite: no distance is below it.
+    """
+    if not (margin >= 0 and math.isfinite(margin)):
+        raise ValueError(f"margin={margin} must be a number of at least 0: distances are never below")
+    return torch.where(same.bool(), distance.square(), (margin - distance).relu().square())
+
+
+@dataclass(frozen=True)
+class Contrastive(Siamese):
+    """The loss over all pairs of a group; the positive ones together weigh as much as the negative ones.
+
+    Args:
+        margin: m, in units of the embedding.
+    """
+
+    margin: float = 1.0
+
+    def loss(self, similarity: Tensor, drawings: int) -> Tensor:
+        same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
+        return balanced_mean(contrastive_loss(-similarity, same, self.margin), drawings)

@@ -1,0 +1,45 @@
+r"""Koch's verification network (Koch, Zemel & Salakhutdinov 2015): the measure of likeness is learnt as well.
+
+A logistic regression on the coordinates' distances says how probable it is that two drawings are of one character:
+
+    p(same) = σ( Σ_j α_j |f_j(x₁) − f_j(x₂)| + b )
+
+The loss is binary cross-entropy. Without the bias b (which the paper's formula leaves out) a drawing would be itself
+with probability ½ only. A query is given the class of the support drawing with the highest p.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..nets import Params
+from .siamese import Siamese, balanced_mean, kinds_of_pairs
+
+
+@dataclass(frozen=True)
+class Koch(Siamese):
+    """The paper's head on our small net; its own was four convolutions on 105 × 105 pixels and 4,096 sigmoid units.
+
+    Its parameters are `pair_weight` α [E] and `pair_bias` b, beside the net's.
+    """
+
+    def init(self, generator: torch.Generator) -> Params:
+        width = self.net.outputs or self.net.channels
+        # It starts as a distance, of the size that logits have.
+        alpha = torch.full((width,), -(width**-0.5), device=generator.device)
+        return {**self.net.init(generator), "pair_weight": alpha, "pair_bias": alpha.new_zeros(())}
+
+    def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
+        """The logits of p(same) for embeddings [..., A, E] and [..., B, E]: [..., A, B]."""
+        if a.shape[-1] != b.shape[-1]:
+            raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: widths must agree")
+        return (a.unsqueeze(-2) - b.unsqueeze(-3)).abs() @ params["pair_weight"] + params["pair_bias"]
+
+    def loss(self, similarity: Tensor, drawings: int) -> Tensor:
+        same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
+        target = same.to(similarity.dtype).expand_as(similarity)
+        return balanced_mean(F.binary_cross_entropy_with_logits(similarity, target, reduction="none"), drawings)

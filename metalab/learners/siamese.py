@@ -1,0 +1,156 @@
+r"""Siamese networks (Bromley et al. 1993): one embedding f, used on both pictures of a pair.
+
+Two drawings are compared by how alike their embeddings are; what "alike" means, and the loss, make the learner:
+
+    s(x₁, x₂) = −‖f(x₁) − f(x₂)‖        contrastive.py, triplet.py;    koch.py learns s as well
+
+A training batch is G groups of P characters with K drawings each. Every drawing is embedded once, and all B × B pairs
+of the B = P·K drawings in a group are compared. A new task is answered without any adaptation: a query belongs to the
+class of the support drawing it is most alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..derivatives import gradient
+from ..losses import accuracy
+from ..nets import Conv4, Params
+from ..tasks import Episode
+from ..tasks.pairs import Pairs
+
+CHUNK = 1000  # pictures embedded at once where no gradient is needed
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances between embeddings [..., A, E] and [..., B, E]: [..., A, B].
+
+    Taken from the differences: ‖a‖² + ‖b‖² − 2 a·b would lose small distances to rounding. Where two embeddings
+    coincide the distance has no slope, and the root of 0 an infinite one: the gradient there is 0.
+
+    Raises:
+        ValueError: the embeddings have different widths.
+    """
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: the widths must agree")
+    square = (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1)
+    apart = square > 0
+    return torch.where(apart, torch.where(apart, square, 1).sqrt(), 0)
+
+
+def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+    """Which of the B × B pairs in a group, K drawings of one character after another, are (positive, negative).
+
+    A positive pair is two drawings of one character, a negative pair is of two; a drawing with itself is neither.
+
+    Returns:
+        Two masks [B, B].
+
+    Raises:
+        ValueError: fewer than 2 drawings of a character, rows that are no multiple of it, or only one character.
+    """
+    if drawings < 2:
+        raise ValueError(f"drawings={drawings} of a character make no pair of it: at least 2 are needed")
+    if rows % drawings or rows < 2 * drawings:
+        raise ValueError(f"rows={rows} must be 2, 3, … times drawings={drawings}: at least two characters")
+    character = torch.arange(rows, device=device) // drawings
+    same = character[:, None] == character
+    return same & ~torch.eye(rows, dtype=torch.bool, device=device), ~same
+
+
+def balanced_mean(values: Tensor, drawings: int) -> Tensor:
+    """Half the mean over positive pairs and half that over negative ones, of [G, B, B]: [G].
+
+    Of two drawings in 20 characters × 4, one pair in 26 is positive. Were every pair to count the same, "all are
+    different" would be a good answer.
+    """
+    positive, negative = kinds_of_pairs(values.shape[-1], drawings, values.device)
+    return (_mean(values, positive) + _mean(values, negative)) / 2
+
+
+@dataclass(frozen=True)
+class Siamese:
+    """What the learners of this family share. They differ in `loss`, and Koch's in `similarity` too.
+
+    Args:
+        net: Conv4 without outputs embeds in as many dimensions as it has channels, none negative; with outputs, in that
+            many, by a linear layer.
+    """
+
+    net: Conv4
+
+    def init(self, generator: torch.Generator) -> Params:
+        return self.net.init(generator)
+
+    def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
+        """How alike embeddings [..., A, E] and [..., B, E] are, more being more alike: [..., A, B]."""
+        return -distances(a, b)
+
+    def loss(self, similarity: Tensor, drawings: int) -> Tensor:
+        """The loss of each group, from its similarities [G, B, B] with K drawings of one character in a row: [G]."""
+        raise NotImplementedError
+
+    def meta_gradient(self, params: Params, batch: Tensor) -> tuple[Params, dict[str, Tensor]]:
+        """The gradient of the mean loss over groups [G, P, K, 1, H, W], and the metrics.
+
+        Metrics: loss; accuracy, the share of drawings whose most alike other one in the group is of their character;
+        and the mean similarity of the pairs of the same and of different characters.
+        """
+        drawings = batch.shape[2]
+        pictures = batch.flatten(1, 2)  # [G, B, 1, H, W]
+        metrics = {}
+
+        def mean_loss(theta: Params) -> Tensor:
+            z = self._embed(theta, pictures)  # [G, B, E]
+            similarity = self.similarity(theta, z, z)
+            metrics.update(_describe(similarity.detach(), drawings))
+            return self.loss(similarity, drawings).mean()
+
+        grads, loss = gradient(mean_loss, params)
+        return grads, {"loss": loss, **metrics}
+
+    @torch.no_grad()
+    def embed(self, params: Params, images: Tensor, *, stats: Params) -> Tensor:
+        """Embeddings [..., E] of pictures [..., 1, H, W]; `stats` from `net.statistics(params, training_images)`."""
+        chunks = images.flatten(0, -4).split(CHUNK)
+        z = torch.cat([self._embed(params, chunk, stats) for chunk in chunks])
+        return z.view(*images.shape[:-3], -1)
+
+    def compare(self, params: Params, pairs: Pairs, *, stats: Params) -> Tensor:
+        """How alike the two drawings of each pair are: [B]."""
+        first, second = (self.embed(params, x, stats=stats) for x in (pairs.first, pairs.second))
+        return self.similarity(params, first[:, None], second[:, None])[:, 0, 0]
+
+    @torch.no_grad()
+    def predict(self, params: Params, episode: Episode, *, stats: Params) -> Tensor:
+        """Logits of the queries [T, Q, N]: how alike a query is to the support drawing of each class most like it."""
+        support_z, query_z = (self.embed(params, x, stats=stats) for x in (episode.support_x, episode.query_x))
+        similarity = self.similarity(params, query_z, support_z)  # [T, Q, S]
+        nothing = similarity.new_full((*similarity.shape[:2], episode.ways), -torch.inf)
+        label = episode.support_y[:, None].expand_as(similarity)
+        return nothing.scatter_reduce(2, label, similarity, "amax")
+
+    def _embed(self, params: Params, images: Tensor, stats: Params | None = None) -> Tensor:
+        # All pictures as one batch of one task, so batch norm sees all groups together.
+        one = {name: p[None] for name, p in params.items()}
+        z = self.net(one, images.flatten(0, -4)[None], stats=stats)[0]
+        return z.view(*images.shape[:-3], -1)
+
+
+def _describe(similarity: Tensor, drawings: int) -> dict[str, Tensor]:
+    positive, negative = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
+    others = similarity.masked_fill(~(positive | negative), -torch.inf)
+    best = others == others.amax(2, keepdim=True)
+    return {
+        "accuracy": ((best & positive).sum(2) / best.sum(2).clamp(min=1)).mean(),  # of a tie, the share that is right
+        "same": _mean(similarity, positive).mean(),
+        "different": _mean(similarity, negative).mean(),
+    }
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Over the pairs [B, B] of each group that are in the mask: [G]."""
+    return (values * mask).sum((-2, -1)) / mask.sum()
