@@ -34,8 +34,6 @@ from .parts import in_parts
 
 RATE, GATE = "rate.", "gate."  # what is learned of the inner step lies beside the parameters, under these prefixes
 GATES_WITHIN = 0.1  # where gates start, half of them open: √(6 / (9 · 64)), as for Conv4 in the code of sparse-MAML
-    0.1  # gates start as in sparse-MAML's code for layers of 64 channels: within ± √(6 / (9 · 64)), half open
-)
 
 
 @dataclass(frozen=True)
