@@ -29,8 +29,7 @@ def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
     Raises:
         ValueError: the margin is negative or not finite: no distance is below it.
     """
-    if not (margin >= 0 and math.isfinite(margin)):
-        raise ValueError(f"margin={margin} must be a number of at least 0: distances are never below")
+    _check(margin)
     return torch.where(same.bool(), distance.square(), (margin - distance).relu().square())
 
 
@@ -44,6 +43,14 @@ class Contrastive(Siamese):
 
     margin: float = 1.0
 
+    def __post_init__(self) -> None:
+        _check(self.margin)
+
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
         same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
         return balanced_mean(contrastive_loss(-similarity, same, self.margin), drawings)
+
+
+def _check(margin: float) -> None:
+    if not (margin >= 0 and math.isfinite(margin)):
+        raise ValueError(f"margin={margin} must be a number of at least 0: no distance is below")

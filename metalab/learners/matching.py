@@ -42,7 +42,7 @@ def matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways:
 
 @dataclass(frozen=True)
 class MatchingNet:
-    """Learns the embedding `net` (Conv4 without outputs) on episodes; training normalises each by its own statistics."""
+    """Learns the embedding `net`, Conv4 without outputs. Training normalises each episode by its own statistics."""
 
     net: Conv4
 

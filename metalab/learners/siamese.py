@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from ..derivatives import gradient
-from ..losses import accuracy
 from ..nets import Conv4, Params
 from ..tasks import Episode
 from ..tasks.pairs import Pairs
@@ -37,8 +36,8 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: the widths must agree")
     square = (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1)
-    apart = square > 0
-    return torch.where(apart, torch.where(apart, square, 1).sqrt(), 0)
+    coincide = square == 0
+    return square.masked_fill(coincide, 1).sqrt().masked_fill(coincide, 0)
 
 
 def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
@@ -64,7 +63,7 @@ def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu")
 def balanced_mean(values: Tensor, drawings: int) -> Tensor:
     """Half the mean over positive pairs and half that over negative ones, of [G, B, B]: [G].
 
-    Of two drawings in 20 characters × 4, one pair in 26 is positive. Were every pair to count the same, "all are
+    With 20 characters × 4 drawings, only one pair in 26 is positive. Were all pairs to count the same, "they are all
     different" would be a good answer.
     """
     positive, negative = kinds_of_pairs(values.shape[-1], drawings, values.device)
@@ -129,9 +128,10 @@ class Siamese:
         """Logits of the queries [T, Q, N]: how alike a query is to the support drawing of each class most like it."""
         support_z, query_z = (self.embed(params, x, stats=stats) for x in (episode.support_x, episode.query_x))
         similarity = self.similarity(params, query_z, support_z)  # [T, Q, S]
-        nothing = similarity.new_full((*similarity.shape[:2], episode.ways), -torch.inf)
-        label = episode.support_y[:, None].expand_as(similarity)
-        return nothing.scatter_reduce(2, label, similarity, "amax")
+        member = (
+            episode.support_y[:, None] == torch.arange(episode.ways, device=similarity.device)[:, None]
+        )  # [T, N, S]
+        return similarity[:, :, None].masked_fill(~member[:, None], -torch.inf).amax(3)
 
     def _embed(self, params: Params, images: Tensor, stats: Params | None = None) -> Tensor:
         # All pictures as one batch of one task, so batch norm sees all groups together.
