@@ -1,4 +1,4 @@
-"""The meta-training loop: draw episodes, take the learner's meta-gradient, let Adam make the step."""
+"""The meta-training loop: draw episodes, take the learner's meta-gradient, let an optimizer make the step."""
 
 from __future__ import annotations
 
@@ -38,11 +38,29 @@ class Step:
     metrics: dict[str, float]
 
 
+class Optimizer(Protocol):
+    """Changes one vector of parameters [P] in place. All it needs lies on the device: a CUDA graph can hold it."""
+
+    rate: Tensor  # the learning rate, a tensor without axes
+
+    def __init__(self, params: Tensor) -> None: ...
+
+    def step(self, gradient: Tensor) -> None: ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What it keeps from step to step, in the tensors that change."""
+        ...
+
+    def forget(self) -> None:
+        """Be as at the start."""
+        ...
+
+
 class Adam:
     """Adam (Kingma & Ba 2015) on one vector of parameters [P].
 
     It calls the kernel behind `torch.optim.Adam(fused=True)` directly: the Python around that takes 60 µs, a tenth of
-    a meta-step on sines. All it needs lies on the device, so that a CUDA graph can hold it.
+    a meta-step on sines.
     """
 
     def __init__(self, params: Tensor) -> None:
@@ -59,9 +77,29 @@ class Adam:
         options = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
         torch._fused_adam_(*vectors, lr=self.rate, **options)
 
+    def state(self) -> dict[str, Tensor]:
+        return {"mean": self.mean, "square": self.square, "count": self.count}
+
     def forget(self) -> None:
-        for tensor in (self.mean, self.square, self.count):
+        for tensor in self.state().values():
             tensor.zero_()
+
+
+class Descent:
+    """Plain gradient descent on one vector of parameters [P]: params − rate · gradient."""
+
+    def __init__(self, params: Tensor) -> None:
+        self.params = params
+        self.rate = torch.zeros((), device=params.device, dtype=params.dtype)
+
+    def step(self, gradient: Tensor) -> None:
+        self.params.addcmul_(gradient, self.rate, value=-1)
+
+    def state(self) -> dict[str, Tensor]:
+        return {}
+
+    def forget(self) -> None:
+        pass
 
 
 class Trainer:
@@ -73,7 +111,8 @@ class Trainer:
     Args:
         learner: gives the fresh parameters and the meta-gradient.
         sample: draws what the learner trains on, from a generator.
-        outer_lr: Adam's learning rate; a function of the step number (from 1) for a schedule.
+        outer_lr: the optimizer's learning rate; a function of the step number (from 1) for a schedule.
+        optimizer: makes the step; `Descent` on Reptile's gradient is Reptile's interpolation.
         seed: of the initial parameters and of everything that is sampled.
         params: start from these instead of fresh ones.
         device: where to train.
@@ -89,6 +128,7 @@ class Trainer:
         sample: Callable[[torch.Generator], Any],
         *,
         outer_lr: float | Callable[[int], float] = 1e-3,
+        optimizer: type[Optimizer] = Adam,
         seed: int = 0,
         params: Params | None = None,
         device: str | torch.device = "cpu",
@@ -103,7 +143,7 @@ class Trainer:
         self._flat = torch.cat([p.flatten() for p in start.values()])
         parts = self._flat.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
-        self._adam = Adam(self._flat)
+        self._optimizer = optimizer(self._flat)
         self.steps = 0
         self._good, self._good_steps = self._flat.clone(), 0  # the parameters whose loss was finite last
         self._finite = torch.ones((), dtype=torch.bool, device=device)  # whether all losses of this call are
@@ -121,7 +161,7 @@ class Trainer:
         self._finite_steps.fill_(self.steps)
         total = 0
         for _ in range(count):
-            self._adam.rate.fill_(self.outer_lr(self.steps + 1) if callable(self.outer_lr) else self.outer_lr)
+            self._optimizer.rate.fill_(self.outer_lr(self.steps + 1) if callable(self.outer_lr) else self.outer_lr)
             total = total + meta_step()
             self.steps += 1
         metrics = dict(zip(self._metrics, (total / count).tolist(), strict=True))
@@ -141,9 +181,7 @@ class Trainer:
         """All that the next steps depend on, in tensors that change with training: `params`, and `trainer.…`."""
         return {
             **self.params,
-            f"{STATE}mean": self._adam.mean,
-            f"{STATE}square": self._adam.square,
-            f"{STATE}count": self._adam.count,
+            **{STATE + name: tensor for name, tensor in self._optimizer.state().items()},
             f"{STATE}good": self._good,
             f"{STATE}steps": torch.tensor([self.steps, self._good_steps]),
             f"{STATE}generator": self.generator.get_state(),
@@ -184,7 +222,7 @@ class Trainer:
         self._finite &= values[self._metrics.index("loss")].isfinite()
         self._finite_steps += self._finite
         torch.where(self._finite, self._flat, self._good, out=self._good)
-        self._adam.step(gradient)
+        self._optimizer.step(gradient)
         return values
 
     def _go_back(self, loss: float) -> Diverged:
@@ -193,7 +231,7 @@ class Trainer:
         # The loss before it was of parameters one step younger, if it came since the last time here.
         self.steps = self._good_steps = max(self._good_steps, number - 2)
         self._flat.copy_(self._good)
-        self._adam.forget()  # its moments may hold what made the loss diverge
+        self._optimizer.forget()  # moments may hold what made the loss diverge
         return Diverged(
             f"the loss is {loss} at step {number}: the parameters of step {self.steps} are kept. "
             "Try a smaller inner or outer learning rate."
@@ -201,7 +239,7 @@ class Trainer:
 
     def _recorded(self) -> Callable[[], Tensor]:
         if self._replay is None or self._replay[0] is not self.learner or self._replay[1] is not self.sample:
-            adam = self._adam
-            changed = [self._flat, adam.mean, adam.square, adam.count, self._good, self._finite, self._finite_steps]
+            kept = self._optimizer.state().values()
+            changed = [self._flat, *kept, self._good, self._finite, self._finite_steps]
             self._replay = self.learner, self.sample, record(self._meta_step, self.generator, changed)
         return self._replay[2]

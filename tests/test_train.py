@@ -12,10 +12,11 @@ from torch.utils._pytree import tree_leaves
 from metalab import cuda_graph, train
 from metalab.learners.maml import MAML
 from metalab.learners.prototypes import PrototypicalNet
+from metalab.learners.reptile import Reptile
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import sine
-from metalab.train import Adam, Diverged, Step, Trainer
+from metalab.train import Adam, Descent, Diverged, Step, Trainer
 
 
 @dataclass
@@ -59,6 +60,16 @@ def test_a_step_is_adams():
         w = w - 0.1 / n * (m / (1 - 0.9**n)) / ((v / (1 - 0.999**n)).sqrt() + 1e-8)
         torch.testing.assert_close(trainer.params["w"], w, rtol=1e-10, atol=1e-12)
     assert trainer.steps == 7
+
+
+def test_a_step_of_descent_is_the_gradient_times_the_rate():
+    toy = Toy()
+    trainer = Trainer(toy, sample, outer_lr=lambda n: 0.1 / n, optimizer=Descent)
+    w = trainer.params["w"].clone()
+    for n in range(1, 4):
+        trainer.step()
+        w = w - 0.1 / n * (w - toy.seen[-1][1])
+        torch.testing.assert_close(trainer.params["w"], w, rtol=1e-14, atol=1e-14)
 
 
 def test_a_schedule_is_asked_for_each_step_from_1():
@@ -218,14 +229,15 @@ def test_less_than_a_step_at_once_is_refused():
 # Going on
 
 
-def test_a_trainer_goes_on_where_another_was():
-    whole = Trainer(Toy(), sample, seed=3)
+@pytest.mark.parametrize("optimizer", [Adam, Descent])
+def test_a_trainer_goes_on_where_another_was(optimizer):
+    whole = Trainer(Toy(), sample, seed=3, optimizer=optimizer)
     losses = [step.metrics["loss"] for step in whole.run(9)]
-    first = Trainer(Toy(), sample, seed=3)
+    first = Trainer(Toy(), sample, seed=3, optimizer=optimizer)
     list(first.run(4))
     kept = {name: tensor.clone() for name, tensor in first.state().items()}
     list(first.run(2))  # does not change what was kept
-    second = Trainer(Toy(), sample, seed=8)
+    second = Trainer(Toy(), sample, seed=8, optimizer=optimizer)
     params = second.params["w"]
     second.load_state(kept)
     assert second.params["w"] is params
@@ -303,6 +315,7 @@ def trainers():
     characters = noise.noise(12, 20, seed=0)
     conv = Conv4(3, channels=4)
     five = {"sample": lambda g: characters.sample(2, 3, 1, 1, g)}
+    reptile = Reptile(conv, inner_steps=2, inner_batch=4)
     return {
         "sine": Trainer(MAML(MLP(), mse, 0.01), lambda g: sine.sample(3, 5, 5, g)),
         "sine, Meta-SGD": Trainer(MAML(MLP(), mse, 0.01, learn_rates=True), lambda g: sine.sample(3, 5, 5, g)),
@@ -310,6 +323,10 @@ def trainers():
         "omniglot, 2 steps": Trainer(MAML(conv, inner_lr=torch.tensor(0.1), inner_steps=2), **five),
         "omniglot, first order": Trainer(MAML(conv, order=1), **five),
         "omniglot, ANIL": Trainer(MAML(conv, adapts=("head", "bias")), **five),
+        "omniglot, sparse": Trainer(MAML(conv, order=1, learn_gates=True), **five),
+        "reptile": Trainer(
+            reptile, lambda g: reptile.stream(characters.sample(2, 3, 2, 1, g), g), optimizer=Descent, outer_lr=1.0
+        ),
         "omniglot, inductive": Trainer(MAML(conv, transductive=False), **five),
         "protonet": Trainer(PrototypicalNet(Conv4(channels=4, pool="max")), **five),
     }
@@ -327,7 +344,8 @@ def test_a_meta_step_never_waits_for_the_device_and_its_shapes_stay(name, monkey
             trainer._meta_step()
         seen.append(mode.shapes)
     assert seen[0] == seen[1]
-    assert "_fused_adam_" in {operation for operation, _shapes in seen[0]}
+    step = "addcmul_" if name == "reptile" else "_fused_adam_"
+    assert step in {operation for operation, _shapes in seen[0]}
 
 
 @pytest.mark.parametrize("name", trainers())
