@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .evaluate import Score, evaluate
 from .losses import mse
 from .nets import Params
 from .settings import Settings
-from .tasks import sine
+from .tasks import Episode, sine
 from .train import STATE
 
 SINE_QUERIES = 100  # points of each test task
 SINE_STEPS = (0, 1, 5, 10)  # gradient steps at which the MAML paper's table gives the error
+REPTILE_STEPS = 50  # of Adam on a character task
 LEAST_STEPS = 3  # Omniglot networks trained with fewer are also tested with 3, as in the MAML paper
 WAYS = (5, 20)  # of test tasks for a prototypical network, which is not bound to those it was trained on
 PICTURES = 1000  # of the training characters, to measure batch norm's statistics on
@@ -56,9 +58,9 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
     common = {"test tasks": episodes, "seed": seed, "shots": settings.shots}
     how = {"episodes": episodes, "seed": seed, "device": settings.device}
     if settings.tasks == "sine":
-        for steps in SINE_STEPS:
+        for steps in SINE_STEPS[1:] if settings.algorithm == "reptile" else SINE_STEPS:
             score = evaluate(
-                lambda e, steps=steps: learner.predict(params, e, steps=steps),
+                _adapted(settings, params, steps, seed),
                 lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
                 batch=episodes,
                 measure=mse,
@@ -82,11 +84,29 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
             norm = f"inductive (statistics of {PICTURES} training pictures)"
             yield Result("accuracy", score, {"ways": ways, **common, "queries per class": QUERIES, "batch norm": norm})
         return
-    for steps in sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)}):
+    several = sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)})
+    for steps in [REPTILE_STEPS] if settings.algorithm == "reptile" else several:
         score = evaluate(
-            lambda e, steps=steps: learner.predict(params, e, steps=steps),
+            _adapted(settings, params, steps, seed),
             lambda n, g: upright.sample(n, settings.ways, settings.shots, settings.shots, g),
             **how,
         )
         protocol = {"ways": settings.ways, "inner steps": steps, **common, "queries per class": settings.shots}
         yield Result("accuracy", score, protocol | {"batch norm": "transductive (each query batch by its own)"})
+
+
+def _adapted(settings: Settings, params: Params, steps: int, seed: int) -> Callable[[Episode], Tensor]:
+    """Predicts after so many inner steps; Reptile's are on minibatches: for sines the whole support set, for
+    characters as many drawings as there are ways, or half as many of 20 ways and more (Nichol et al. 2018)."""
+    learner = settings.learner()
+    if settings.algorithm != "reptile":
+        return lambda e: learner.predict(params, e, steps=steps)
+    if settings.tasks == "sine":
+        batch = settings.shots
+    elif settings.ways < 20:
+        batch = settings.ways
+    else:
+        batch = settings.ways // 2
+    tested = replace(learner, inner_steps=steps, inner_batch=batch)
+    generator = torch.Generator(settings.device).manual_seed(seed)
+    return lambda e: tested.predict(params, e, generator=generator)

@@ -34,6 +34,8 @@ LABELS = {
     "fomaml": "first-order MAML",
     "anil": "ANIL",
     "metasgd": "Meta-SGD",
+    "sparse": "sparse-MAML",
+    "reptile": "Reptile",
     "joint": "one network for all tasks",
     "protonet": "prototypical network",
 }

@@ -49,7 +49,14 @@ class Run:
         torch.backends.cudnn.deterministic = True  # or a resumed run would come to other parameters on a GPU
         # A GPU would wait while its metrics are read, so they are read once a line there.
         self.at_once = LINE_EVERY if device.startswith("cuda") else 1
-        self.trainer = Trainer(settings.learner(), sample, outer_lr=settings.rate, seed=settings.seed, device=device)
+        self.trainer = Trainer(
+            settings.learner(),
+            sample,
+            outer_lr=settings.rate,
+            optimizer=settings.optimizer(),
+            seed=settings.seed,
+            device=device,
+        )
 
     @classmethod
     def start(cls, settings: Settings, folder: Path) -> Run:

@@ -10,17 +10,19 @@ import torch
 
 from .learners.maml import MAML
 from .learners.prototypes import PrototypicalNet
+from .learners.reptile import Reptile
 from .losses import cross_entropy, mse
 from .nets import MLP, Conv4
 from .tasks import Characters, Episode, omniglot, sine
-from .train import Learner
+from .train import Adam, Descent, Learner, Optimizer
 
 ALGORITHMS = {
-    "sine": ("maml", "fomaml", "anil", "metasgd", "joint"),
-    "omniglot": ("maml", "fomaml", "anil", "metasgd", "protonet"),
+    "sine": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", "joint"),
+    "omniglot": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", "protonet"),
 }
 UNLIMITED = ("halve_every", "minutes")  # None means never
 HEAD = {"sine": ("w3", "b3"), "omniglot": ("head", "bias")}  # what ANIL adapts
+REPTILE_SHOTS = {"sine": 50, "omniglot": 10}  # Reptile trains with these, whatever the shots of its test
 
 
 def option(kind: type, help: str, *, zero: bool = False, choices: tuple[str, ...] | None = None) -> Any:
@@ -40,10 +42,10 @@ class Settings:
     algorithm: str = option(str, "; ".join(f"{tasks}: {', '.join(known)}" for tasks, known in ALGORITHMS.items()))
     ways: int | None = option(int, "characters per training task")
     shots: int = option(int, "support examples per class")
-    queries: int = option(int, "query examples per class")
+    queries: int | None = option(int, "query examples per class")
     inner_lr: float | None = option(float, "of the adaptation, for a mean loss; Meta-SGD starts there", zero=True)
     inner_steps: int | None = option(int, "gradient steps of the adaptation")
-    outer_lr: float = option(float, "Adam's learning rate")
+    outer_lr: float = option(float, "Adam's learning rate; the first meta-step of Reptile, which falls to 0")
     halve_every: int | None = option(int, "halve the outer learning rate every so many meta-steps")
     meta_batch: int = option(int, "tasks per meta-step")
     steps: int = option(int, "meta-steps")
@@ -89,7 +91,12 @@ class Settings:
 
     def rate(self, step: int) -> float:
         """The outer learning rate of meta-step `step`, counted from 1."""
+        if self.algorithm == "reptile":
+            return self.outer_lr * (1 - (step - 1) / self.steps)
         return self.outer_lr * 0.5 ** ((step - 1) // self.halve_every) if self.halve_every else self.outer_lr
+
+    def optimizer(self) -> type[Optimizer]:
+        return Descent if self.algorithm == "reptile" else Adam
 
     def learner(self) -> Learner:
         if self.algorithm == "protonet":
@@ -98,6 +105,9 @@ class Settings:
             net, loss = MLP(), mse
         else:
             net, loss = Conv4(self.ways, channels=self.channels, pool=self.pool), cross_entropy
+        if self.algorithm == "reptile":
+            batch = 10 if (self.ways or 1) < 20 else 20
+            return Reptile(net, loss, inner_lr=self.inner_lr, inner_steps=self.inner_steps, inner_batch=batch)
         return MAML(
             net,
             loss,
@@ -106,6 +116,7 @@ class Settings:
             order=1 if self.algorithm == "fomaml" else 2,
             adapts=HEAD[self.tasks] if self.algorithm == "anil" else None,
             learn_rates=self.algorithm == "metasgd",
+            learn_gates=self.algorithm == "sparse",
         )
 
     def characters(self) -> tuple[Characters, Characters] | None:
@@ -117,9 +128,17 @@ class Settings:
 
     def sampler(self, train: Characters | None) -> Callable[[torch.Generator], Episode]:
         """Draws meta-batches; `train` are the characters, on the device of the generator."""
-        if train is None:
-            return lambda generator: sine.sample(self.meta_batch, self.shots, self.queries, generator)
-        return lambda generator: train.sample(self.meta_batch, self.ways, self.shots, self.queries, generator)
+        reptile = self.learner() if self.algorithm == "reptile" else None
+        shots, queries = (REPTILE_SHOTS[self.tasks], 1) if reptile else (self.shots, self.queries)
+
+        def sample(generator: torch.Generator) -> Episode:
+            if train is None:
+                episode = sine.sample(self.meta_batch, shots, queries, generator)
+            else:
+                episode = train.sample(self.meta_batch, self.ways, shots, queries, generator)
+            return reptile.stream(episode, generator) if reptile else episode
+
+        return sample
 
 
 def paper(tasks: str, algorithm: str, *, ways: int | None = None, shots: int | None = None) -> dict[str, Any]:
@@ -130,6 +149,10 @@ def paper(tasks: str, algorithm: str, *, ways: int | None = None, shots: int | N
         shots = shots or 5
         inner = {"inner_lr": 0.01, "inner_steps": None if algorithm == "joint" else 1}
         task = {"ways": None, "shots": shots, "queries": shots, "meta_batch": 25, "steps": 70_000}
+        if algorithm == "reptile":
+            # Nichol et al. have no such table for sines: 50 points and the rest as for their characters.
+            inner = {"inner_lr": 0.01, "inner_steps": 5, "outer_lr": 1.0}
+            task |= {"queries": None, "meta_batch": 5}
         return common | inner | task | {"pool": None, "channels": None, "split": None}
 
     shots = shots or 1
@@ -139,9 +162,14 @@ def paper(tasks: str, algorithm: str, *, ways: int | None = None, shots: int | N
         common |= {"inner_lr": None, "inner_steps": None, "halve_every": 2000, "pool": "max"}
         return common | {"ways": ways or 60, "queries": 5, "meta_batch": 1, "steps": 20_000}
 
-    # Finn et al. 2017, section 5.2: one set of numbers for 5-way, another for 20-way.
     ways = ways or 5
     large = ways >= 20
+    if algorithm == "reptile":
+        # Nichol et al. 2018, as their code's commands have it: one set of numbers for 5-way, another for 20-way.
+        inner = {"inner_lr": 5e-4 if large else 1e-3, "inner_steps": 10 if large else 5, "outer_lr": 1.0}
+        steps = 200_000 if large else 100_000
+        return common | inner | {"ways": ways, "queries": None, "meta_batch": 5, "steps": steps, "pool": "stride"}
+    # Finn et al. 2017, section 5.2, likewise.
     inner = {"inner_lr": 0.1 if large else 0.4, "inner_steps": 5 if large else 1}
     if algorithm == "metasgd":
         inner["inner_steps"] = 1

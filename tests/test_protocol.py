@@ -1,5 +1,7 @@
 """Each score is the one that the learner's own `predict` gives on the same episodes."""
 
+from dataclasses import replace
+
 import noise
 import pytest
 import torch
@@ -53,6 +55,29 @@ def test_maml_is_scored_after_its_own_steps_and_the_paper_s(inner_steps, tested,
             "split": "the author's, by alphabet", "rotations": "none",
             "queries per class": 2, "batch norm": "transductive (each query batch by its own)",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize(("ways", "batch"), [(5, 5), (20, 10)])
+def test_reptile_is_scored_after_50_steps_of_its_own(ways, batch, small_omniglot):
+    settings = Settings.of("omniglot", "reptile", ways=ways, channels=2)
+    params, tensors = checkpoint(settings)
+    (result,) = protocol.results(settings, tensors, episodes=2, seed=5)
+    episode = noise.noise(21, 7, seed=2).sample(2, ways, 1, 1, seeded(5))
+    learner = replace(settings.learner(), inner_steps=50, inner_batch=batch)
+    right = accuracy(learner.predict(params, episode, generator=seeded(5)), episode.query_y)
+    assert result.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
+    assert result.protocol.items() >= {"ways": ways, "inner steps": 50, "shots": 1, "queries per class": 1}.items()
+
+
+def test_reptile_on_sines_takes_the_whole_support_set_each_step():
+    settings = Settings.of("sine", "reptile")
+    params, tensors = checkpoint(settings)
+    found = list(protocol.results(settings, tensors, episodes=3, seed=5))
+    assert [result.protocol["inner steps"] for result in found] == [1, 5, 10]
+    episode = sine.sample(3, 5, 100, seeded(5))
+    learner = replace(settings.learner(), inner_steps=10, inner_batch=5)
+    errors = (learner.predict(params, episode, generator=seeded(0)) - episode.query_y).square()
+    assert found[-1].score.mean == pytest.approx(errors.mean().item(), rel=1e-4)  # whatever the order of the points
 
 
 def test_protonet_is_scored_by_statistics_of_the_training_characters(small_omniglot):

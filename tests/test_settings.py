@@ -1,12 +1,16 @@
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
+import noise
 import pytest
+import torch
 
 from metalab.learners.maml import MAML
 from metalab.learners.prototypes import PrototypicalNet
+from metalab.learners.reptile import Reptile
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
 from metalab.settings import ALGORITHMS, Settings
+from metalab.train import Adam, Descent
 
 
 def chosen(settings, *names):
@@ -35,6 +39,36 @@ def test_protonet_is_as_in_its_paper():
 
 def test_without_halving_the_rate_stays():
     assert Settings.of("sine").rate(10**6) == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("ways", "inner_lr", "inner_steps", "inner_batch", "steps"),
+    [(5, 1e-3, 5, 10, 100_000), (20, 5e-4, 10, 20, 200_000)],
+)
+def test_reptile_is_as_in_its_paper(ways, inner_lr, inner_steps, inner_batch, steps):
+    s = Settings.of("omniglot", "reptile", ways=ways)
+    assert s.learner() == Reptile(Conv4(ways), inner_lr=inner_lr, inner_steps=inner_steps, inner_batch=inner_batch)
+    assert chosen(s, "meta_batch", "steps", "shots", "queries") == (5, steps, 1, None)
+    assert [s.rate(step) for step in (1, steps // 2 + 1, steps)] == [1, 0.5, pytest.approx(1 / steps)]
+    assert s.optimizer() is Descent
+    assert Settings.of("omniglot", ways=ways).optimizer() is Adam
+
+
+@pytest.mark.parametrize("tasks", ["sine", "omniglot"])
+def test_reptile_draws_shots_of_its_own_in_minibatches(tasks):
+    settings = Settings.of(tasks, "reptile", meta_batch=2)
+    train = None if tasks == "sine" else noise.noise(8, 12, seed=0)
+    episode = settings.sampler(train)(torch.Generator().manual_seed(0))
+    assert episode.support_x.shape[:2] == (2, 50)
+    assert episode.query_x.shape[:2] == (2, settings.ways or 1)
+    drawn = {tuple(row.flatten().tolist()) for row in episode.support_x[0]}
+    assert len(drawn) == 50  # one pass over all of them
+
+
+@pytest.mark.parametrize("tasks", ["sine", "omniglot"])
+def test_sparse_learns_gates(tasks):
+    sparse, maml = (Settings.of(tasks, algorithm).learner() for algorithm in ("sparse", "maml"))
+    assert sparse == replace(maml, learn_gates=True)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +129,10 @@ def test_a_note_that_says_too_little_is_refused():
     ("arguments", "message"),
     [
         (("mnist",), "mnist is not known: choose one of sine, omniglot"),
-        (("sine", "sgd"), "--algorithm sgd is not known for sine: choose one of maml, fomaml, anil, metasgd, joint"),
+        (
+            ("sine", "sgd"),
+            "--algorithm sgd is not known for sine: choose one of maml, fomaml, anil, metasgd, sparse, reptile, joint",
+        ),
         (("omniglot", "joint"), "--algorithm joint is not known for omniglot: choose one of maml, .*protonet"),
     ],
 )
@@ -111,6 +148,7 @@ def test_unknown_names_are_told_with_the_known(arguments, message):
         (("sine", "maml"), {"pool": "max"}),
         (("sine", "joint"), {"inner_steps": 1}),
         (("omniglot", "protonet"), {"inner_lr": 0.1}),
+        (("omniglot", "reptile"), {"queries": 2}),
     ],
 )
 def test_what_does_not_apply_is_refused(arguments, given):

@@ -108,10 +108,8 @@ class Reptile:
             grads = differentiate(self.net, self.loss, theta, x, y).gradient()
             for name, g in grads.items():
                 squares[name].mul_(BETA2).addcmul_(g, g, value=1 - BETA2)
-            scale = {name: (s / (1 - BETA2**k)).sqrt_().add_(EPSILON) for name, s in squares.items()}
-            theta = {
-                name: torch.addcdiv(p, grads[name], scale[name], value=-self.inner_lr) for name, p in theta.items()
-            }
+                scale = (squares[name] / (1 - BETA2**k)).sqrt_().add_(EPSILON)
+                theta[name] = torch.addcdiv(theta[name], g, scale, value=-self.inner_lr)
         return theta
 
     def predict(self, params: Params, episode: Episode, *, generator: torch.Generator) -> Tensor:
