@@ -36,6 +36,7 @@ LEVELS = {
     "learners": 1,
     "train": 2,
     "evaluate": 2,
+    "verification": 2,
     "bench": 3,
     "results": 3,
     "lessons": 3,

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..nets import Params
-from .siamese import Siamese, balanced_mean, kinds_of_pairs
+from .siamese import Siamese, balanced_mean, differences, kinds_of_pairs
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class Koch(Siamese):
 
     def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
         """The logits of p(same) for embeddings [..., A, E] and [..., B, E]: [..., A, B]."""
-        if a.shape[-1] != b.shape[-1]:
-            raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: widths must agree")
-        return (a.unsqueeze(-2) - b.unsqueeze(-3)).abs() @ params["pair_weight"] + params["pair_bias"]
+        return differences(a, b).abs() @ params["pair_weight"] + params["pair_bias"]
 
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
         same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)

@@ -24,18 +24,24 @@ from ..tasks.pairs import Pairs
 CHUNK = 1000  # pictures embedded at once where no gradient is needed
 
 
-def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances between embeddings [..., A, E] and [..., B, E]: [..., A, B].
-
-    Taken from the differences: ‖a‖² + ‖b‖² − 2 a·b would lose small distances to rounding. Where two embeddings
-    coincide the distance has no slope, and the root of 0 an infinite one: the gradient there is 0.
+def differences(a: Tensor, b: Tensor) -> Tensor:
+    """a − b for all pairs of embeddings [..., A, E] and [..., B, E]: [..., A, B, E].
 
     Raises:
         ValueError: the embeddings have different widths.
     """
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: the widths must agree")
-    square = (a.unsqueeze(-2) - b.unsqueeze(-3)).square().sum(-1)
+    return a.unsqueeze(-2) - b.unsqueeze(-3)
+
+
+def distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances between embeddings [..., A, E] and [..., B, E]: [..., A, B].
+
+    Taken from the differences: ‖a‖² + ‖b‖² − 2 a·b would lose small distances to rounding. Where two embeddings
+    coincide the distance has no slope, and the root of 0 an infinite one: the gradient there is 0.
+    """
+    square = differences(a, b).square().sum(-1)
     coincide = square == 0
     return square.masked_fill(coincide, 1).sqrt().masked_fill(coincide, 0)
 
