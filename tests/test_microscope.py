@@ -1,0 +1,278 @@
+"""The microscope against formulas, and against engines that are wrong."""
+
+from dataclasses import dataclass, replace
+
+import noise
+import pytest
+import torch
+
+from metalab import microscope
+from metalab.learners.maml import MAML
+from metalab.losses import mse
+from metalab.microscope import activations, compare, hessian_share, linear_cka, similarity
+from metalab.nets import MLP, Conv4
+from metalab.tasks import Episode, sine
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(*shape, seed):
+    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def sine_problem(sizes=(1, 8, 8, 1), **options):
+    learner = MAML(MLP(sizes), mse, **{"inner_lr": 0.05, "inner_steps": 2} | options)
+    params = {name: p if "." in name else 60 * p for name, p in learner.init(seeded()).items()}
+    return learner, params, sine.sample(3, 5, 6, seeded(1))
+
+
+def character_problem(pool="stride", **options):
+    learner = MAML(Conv4(3, channels=4, pool=pool), **{"inner_steps": 2} | options)
+    return learner, learner.init(seeded()), noise.noise(8, 6, seed=2).sample(2, 3, 1, 2, seeded(3))
+
+
+PROBLEMS = {
+    "sine": sine_problem,
+    "conv4": character_problem,
+    "max pooling": lambda: character_problem("max"),
+    "inductive": lambda: character_problem(transductive=False),
+    "Meta-SGD": lambda: sine_problem(learn_rates=True),
+    "sparse-MAML": lambda: sine_problem(learn_gates=True),
+    "ANIL": lambda: sine_problem(adapts=("w3", "b3")),
+}
+ENGINE, FIRST, NAIVE = "engine, second order", "engine, first order", "autograd, graph kept"
+
+
+# Four meta-gradients beside each other
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_autograd_and_engine_agree_with_finite_differences_and_first_order_does_not(problem):
+    found = compare(*PROBLEMS[problem](), directions=12)
+    assert found.directions + found.left_out == 12
+    assert found.directions > 8
+    assert found.errors["finite differences themselves"] < 1e-5
+    assert found.errors[NAIVE] < 1e-5
+    assert found.errors[ENGINE] < 1e-5
+    assert found.errors[FIRST] > 1e-2
+    assert 0.001 < found.angle < 90
+
+
+def test_finite_differences_along_every_parameter():
+    learner, params, episode = sine_problem((1, 3, 1))
+    found = compare(learner, params, episode, directions=None)
+    assert found.directions == 10
+    assert found.errors[ENGINE] < 1e-6
+    # All directions are known: the error is that of the whole gradient.
+    params, episode = {name: p.double() for name, p in params.items()}, episode.to(torch.float64)
+    second, first = (flat(replace(learner, order=order).meta_gradient(params, episode)[0]) for order in (2, 1))
+    assert found.errors[FIRST] == pytest.approx(((first - second).norm() / second.norm()).item(), rel=1e-5)
+    assert found.cosine == pytest.approx((first @ second / first.norm() / second.norm()).item(), rel=1e-9)
+
+
+def flat(params):
+    return torch.cat([p.flatten() for p in params.values()])
+
+
+class Longer(MAML):
+    """An engine whose gradients are one per cent too long."""
+
+    def meta_gradient(self, params, episode):
+        grads, metrics = super().meta_gradient(params, episode)
+        return {name: 1.01 * g for name, g in grads.items()}, metrics
+
+
+def test_an_engine_that_is_wrong_is_seen():
+    learner, params, episode = sine_problem()
+    found = compare(Longer(learner.net, mse, inner_lr=0.05, inner_steps=2), params, episode)
+    assert found.errors[ENGINE] == pytest.approx(0.01, rel=1e-4)
+    assert found.errors[NAIVE] < 1e-6
+
+
+def test_autograd_is_not_the_engine(monkeypatch):
+    monkeypatch.setattr(microscope, "differentiate", None)
+    monkeypatch.setattr(MAML, "adapt", None)
+    learner, params, episode = sine_problem()
+    losses = [microscope.meta_loss(replace(learner, order=order), params, episode) for order in (1, 2)]
+    assert losses[0] == losses[1]
+    assert learner.meta_gradient(params, episode)[1]["loss"].item() == pytest.approx(losses[0].item(), rel=1e-6)
+
+
+def test_what_a_kink_falsifies_is_left_out():
+    """At w x + b = 0.7e-6 a step of 1e-6 along −b crosses the ReLU's kink, and half of it does not."""
+    learner, params, episode = sine_problem((1, 3, 1))
+    params = {name: p.double() for name, p in params.items()}
+    x = episode.support_x[0, 0, 0].double()
+    params["b1"] = params["b1"] + 0.0
+    params["b1"][0] = 0.7e-6 - params["w1"][0, 0] * x
+    found = compare(learner, params, episode.to(torch.float64), directions=None)
+    assert found.left_out >= 1
+    assert found.errors[ENGINE] < 1e-5
+
+
+def test_a_comparison_prints_as_a_table():
+    text = str(microscope.Comparison({"engine": 1.5e-9, "first order": 0.25}, 0.0, 31, 1)).splitlines()
+    assert text[1].split() == ["engine", "1.5e-09"]
+    assert text[2].split() == ["first", "order", "2.5e-01"]
+    assert text[3:] == [
+        "first and second order: 90.0° apart, cosine 0.0000",
+        "finite differences along 31 directions (1 left out at kinks)",
+    ]
+
+
+def test_no_direction_is_refused():
+    with pytest.raises(ValueError, match="directions=0 must be at least 1, or None"):
+        compare(*sine_problem(), directions=0)
+
+
+# The Hessian's share
+
+
+@dataclass(frozen=True)
+class Point:
+    """A network that says its own parameters, whatever it is asked."""
+
+    def __call__(self, params, x, *, context=None):
+        return torch.cat([params["a"], params["b"]], 1).unsqueeze(1)
+
+    def chain(self, x):
+        return None
+
+
+CURVATURE = torch.tensor([[3.0, 1.0, 0.0], [1.0, 2.0, 0.5], [0.0, 0.5, 1.0]], dtype=torch.float64)
+
+
+def bowl(z, y):
+    """½ (z − y)ᵀ A (z − y), whose Hessian is A."""
+    d = (z - y).squeeze(1)
+    return ((d @ CURVATURE) * d).sum(1) / 2
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_share_is_what_the_chain_rule_says_of_a_bowl(steps):
+    learner = MAML(Point(), bowl, inner_lr=0.2, inner_steps=steps)
+    params = {"a": normal(2, seed=0), "b": normal(1, seed=1)}
+    support, query = normal(4, 1, 3, seed=2), normal(4, 1, 3, seed=3)
+    found = hessian_share(learner, params, Episode(support, support, query, query))
+
+    step = torch.eye(3, dtype=torch.float64) - 0.2 * CURVATURE  # I − αH
+    theta = torch.cat([params["a"], params["b"]]) + torch.zeros(4, 3, dtype=torch.float64)
+    for _ in range(steps):
+        theta = theta - 0.2 * (theta - support[:, 0]) @ CURVATURE
+    v = [((theta - query[:, 0]) @ CURVATURE).mean(0)]  # v_K, v_{K−1}, …, v_0
+    for _ in range(steps):
+        v.append(step @ v[-1])
+    whole = v[-1] - v[0]
+    assert found.whole == pytest.approx((whole.norm() / v[-1].norm()).item())
+    assert found.by_layer["a"] == pytest.approx((whole[:2].norm() / v[-1][:2].norm()).item())
+    assert found.by_layer["b"] == pytest.approx((whole[2:].norm() / v[-1][2:].norm()).item())
+    for k in range(steps):
+        term = v[steps - k] - v[steps - k - 1]
+        assert found.by_step[k] == pytest.approx((term.norm() / v[-1].norm()).item())
+        assert found.each[k]["b"] == pytest.approx((term[2:].norm() / v[-1][2:].norm()).item())
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_the_share_is_the_difference_of_the_orders(problem):
+    learner, params, episode = PROBLEMS[problem]()
+    params, episode = {name: p.double() for name, p in params.items()}, episode.to(torch.float64)
+    found = hessian_share(learner, params, episode)
+    second, first = (replace(learner, order=order).meta_gradient(params, episode)[0] for order in (2, 1))
+    names = [name for name in params if "." not in name]
+    assert list(found.by_layer) == names
+    for name in names:
+        share = (second[name] - first[name]).norm() / second[name].norm()
+        assert found.by_layer[name] == pytest.approx(share.item(), rel=1e-9)
+    a, b = (flat({name: grads[name] for name in names}) for grads in (second, first))
+    assert found.whole == pytest.approx(((a - b).norm() / a.norm()).item(), rel=1e-9)
+
+
+def test_a_share_prints_as_a_table():
+    rows = str(hessian_share(*sine_problem())).splitlines()
+    assert rows[0].split() == ["all", "step", "0", "step", "1"]
+    assert [row.split()[0] for row in rows[1:]] == ["all", "w1", "b1", "w2", "b2", "w3", "b3"]
+    assert all(len(row.split()) == 4 and row.endswith("%") for row in rows[1:])
+
+
+def test_without_inner_steps_there_is_no_share():
+    with pytest.raises(ValueError, match="inner_steps=0 leaves no Hessian term"):
+        hessian_share(*sine_problem(inner_steps=0))
+
+
+# What adapts
+
+
+def test_cka_sees_no_rotation_no_shift_and_no_scale():
+    x = normal(20, 6, seed=0)
+    turned, _ = torch.linalg.qr(normal(6, 6, seed=1))
+    for other in (x @ turned, x + 3, -0.1 * x, torch.cat([x, 0 * x], 1)):
+        assert linear_cka(x, other).item() == pytest.approx(1)
+
+
+def test_cka_sees_stretching_and_unrelated_features():
+    x = normal(200, 6, seed=0)
+    stretched = x * torch.tensor([10.0, 1, 1, 1, 1, 1])
+    assert 0.1 < linear_cka(x, stretched).item() < 0.9  # it is not invariant to every linear map
+    assert linear_cka(x, normal(200, 6, seed=1)).item() < 0.1
+    column = torch.tensor([1.0, -1, 1, -1]).unsqueeze(1)
+    assert linear_cka(column, torch.tensor([1.0, 1, -1, -1]).unsqueeze(1)).item() == 0
+
+
+def test_cka_is_kornbliths_formula_for_each_of_many():
+    x, y = normal(3, 9, 4, seed=0), normal(3, 9, 7, seed=1)
+    for a, b, together in zip(x, y, linear_cka(x, y), strict=True):
+        a, b = a - a.mean(0), b - b.mean(0)
+        expected = (b.T @ a).square().sum() / ((a.T @ a).norm() * (b.T @ b).norm())
+        assert together.item() == pytest.approx(expected.item())
+    torch.testing.assert_close(linear_cka(x, y), linear_cka(y, x))
+
+
+@pytest.mark.parametrize(("a", "b"), [(4, 5), (2, 2)])
+def test_cka_of_too_few_or_different_inputs_is_refused(a, b):
+    with pytest.raises(ValueError, match=f"x of {a} and y of {b} inputs: both must be of the same 3 or more"):
+        linear_cka(torch.zeros(a, 2), torch.zeros(b, 2))
+
+
+def test_activations_are_what_the_layers_give():
+    learner, params, episode = sine_problem()
+    theta = learner.adapt(params, episode)[-1]
+    found = activations(learner.net, theta, episode.query_x)
+    hidden = torch.relu(episode.query_x @ theta["w1"] + theta["b1"].unsqueeze(1))
+    assert list(found) == ["w1", "w2", "w3"]
+    torch.testing.assert_close(found["w1"], hidden)
+    torch.testing.assert_close(found["w2"], torch.relu(hidden @ theta["w2"] + theta["b2"].unsqueeze(1)))
+    torch.testing.assert_close(found["w3"], learner.net(theta, episode.query_x))
+
+
+def test_activations_of_pictures_are_one_row_a_picture():
+    learner, params, episode = character_problem()
+    theta = learner.adapt(params, episode)[0]
+    found = activations(learner.net, theta, episode.query_x)
+    sizes = {"conv1": 14 * 14 * 4, "conv2": 7 * 7 * 4, "conv3": 4 * 4 * 4, "conv4": 4, "head": 3}
+    assert {name: tuple(z.shape) for name, z in found.items()} == {n: (2, 6, size) for n, size in sizes.items()}
+    torch.testing.assert_close(found["conv4"], replace(learner.net, outputs=None)(theta, episode.query_x))
+    torch.testing.assert_close(found["head"], learner.net(theta, episode.query_x))
+
+
+def test_anils_body_stays_as_it_was():
+    learner, params, episode = character_problem(adapts=("head", "bias"))
+    body = {"conv1", "conv2", "conv3", "conv4"}
+    anil = similarity(learner, params, episode)
+    assert all(anil[name].tolist() == pytest.approx([1, 1]) for name in body)
+    assert anil["head"].max() < 0.999
+    maml = similarity(replace(learner, adapts=None), params, episode)
+    assert all(maml[name].max() < 0.99999 for name in ("conv3", "conv4"))
+
+
+def test_a_net_without_a_chain_is_refused():
+    with pytest.raises(ValueError, match=r"Conv4\(.*'max'\) has no chain of layers for inputs of shape \[2, 6, 1, 28"):
+        similarity(*character_problem("max"))
