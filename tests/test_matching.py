@@ -74,6 +74,13 @@ def test_embeddings_that_are_zero_or_equal_give_finite_gradients_and_ties():
         assert all(slope.isfinite().all() for slope in slopes)
 
 
+def test_an_embedding_of_zero_has_a_bounded_slope():
+    support_z, query_z = embeddings(3, 0), torch.zeros(2, 1, 5, dtype=torch.float64, requires_grad=True)
+    logits = matching_logits(support_z, torch.tensor([[0, 1, 2]] * 2), query_z, 3)
+    (slope,) = torch.autograd.grad(logits[..., 0].sum(), query_z)
+    assert 0 < slope.abs().max() < 2000  # two directions, of length 1, over the shortest length
+
+
 def test_embeddings_of_two_widths_are_named():
     with pytest.raises(ValueError, match="support_z and query_z are embeddings of 5 and 4 numbers"):
         matching_logits(embeddings(3, 0), torch.tensor([[0, 1, 2]] * 2), embeddings(3, 0)[..., :4], 3)
