@@ -23,10 +23,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
-from . import bench, checkpoint, distributed, protocol, results
-from .progress import duration
-from .runs import CHECKPOINT, Interrupted, Run, usable
-from .settings import Settings
+from . import checkpoint, distributed
+from .commands import bench, protocol, results
+from .commands.progress import duration
+from .commands.runs import CHECKPOINT, Interrupted, Run, usable
+from .commands.settings import Settings
 from .tasks import omniglot
 from .train import Diverged
 

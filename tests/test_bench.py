@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metalab import bench, machine
+from metalab.commands import bench, machine
+from metalab.commands.peers import PEERS
 from metalab.learners.maml import MAML
-from metalab.peers import PEERS
 
 CPU = torch.device("cpu")
 
@@ -188,7 +188,7 @@ def test_peak_sees_what_is_allocated_and_freed():
     """A child of a process that has had far more in memory, as a test run has."""
     ballast = torch.ones(2**26)  # 256 MiB
     code = (
-        "import torch; from metalab.bench import resident_peak as peak; "
+        "import torch; from metalab.commands.bench import resident_peak as peak; "
         "before = peak(); x = torch.ones(2**24); del x; after = peak(); y = torch.ones(2**22); "
         "print(before, after - before, peak() - after)"
     )

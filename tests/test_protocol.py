@@ -6,9 +6,9 @@ import noise
 import pytest
 import torch
 
-from metalab import protocol
+from metalab.commands import protocol
+from metalab.commands.settings import Settings
 from metalab.losses import accuracy
-from metalab.settings import Settings
 from metalab.tasks import omniglot, sine
 
 

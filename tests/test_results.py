@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metalab import bench, results
-from metalab.settings import paper
+from metalab.commands import bench, results
+from metalab.commands.settings import paper
 
 COMMITTED = Path(__file__).parents[1] / "results"
 MACHINE = {

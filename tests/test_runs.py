@@ -9,9 +9,10 @@ import noise
 import pytest
 import torch
 
-from metalab import checkpoint, runs
-from metalab.runs import Interrupted, Run
-from metalab.settings import Settings
+from metalab import checkpoint
+from metalab.commands import runs
+from metalab.commands.runs import Interrupted, Run
+from metalab.commands.settings import Settings
 from metalab.tasks import omniglot
 from metalab.train import Diverged
 

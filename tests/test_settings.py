@@ -4,12 +4,12 @@ import noise
 import pytest
 import torch
 
+from metalab.commands.settings import ALGORITHMS, Settings
 from metalab.learners.maml import MAML
 from metalab.learners.prototypes import PrototypicalNet
 from metalab.learners.reptile import Reptile
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
-from metalab.settings import ALGORITHMS, Settings
 from metalab.train import Adam, Descent
 
 

@@ -37,8 +37,9 @@ LEVELS = {
     "train": 2,
     "evaluate": 2,
     "verification": 2,
-    "bench": 3,
-    "results": 3,
+    "microscope": 2,
+    "diagnosis": 2,
+    "commands": 3,
     "lessons": 3,
 }  # imports never point up
 

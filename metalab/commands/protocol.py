@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .evaluate import Score, evaluate
-from .losses import mse
-from .nets import Params
+from ..evaluate import Score, evaluate
+from ..losses import mse
+from ..nets import Params
+from ..tasks import Episode, sine
+from ..train import STATE
 from .settings import Settings
-from .tasks import Episode, sine
-from .train import STATE
 
 SINE_QUERIES = 100  # points of each test task
 SINE_STEPS = (0, 1, 5, 10)  # gradient steps at which the MAML paper's table gives the error

@@ -8,13 +8,13 @@ from typing import Any
 
 import torch
 
-from .learners.maml import MAML
-from .learners.prototypes import PrototypicalNet
-from .learners.reptile import Reptile
-from .losses import cross_entropy, mse
-from .nets import MLP, Conv4
-from .tasks import Characters, Episode, omniglot, sine
-from .train import Adam, Descent, Learner, Optimizer
+from ..learners.maml import MAML
+from ..learners.prototypes import PrototypicalNet
+from ..learners.reptile import Reptile
+from ..losses import cross_entropy, mse
+from ..nets import MLP, Conv4
+from ..tasks import Characters, Episode, omniglot, sine
+from ..train import Adam, Descent, Learner, Optimizer
 
 ALGORITHMS = {
     "sine": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", "joint"),

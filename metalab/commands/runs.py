@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from . import __version__, checkpoint, distributed, machine
+from .. import __version__, checkpoint, distributed
+from ..train import Diverged, Trainer
+from . import machine
 from .progress import Progress
 from .settings import Settings
-from .train import Diverged, Trainer
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
 LINE_EVERY = 10  # meta-steps; a line of metrics is their mean

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoint import replace_file
 from .bench import FIRST_ORDER, OURS, PEERS, SAMPLING
-from .checkpoint import replace_file
 from .progress import duration
 from .settings import paper
 

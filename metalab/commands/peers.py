@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from .nets import MLP, Conv4, Params
-from .tasks import Episode
+from ..nets import MLP, Conv4, Params
+from ..tasks import Episode
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 TaskLosses = Callable[[], Iterator[Tensor]]

@@ -27,14 +27,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoint import replace_file
+from ..learners.maml import MAML
+from ..losses import cross_entropy, mse
+from ..nets import MLP, Conv4, Params
+from ..tasks import Characters, Episode, sine
+from ..train import Trainer
 from . import machine
-from .checkpoint import replace_file
-from .learners.maml import MAML
-from .losses import cross_entropy, mse
-from .nets import MLP, Conv4, Params
 from .peers import BACKWARDS, PEERS, as_module, in_our_layout
-from .tasks import Characters, Episode, sine
-from .train import Trainer
 
 OURS, FIRST_ORDER, SAMPLING = "metalab", "metalab, first order", "metalab, with sampling"
 SECONDS = 0.3  # that a contestant works in a round, if it is not slower
@@ -315,7 +315,7 @@ def judge(of: str, goal: float, ours: float | None, ratios: dict[str, float]) ->
 FIRST_STEP = """
 import sys, time
 start = time.perf_counter()
-from metalab import bench
+from metalab.commands import bench
 imported = time.perf_counter()
 bench.first_meta_step(sys.argv[1], sys.argv[2])
 print(imported - start, time.perf_counter() - imported)
@@ -397,7 +397,7 @@ def peak_of(method: str, work: Work, device: torch.device) -> int:
 PEAK = """
 import sys, torch
 from dataclasses import replace
-from metalab import bench
+from metalab.commands import bench
 method, inner_steps, quick, device = sys.argv[1:]
 work = bench.small(bench.MEMORY) if quick == "quick" else bench.MEMORY
 print(bench.peak_of(method, replace(work, inner_steps=int(inner_steps)), torch.device(device)))
