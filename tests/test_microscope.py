@@ -119,6 +119,12 @@ def test_what_a_kink_falsifies_is_left_out():
     assert found.errors[ENGINE] < 1e-5
 
 
+def test_kinks_everywhere_are_an_error(monkeypatch):
+    monkeypatch.setattr(microscope, "KINK", -1.0)
+    with pytest.raises(ValueError, match="a kink of the loss lies in every direction"):
+        compare(*sine_problem(), directions=2)
+
+
 def test_a_comparison_prints_as_a_table():
     text = str(microscope.Comparison({"engine": 1.5e-9, "first order": 0.25}, 0.0, 31, 1)).splitlines()
     assert text[1].split() == ["engine", "1.5e-09"]
