@@ -16,12 +16,14 @@ SMALL = 28 * 28  # fewer input numbers in all are not worth a second thread
 
 
 def in_parts(work: Callable[[Episode], tuple[Params, ...]], episode: Episode) -> tuple[Params, ...]:
-    """The sum of what `work` gives for parts of an episode: all of it at once on a GPU, and on a CPU so few tasks at a
-    time that what they touch stays in cache, each core at parts of its own."""
+    """The sum over an episode's tasks of what `work` gives for them, by name.
+
+    A GPU takes all tasks at once. On a CPU each core is given parts of the episode, one after the other.
+    """
     cores = torch.get_num_threads()
     numbers = (episode.support_x.numel() + episode.query_x.numel()) // episode.tasks  # of one task's inputs
     size = max(1, min(IN_CACHE // numbers, -(-episode.tasks // cores)))
-    if episode.support_x.is_cuda or numbers * episode.tasks < SMALL:
+    if episode.support_x.device.type != "cpu" or numbers * episode.tasks < SMALL:
         return work(episode)
     parts = [episode[start : start + size] for start in range(0, episode.tasks, size)]
     done = list((_pool(cores).map if cores > 1 else map)(work, parts))
