@@ -219,7 +219,8 @@ class Trainer:
         if distributed.processes() > 1:
             both = distributed.total(weight * torch.cat([gradient, values.to(gradient.dtype)]))
             gradient, values = both.split([len(gradient), len(values)])
-        self._finite &= values[self._metrics.index("loss")].isfinite()
+        loss = values[self._metrics.index("loss")]
+        self._finite &= loss - loss == 0  # neither infinite nor NaN, in fewer operations than `isfinite` takes
         self._finite_steps += self._finite
         torch.where(self._finite, self._flat, self._good, out=self._good)
         self._optimizer.step(gradient)

@@ -147,7 +147,7 @@ class MAML:
                 rate_grads = {name: total - g[name] * v[name] for name, total in rate_grads.items()}
             if self.order == 2:
                 product = support.hessian_vector({name: rates[name] * v[name] for name in v})
-                v = {name: v[name] - product[name] for name in v}
+                v = {name: v[name].sub_(product[name]) for name in v}
             support = None
 
         if self.learn_gates:
