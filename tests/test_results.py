@@ -264,3 +264,13 @@ def test_a_missing_folder_is_named(tmp_path):
     assert parser.parse_args([]).folder == Path("results")
     with pytest.raises(ValueError, match="nowhere: there is no such folder"):
         results.run(parser.parse_args(["--folder", str(tmp_path / "nowhere")]))
+
+
+def test_the_readme_quotes_the_benchmark():
+    works = json.loads((COMMITTED / "bench-cpu.json").read_text())["works"]
+    readme = (COMMITTED.parent / "README.md").read_text()
+    sine, omniglot = works["sine"]["ratios"], works["omniglot"]["ratios"]
+    assert f"{sine['higher']:.0f} times as fast as with `higher`, {sine['torchopt']:.0f} times as with" in readme
+    assert f"{sine['vmap']:.1f} times as with `torch.func.vmap` on sines" in readme
+    quoted = ", ".join(f"{omniglot[name]:.1f}" for name in ("higher", "torchopt"))
+    assert f"{quoted} and {omniglot['vmap']:.1f} times as fast on Omniglot" in readme

@@ -299,8 +299,12 @@ def speed(bench: Measured) -> Iterator[str]:
 def timing(result: dict[str, Any], ratio: float | None) -> list[str]:
     if "error" in result:
         return [result["error"], "", "", ""]
-    spread = f"{result['min']:.3g} … {result['max']:.3g}"
-    return [f"{result['ms']:.3g}", spread, str(result["threads"]), f"{ratio:.1f}" if ratio else ""]
+    spread = f"{milliseconds(result['min'])} … {milliseconds(result['max'])}"
+    return [milliseconds(result["ms"]), spread, str(result["threads"]), f"{ratio:.1f}" if ratio else ""]
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def verdict(goal: dict[str, Any] | None) -> str:
