@@ -1,8 +1,16 @@
-"""What the tests of both lessons' panels share."""
+"""What several test files share."""
 
 import pytest
+import torch
 
 from metalab.lessons import live
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -14,13 +14,6 @@ from metalab.nets import MLP, Conv4
 from metalab.tasks import Episode, sine
 
 
-@pytest.fixture(autouse=True)
-def threads_as_before():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 

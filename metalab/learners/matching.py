@@ -11,16 +11,10 @@ networks, beside them, compare to class means, by squared distance; with one sho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..derivatives import gradient
-from ..losses import accuracy, cross_entropy
-from ..nets import Conv4, Params, for_tasks
-from ..tasks import Episode
+from .prototypes import PrototypicalNet
 
 SHORTEST = 1e-3  # a shorter embedding is not stretched to length 1: at 0 it has no direction, nor a finite slope
 
@@ -40,40 +34,8 @@ def matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways:
     return (attention @ member).log()
 
 
-@dataclass(frozen=True)
-class MatchingNet:
-    """Learns the embedding `net`, Conv4 without outputs. Training normalises each episode by its own statistics."""
+class MatchingNet(PrototypicalNet):
+    """A prototypical network in all but how its embeddings are compared: the logits are log-probabilities."""
 
-    net: Conv4
-
-    def init(self, generator: torch.Generator) -> Params:
-        return self.net.init(generator)
-
-    def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """The gradient of the episodes' mean query loss with respect to `params`, and the metrics."""
-        metrics = {}
-
-        def query_loss(theta: Params) -> Tensor:
-            logits = _logits(self.net(theta, _images(episode)), episode)
-            metrics["accuracy"] = accuracy(logits.detach(), episode.query_y).mean()
-            return cross_entropy(logits, episode.query_y)
-
-        grads, losses = gradient(query_loss, for_tasks(params, episode.tasks))
-        return {name: g.mean(0) for name, g in grads.items()}, {"loss": losses.mean(), **metrics}
-
-    @torch.no_grad()
-    def predict(self, params: Params, episode: Episode, *, stats: Params) -> Tensor:
-        """Log-probabilities of the queries [T, Q, N]; `stats` from `net.statistics(params, training_images)`."""
-        images = _images(episode)
-        # With fixed statistics no picture depends on another, so all episodes go through as one batch.
-        z = self.net(for_tasks(params, 1), images.flatten(0, 1)[None], stats=stats)
-        return _logits(z.view(*images.shape[:2], -1), episode)
-
-
-def _images(episode: Episode) -> Tensor:
-    return torch.cat([episode.support_x, episode.query_x], 1)  # [T, S+Q, 1, H, W]
-
-
-def _logits(z: Tensor, episode: Episode) -> Tensor:
-    support = episode.support_x.shape[1]
-    return matching_logits(z[:, :support], episode.support_y, z[:, support:], episode.ways)
+    def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
+        return matching_logits(support_z, support_y, query_z, ways)

@@ -49,7 +49,7 @@ class PrototypicalNet:
         metrics = {}
 
         def query_loss(theta: Params) -> Tensor:
-            logits = _logits(self.net(theta, _images(episode)), episode)
+            logits = self._answer(self.net(theta, _images(episode)), episode)
             metrics["accuracy"] = accuracy(logits.detach(), episode.query_y).mean()
             return cross_entropy(logits, episode.query_y)
 
@@ -61,18 +61,21 @@ class PrototypicalNet:
         """Logits of the queries [T, Q, N]. Inductive prediction needs `stats`, from `net.statistics(...)`."""
         images = _images(episode)
         if self.transductive:
-            return _logits(self.net(for_tasks(params, episode.tasks), images), episode)
+            return self._answer(self.net(for_tasks(params, episode.tasks), images), episode)
         if stats is None:
             raise ValueError("stats=None: measure them by net.statistics(params, images), or set transductive=True")
         # With fixed statistics no picture depends on another, so all episodes go through as one batch.
         z = self.net(for_tasks(params, 1), images.flatten(0, 1)[None], stats=stats)
-        return _logits(z.view(*images.shape[:2], -1), episode)
+        return self._answer(z.view(*images.shape[:2], -1), episode)
+
+    def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
+        """How the classes are told apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to [T, Q, N]."""
+        return prototype_logits(support_z, support_y, query_z, ways)
+
+    def _answer(self, z: Tensor, episode: Episode) -> Tensor:
+        support = episode.support_x.shape[1]
+        return self.logits(z[:, :support], episode.support_y, z[:, support:], episode.ways)
 
 
 def _images(episode: Episode) -> Tensor:
     return torch.cat([episode.support_x, episode.query_x], 1)  # [T, S+Q, 1, H, W]
-
-
-def _logits(z: Tensor, episode: Episode) -> Tensor:
-    support = episode.support_x.shape[1]
-    return prototype_logits(z[:, :support], episode.support_y, z[:, support:], episode.ways)
