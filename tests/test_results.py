@@ -139,7 +139,7 @@ def test_sine_runs_have_a_table_of_their_own(tmp_path):
         ),
         (
             trained(algorithm="fomaml", shots=5, steps=100, seed=3, device="cuda"),
-            "first-order MAML, 5-way 5-shot",
+            "first-order MAML, 5-way 5-shot, seed 3",
             "python -m metalab train omniglot --algorithm fomaml --device cuda --seed 3 --shots 5 --steps 100",
         ),
         (

@@ -39,7 +39,7 @@ LABELS = {
     "joint": "one network for all tasks",
     "protonet": "prototypical network",
 }
-NO_MATTER = ("tasks", "algorithm", "ways", "shots", "steps", "minutes", "seed", "save_every", "device")
+NO_MATTER = ("tasks", "algorithm", "ways", "shots", "steps", "minutes", "save_every", "device")
 
 
 # What others report
