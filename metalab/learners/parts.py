@@ -11,7 +11,7 @@ import torch
 from ..nets import Params
 from ..tasks import Episode
 
-IN_CACHE = 80 * 28 * 28  # input numbers, at which Conv4 was fastest: 8 tasks of 10 pictures
+IN_CACHE = 160 * 28 * 28  # input numbers, at which Conv4 was fastest: 16 tasks of 10 pictures, or 2 of 80
 SMALL = 28 * 28  # fewer input numbers in all are not worth a second thread
 
 
