@@ -100,8 +100,14 @@ def hessian_vector(loss: Loss, params: Params, vector: Params) -> Params:
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     with torch.enable_grad():
         grads = torch.autograd.grad(loss(leaves).sum(), list(leaves.values()), create_graph=True)
-        # A parameter that enters the loss linearly alone has a gradient without it: its product is zero.
+        # A gradient that does not depend on the parameters does not move with them.
+        moving = {name: g for name, g in zip(leaves, grads, strict=True) if g.requires_grad}
+        if not moving:
+            return {name: torch.zeros_like(p) for name, p in params.items()}
         products = torch.autograd.grad(
-            grads, list(leaves.values()), [vector[name] for name in leaves], materialize_grads=True
+            list(moving.values()),
+            list(leaves.values()),
+            [vector[name] for name in moving],
+            materialize_grads=True,  # zero for a parameter that no gradient depends on
         )
     return dict(zip(leaves, products, strict=True))

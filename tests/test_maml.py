@@ -200,6 +200,26 @@ def before_only(params):
     return {name: p for name, p in params.items() if "." not in name}
 
 
+def test_a_gradient_that_autograd_hands_out_as_a_view_of_one_number():
+    """A parameter that is the output has a gradient of ones, expanded: it may be read, and not written to."""
+
+    class Constant:
+        def init(self, generator):
+            return {"w": torch.ones(2, 1, dtype=torch.float64)}
+
+        def chain(self, x):
+            return None
+
+        def __call__(self, params, x, *, context=None):
+            return params["w"]
+
+    _learner, _params, episode = sine_problem()
+    learner = MAML(Constant(), lambda z, y: z.sum((1, 2)), inner_lr=0.1, learn_rates=True)
+    grads, _metrics = learner.meta_gradient({name: p.double() for name, p in learner.init(seeded()).items()}, episode)
+    assert grads["w"].tolist() == [[1.0], [1.0]]
+    assert grads["rate.w"].tolist() == [[-1.0], [-1.0]]
+
+
 def test_anil_adapts_the_head_alone():
     learner, params, episode = variant("ANIL", "conv4", inner_steps=2)
     before, *_, after = learner.adapt(params, episode)

@@ -8,7 +8,8 @@ from torch import nn
 from metalab.learners.matching import MatchingNet, matching_logits
 from metalab.losses import accuracy
 from metalab.nets import Conv4
-from metalab.tasks.pairs import Groups, as_episode
+from metalab.tasks.episode import as_episode
+from metalab.tasks.pairs import Groups
 from metalab.train import Trainer
 
 

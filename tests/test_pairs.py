@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from metalab.tasks import Characters
-from metalab.tasks.pairs import Groups, as_episode, as_pairs
+from metalab.tasks.episode import as_episode
+from metalab.tasks.pairs import Groups, as_pairs
 
 
 def seeded(seed=0):

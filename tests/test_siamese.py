@@ -13,7 +13,8 @@ from metalab.learners.siamese import balanced_mean, distances, kinds_of_pairs
 from metalab.learners.triplet import Triplet
 from metalab.nets import Conv4
 from metalab.tasks.distort import distort
-from metalab.tasks.pairs import Groups, as_episode, as_pairs
+from metalab.tasks.episode import as_episode
+from metalab.tasks.pairs import Groups, as_pairs
 from metalab.train import Diverged, Trainer
 
 NET = Conv4(channels=5, pool="max")

@@ -147,7 +147,7 @@ class MAML:
                 rate_grads = {name: total - g[name] * v[name] for name, total in rate_grads.items()}
             if self.order == 2 and (learned or self.adapts):
                 product = support.hessian_vector({name: rates[name] * v[name] for name in v})
-                v = {name: v[name].sub_(product[name]) for name in v}
+                v = {name: v[name] - product[name] for name in v}
             elif self.order == 2:  # one number for all: H (α v) = α H v, which saves a pass over v
                 v = _step(v, rates, support.hessian_vector(v))
             support = None

@@ -11,9 +11,8 @@ from __future__ import annotations
 import torch
 
 from .characters import Characters
-from .episode import Episode
+from .episode import Episode, as_episode
 from .omniglot import DRAWERS, EVALUATION
-from .pairs import as_episode
 
 # Alphabet: its characters in the author's order, and (support's drawer, queries' drawer) of each of its two runs.
 # All count from 1, as the author's file names do.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .episode import Episode
+from .episode import Episode, as_episode
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,7 @@ class Characters:
         chance = torch.rand(tasks, ways, drawings, generator=generator, device=device)
         drawing = chance.argsort(dim=2)[:, :, : shots + queries]  # [T, N, K+Q]
         images = self.images[character[:, :, None], drawing]  # [T, N, K+Q, H, W]
-        images = images.unsqueeze(3).float() / 255
-        label = torch.arange(ways, device=device)[None, :, None].expand(tasks, ways, shots + queries)
-        return Episode(
-            support_x=images[:, :, :shots].flatten(1, 2),
-            support_y=label[:, :, :shots].flatten(1, 2),
-            query_x=images[:, :, shots:].flatten(1, 2),
-            query_y=label[:, :, shots:].flatten(1, 2),
-            ways=ways,
-        )
+        return as_episode(images.unsqueeze(3).float() / 255, shots)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """`size` drawings of any characters: [size, 1, H, W] float32 in [0, 1], and their classes [size] int64."""

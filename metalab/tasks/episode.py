@@ -38,3 +38,22 @@ class Episode:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Episode:
         return Episode(*map(change, (self.support_x, self.support_y, self.query_x, self.query_y)), ways=self.ways)
+
+
+def as_episode(groups: Tensor, shots: int) -> Episode:
+    """Groups [T, N, K+Q, ...] as N-way tasks: the first K drawings of each character are its support.
+
+    Raises:
+        ValueError: shots leave no drawing for a query.
+    """
+    tasks, ways, drawings = groups.shape[:3]
+    if not 1 <= shots < drawings:
+        raise ValueError(f"shots={shots} must be 1 … {drawings - 1}: a group has {drawings} drawings of a character")
+    label = torch.arange(ways, device=groups.device)[None, :, None].expand(tasks, ways, drawings)
+    return Episode(
+        support_x=groups[:, :, :shots].flatten(1, 2),
+        support_y=label[:, :, :shots].flatten(1, 2),
+        query_x=groups[:, :, shots:].flatten(1, 2),
+        query_y=label[:, :, shots:].flatten(1, 2),
+        ways=ways,
+    )

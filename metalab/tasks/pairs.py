@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from .characters import Characters
-from .episode import Episode
 
 
 @dataclass(frozen=True)
@@ -95,22 +94,3 @@ def as_pairs(groups: Tensor) -> Pairs:
     same = torch.arange(len(groups), device=groups.device) % 2 == 0
     second = torch.where(same[:, None, None, None], groups[:, 0, 1], groups[:, 1, 1])
     return Pairs(groups[:, 0, 0], second, same)
-
-
-def as_episode(groups: Tensor, shots: int) -> Episode:
-    """Groups [T, N, K+Q, ...] as N-way tasks: the first K drawings of each character are its support.
-
-    Raises:
-        ValueError: shots leave no drawing for a query.
-    """
-    tasks, ways, drawings = groups.shape[:3]
-    if not 1 <= shots < drawings:
-        raise ValueError(f"shots={shots} must be 1 … {drawings - 1}: a group has {drawings} drawings of a character")
-    label = torch.arange(ways, device=groups.device)[None, :, None].expand(tasks, ways, drawings)
-    return Episode(
-        support_x=groups[:, :, :shots].flatten(1, 2),
-        support_y=label[:, :, :shots].flatten(1, 2),
-        query_x=groups[:, :, shots:].flatten(1, 2),
-        query_y=label[:, :, shots:].flatten(1, 2),
-        ways=ways,
-    )
