@@ -59,8 +59,8 @@ class Optimizer(Protocol):
 class Adam:
     """Adam (Kingma & Ba 2015) on one vector of parameters [P].
 
-    It calls the kernel behind `torch.optim.Adam(fused=True)` directly: the Python around that takes 60 µs, a twentieth of
-    a meta-step on sines.
+    It calls the kernel behind `torch.optim.Adam(fused=True)` directly: the Python around that takes 60 µs, a
+    twentieth of a meta-step on sines.
     """
 
     def __init__(self, params: Tensor) -> None:
