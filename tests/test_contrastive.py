@@ -73,3 +73,27 @@ def test_a_margin_that_makes_no_sense_is_named(margin):
         Contrastive(Conv4(), margin=margin)
     with pytest.raises(ValueError, match=f"margin={margin} must be"):
         contrastive_loss(torch.zeros(1), torch.ones(1), margin)
+
+
+def test_only_the_nearest_different_drawings_count_if_so_asked():
+    """Against a plain loop over each drawing's negatives, sorted by distance."""
+    z = embeddings(groups=1)[0]
+    d = torch.cdist(z, z)
+    negatives = [sorted(max(0, 2.5 - d[i, j].item()) ** 2 for j in range(6) if i // 2 != j // 2) for i in range(6)]
+    positives = [d[i, j].item() ** 2 for i in range(6) for j in range(6) if i // 2 == j // 2 and i != j]
+    hardest = [loss for losses in negatives for loss in losses[-2:]]
+    expected = (sum(positives) / len(positives) + sum(hardest) / len(hardest)) / 2
+    ours = Contrastive(Conv4(), margin=2.5, hardest=2).loss(-distances(z[None], z[None]), drawings=2)
+    torch.testing.assert_close(ours.item(), expected)
+
+
+def test_with_all_of_them_the_hardest_are_just_all():
+    z = embeddings()
+    all_pairs = Contrastive(Conv4(), margin=2.5).loss(-distances(z, z), drawings=2)
+    torch.testing.assert_close(Contrastive(Conv4(), margin=2.5, hardest=4).loss(-distances(z, z), 2), all_pairs)
+
+
+@pytest.mark.parametrize("hardest", [0, 5, -1])
+def test_more_hard_pairs_than_there_are_is_refused(hardest):
+    with pytest.raises(ValueError, match=f"hardest={hardest} must be 1 … 4"):
+        Contrastive(Conv4(), hardest=hardest).loss(torch.zeros(1, 6, 6), drawings=2)

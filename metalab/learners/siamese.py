@@ -66,14 +66,29 @@ def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu")
     return same & ~torch.eye(rows, dtype=torch.bool, device=device), ~same
 
 
-def balanced_mean(values: Tensor, drawings: int) -> Tensor:
-    """Half the mean over positive pairs and half that over negative ones, of [G, B, B]: [G].
+def balanced_mean(values: Tensor, drawings: int, *, hardest: int | None = None) -> Tensor:
+    """Half the mean over positive pairs and half that over negative ones, of losses [G, B, B]: [G].
 
     With 20 characters × 4 drawings, only one pair in 26 is positive. Were all pairs to count the same, "they are all
     different" would be a good answer.
+
+    Args:
+        values: the loss of each pair.
+        drawings: K, of one character in a row.
+        hardest: how many negative pairs of each drawing count, those of the highest loss; None: all of them.
+
+    Raises:
+        ValueError: a drawing has not so many negative pairs.
     """
     positive, negative = kinds_of_pairs(values.shape[-1], drawings, values.device)
-    return (_mean(values, positive) + _mean(values, negative)) / 2
+    if hardest is None:
+        different = _mean(values, negative)
+    else:
+        count = values.shape[-1] - drawings
+        if not 1 <= hardest <= count:
+            raise ValueError(f"hardest={hardest} must be 1 … {count}, the group's drawings of other characters")
+        different = values.masked_fill(~negative, -torch.inf).topk(hardest, dim=2).values.mean((1, 2))
+    return (_mean(values, positive) + different) / 2
 
 
 @dataclass(frozen=True)
