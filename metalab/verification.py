@@ -34,11 +34,21 @@ class Roc:
 
         Between two thresholds the curve is a straight line: accepting some of the ties by lot gets there.
         """
-        excess = self.false_positive + self.true_positive - 1  # rises from −1 to 1, and is 0 at equal errors
+        excess = self._excess
         after = int((excess >= 0).to(torch.uint8).argmax())  # at least 1
         low, high = excess[after - 1], excess[after]
         rate = torch.lerp(self.false_positive[after - 1], self.false_positive[after], -low / (high - low))
         return rate.item()
+
+    @property
+    def equal_error_threshold(self) -> float:
+        """The threshold, among the scores, at which the two kinds of error are nearest to equal."""
+        return self.threshold[self._excess.abs().argmin()].item()
+
+    @property
+    def _excess(self) -> Tensor:
+        """Of accepted different pairs over refused same ones: rises from −1 to 1, and is 0 at equal errors."""
+        return self.false_positive + self.true_positive - 1
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,19 @@ def test_a_threshold_of_the_curve_does_what_the_curve_says():
         assert decide(scores, same, curve.threshold[i].item()).recall == pytest.approx(curve.true_positive[i].item())
 
 
+def test_no_other_threshold_has_errors_nearer_to_equal():
+    generator = torch.Generator().manual_seed(3)
+    same = torch.rand(200, generator=generator) < 0.3
+    scores = torch.randn(200, generator=generator) + same
+
+    def gap(threshold):
+        accepted = scores.double() >= threshold
+        return abs((accepted & ~same).sum() / (~same).sum() - (~accepted & same).sum() / same.sum())
+
+    chosen = roc(scores, same).equal_error_threshold
+    assert gap(chosen) == min(gap(threshold) for threshold in scores.double())
+
+
 @pytest.mark.parametrize("call", [roc, lambda scores, same: decide(scores, same, 0.5)])
 @pytest.mark.parametrize(
     ("scores", "same", "message"),
