@@ -7,17 +7,18 @@ import random
 import statistics
 
 import answers_characters  # noqa: F401 (fills the tables)
+import answers_siamese  # noqa: F401
 import answers_sine  # noqa: F401
 import numpy as np
 import pytest
 import torch
 from answers import RIGHT, WRONG
 
-from metalab.lessons.exercises import characters, sine, solutions
+from metalab.lessons.exercises import characters, siamese, sine, solutions
 from metalab.lessons.exercises.mechanism import Exercise
 from metalab.lessons.exercises.sine import forward
 
-LESSONS = [sine, characters]
+LESSONS = [sine, characters, siamese]
 ALL = [exercise for lesson in LESSONS for exercise in vars(lesson).values() if isinstance(exercise, Exercise)]
 every_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.name)
 
@@ -81,6 +82,8 @@ def test_there_are_enough_spellings_and_each_mistake_has_its_own_words(exercise)
         (sine.meta_loss, sine.META_LOSS_MISTAKES),
         (characters.prototype_logits, characters.PROTOTYPE_LOGITS_MISTAKES),
         (characters.confidence_interval, characters.CONFIDENCE_INTERVAL_MISTAKES),
+        (siamese.contrastive_loss, siamese.CONTRASTIVE_LOSS_MISTAKES),
+        (siamese.one_shot_answers, siamese.ONE_SHOT_ANSWERS_MISTAKES),
     ],
 )
 def test_no_two_known_mistakes_give_the_same_numbers(exercise, mistakes):
