@@ -116,8 +116,12 @@ def test_rotations_are_classes_of_their_own():
         for c in range(3):
             for d in range(5):
                 assert np.array_equal(turned.images[3 * k + c, d], np.rot90(characters.images[c, d], k))
-    assert turned.alphabet.tolist() == characters.alphabet.tolist() * 4
-    assert (turned.names, turned.source) == (characters.names, characters.source)
+    alphabets = len(characters.names)
+    assert turned.alphabet.tolist() == [a + alphabets * k for k in range(4) for a in characters.alphabet.tolist()]
+    assert len(turned.names) == len(set(turned.names)) == 4 * alphabets
+    assert turned.names[:alphabets] == characters.names
+    assert turned.names[-1] == f"{characters.names[-1]}, turned by 270°"
+    assert turned.source == characters.source
 
 
 def test_select_by_index_and_by_mask():

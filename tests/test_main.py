@@ -77,7 +77,7 @@ def test_results_are_written_as_json(tmp_path, capsys, small_omniglot):
     written = json.loads((tmp_path / "new" / "results.json").read_text())
     assert Settings.from_note(written["trained"]) == Settings.of("omniglot", "protonet", ways=9, steps=2, channels=4)
     assert written["trained"]["taken"] == 2
-    for line, result, ways in zip(lines, written["results"], (5, 20), strict=True):
+    for line, result, ways in zip(lines, written["results"], (5, 5, 20, 20), strict=True):
         assert line.startswith(f"accuracy {100 * result['mean']:.1f} ± {100 * result['ci95']:.1f} %: ways {ways}, ")
         assert result["protocol"]["ways"] == ways
         assert result["episodes"] == 4
@@ -146,7 +146,7 @@ def test_bad_values_and_files_are_told_in_a_line(capsys, tmp_path, small_omniglo
     assert "mnist is not known: choose one of sine, omniglot" in fails(capsys, "train", "mnist")
     assert "--algorithm sgd is not known for sine" in fails(capsys, "train", "sine", "--algorithm", "sgd")
     assert "--shots 0 must be above 0" in fails(capsys, "train", "sine", "--shots", 0, *out)
-    assert "ways=40 is more than the 32 characters" in fails(capsys, "train", "omniglot", "--ways", 40, *out)
+    assert "--ways 40 is more than the 32 characters" in fails(capsys, "train", "omniglot", "--ways", 40, *out)
     assert "--device gpu must be cpu or cuda" in fails(capsys, "train", "sine", "--device", "gpu", *out)
     assert "there are no parameters at" in fails(capsys, "evaluate", tmp_path / "nowhere")
     assert "there are no parameters at" in fails(capsys, "train", "--resume", tmp_path)

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from metalab.commands import protocol
-from metalab.commands.settings import Settings
+from metalab.commands.settings import METRIC, Settings
 from metalab.losses import accuracy
 from metalab.tasks import omniglot, sine
+from metalab.tasks.challenge import one_shot_challenge
+from metalab.tasks.episode import as_episode
+from metalab.tasks.pairs import Groups
 
 
 @pytest.fixture
@@ -80,22 +83,42 @@ def test_reptile_on_sines_takes_the_whole_support_set_each_step():
     assert found[-1].score.mean == pytest.approx(errors.mean().item(), rel=1e-4)  # whatever the order of the points
 
 
-def test_protonet_is_scored_by_statistics_of_the_training_characters(small_omniglot):
-    settings = Settings.of("omniglot", "protonet", ways=6, channels=4, split="random", seed=9)
+@pytest.mark.parametrize("algorithm", METRIC)
+def test_learnt_distances_are_scored_by_statistics_of_the_training_characters(algorithm, small_omniglot):
+    settings = Settings.of("omniglot", algorithm, ways=6, channels=4, split="random", seed=9)
     params, tensors = checkpoint(settings)
     found = list(protocol.results(settings, tensors, episodes=6, seed=5))
     pictures, _labels = noise.noise(8, 6, seed=1).with_rotations().batch(1000, seeded(9))
     learner = settings.learner()
     stats = learner.net.statistics(params, pictures)
-    for result, ways in zip(found, (5, 20), strict=True):
-        episode = noise.noise(21, 7, seed=2).sample(6, ways, 1, 5, seeded(5))
+    for result, (ways, within) in zip(found, [(5, False), (5, True), (20, False), (20, True)], strict=True):
+        groups = Groups(noise.noise(21, 7, seed=2), ways, 6, within_alphabet=within)
+        episode = as_episode(groups(6, seeded(5)), 1)
         right = accuracy(learner.predict(params, episode, stats=stats), episode.query_y)
         assert result.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
         assert result.protocol == {
-            "ways": ways, "test tasks": 6, "seed": 5, "shots": 1, "split": "random characters", "rotations": "none",
+            "ways": ways, "characters of": "one alphabet" if within else "any alphabets", "test tasks": 6,
+            "seed": 5, "shots": 1, "split": "random characters", "rotations": "none",
             "queries per class": 5, "batch norm": "inductive (statistics of 1000 training pictures)",
         }  # fmt: skip
         assert result.as_json() == {
             "measure": "accuracy", "mean": result.score.mean, "ci95": result.score.ci95, "episodes": 6,
             "protocol": result.protocol,
         }  # fmt: skip
+
+
+def test_on_real_omniglot_the_challenge_is_scored_too():
+    try:
+        _train, test = omniglot.load()
+    except omniglot.OmniglotNotFound:
+        pytest.skip("Omniglot cannot be had here")
+    settings = Settings.of("omniglot", "contrastive", channels=2)
+    params, tensors = checkpoint(settings)
+    *_, last = protocol.results(settings, tensors, episodes=2, seed=5)
+    pictures, _labels = settings.characters()[0].batch(1000, seeded(0))
+    stats = settings.learner().net.statistics(params, pictures)
+    trial = one_shot_challenge(test)
+    right = accuracy(settings.learner().predict(params, trial, stats=stats), trial.query_y)
+    assert last.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
+    assert last.score.episodes == 20
+    assert last.protocol["characters of"] == "one alphabet: the author's challenge"

@@ -200,7 +200,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(given, mes
 
 
 def test_episodes_that_cannot_be_drawn_are_refused_before_anything_is_written(tmp_path, small_omniglot):
-    with pytest.raises(ValueError, match="ways=40 is more than the 32 characters"):
+    with pytest.raises(ValueError, match="--ways 40 is more than the 32 characters"):
         Run.start(Settings.of("omniglot", ways=40), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 

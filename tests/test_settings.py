@@ -5,9 +5,13 @@ import pytest
 import torch
 
 from metalab.commands.settings import ALGORITHMS, Settings
+from metalab.learners.contrastive import Contrastive
+from metalab.learners.koch import Koch
 from metalab.learners.maml import MAML
+from metalab.learners.matching import MatchingNet
 from metalab.learners.prototypes import PrototypicalNet
 from metalab.learners.reptile import Reptile
+from metalab.learners.triplet import Triplet
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
 from metalab.train import Adam, Descent
@@ -163,10 +167,86 @@ NUMBERS = [f for f in fields(Settings) if f.metadata["type"] in (int, float)]
 
 @pytest.mark.parametrize("name", [f.name for f in NUMBERS])
 def test_numbers_that_cannot_be_are_refused_by_their_flag(name):
-    zero = name in ("inner_lr", "seed", "save_every")
+    zero = name in ("inner_lr", "seed", "save_every", "hardest", "distort", "within")
+    algorithm = "contrastive" if name in ("margin", "hardest") else "maml"
     least = "at least 0" if zero else "above 0"
     for bad in (-1, float("nan"), 2**63, *([] if zero else [0])):
         with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} {bad} must be {least}, and below 2\\^63$"):
-            Settings.of("omniglot", **{name: bad})
+            Settings.of("omniglot", algorithm, **{name: bad})
     if zero:
-        assert getattr(Settings.of("omniglot", **{name: 0}), name) == 0
+        assert getattr(Settings.of("omniglot", algorithm, **{name: 0}), name) == 0
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "learner"),
+    [
+        ("protonet", PrototypicalNet(Conv4(pool="max"))),
+        ("matching", MatchingNet(Conv4(pool="max"))),
+        ("contrastive", Contrastive(Conv4(pool="max"), margin=2.0, hardest=5)),
+        ("triplet", Triplet(Conv4(pool="max"), margin=0.2)),
+        ("koch", Koch(Conv4(pool="max"))),
+    ],
+)
+def test_the_metric_family_has_one_protocol(algorithm, learner):
+    settings = Settings.of("omniglot", algorithm)
+    assert settings.learner() == learner
+    assert chosen(settings, "ways", "shots", "queries", "steps") == (60, 1, 5, 20_000)
+    assert settings.distort == (1.0 if algorithm == "koch" else 0.0)
+
+
+def test_without_a_number_of_hardest_pairs_all_of_them_count():
+    assert Settings.of("omniglot", "contrastive", hardest=0).learner().hardest is None
+
+
+@pytest.mark.parametrize("algorithm", ["contrastive", "triplet", "koch"])
+def test_siamese_learners_get_groups(algorithm):
+    settings = Settings.of("omniglot", algorithm, ways=4, queries=2, meta_batch=2, distort=0.0)
+    groups = settings.sampler(noise.noise(8, 12, seed=0))(torch.Generator().manual_seed(0))
+    assert groups.shape[:3] == (2, 4, 3)
+
+
+def test_tasks_within_an_alphabet_come_first():
+    characters = noise.noise(8, 12, seed=0)
+    characters = replace(characters, alphabet=torch.arange(8) // 4, names=("a", "b"))
+    settings = Settings.of("omniglot", "protonet", ways=4, queries=1, meta_batch=2, within=1)
+    sample, generator = settings.sampler(characters), torch.Generator().manual_seed(0)
+    known = {
+        drawing.flatten().div(255).numpy().tobytes(): int(a)
+        for a, c in zip(characters.alphabet, characters.images.float(), strict=True)
+        for drawing in c
+    }
+    kinds = [
+        {known[x.flatten().numpy().tobytes()] for x in task} for _ in range(20) for task in sample(generator).support_x
+    ]
+    assert all(len(kind) == 1 for kind in kinds[::2])
+    assert any(len(kind) == 2 for kind in kinds[1::2])
+
+
+def test_distortions_change_the_drawings_and_nothing_else():
+    plain, distorted = (
+        Settings.of("omniglot", "protonet", ways=4, distort=strength).sampler(noise.noise(8, 12, seed=0))(
+            torch.Generator().manual_seed(0)
+        )
+        for strength in (0.0, 1.0)
+    )
+    assert plain.support_y.equal(distorted.support_y)
+    assert not plain.support_x.equal(distorted.support_x)
+
+
+def test_more_tasks_within_an_alphabet_than_tasks_are_refused():
+    with pytest.raises(ValueError, match="--within 2 is more than the 1 tasks of --meta-batch"):
+        Settings.of("omniglot", "protonet", within=2)
+
+
+def test_more_shots_and_queries_than_drawings_are_refused():
+    settings = Settings.of("omniglot", shots=8, queries=5)
+    with pytest.raises(ValueError, match="--shots 8 and --queries 5: a character has only 12 drawings"):
+        settings.sampler(noise.noise(8, 12, seed=0))
+
+
+@pytest.mark.parametrize("name", ["margin", "hardest", "distort", "within"])
+def test_a_note_from_before_a_setting_came_into_being_is_read(name):
+    settings = Settings.of("omniglot", "protonet")
+    note = asdict(settings)
+    del note[name]
+    assert Settings.from_note(note) == settings

@@ -10,19 +10,22 @@ import torch
 from torch import Tensor
 
 from ..evaluate import Score, evaluate
-from ..losses import mse
+from ..losses import accuracy, mse
 from ..nets import Params
 from ..tasks import Episode, sine
+from ..tasks.challenge import one_shot_challenge
+from ..tasks.episode import as_episode
+from ..tasks.pairs import Groups
 from ..train import STATE
-from .settings import Settings
+from .settings import METRIC, Settings
 
 SINE_QUERIES = 100  # points of each test task
 SINE_STEPS = (0, 1, 5, 10)  # gradient steps at which the MAML paper's table gives the error
 REPTILE_STEPS = 50  # of Adam on a character task
 LEAST_STEPS = 3  # Omniglot networks trained with fewer are also tested with 3, as in the MAML paper
-WAYS = (5, 20)  # of test tasks for a prototypical network, which is not bound to those it was trained on
+WAYS = (5, 20)  # of test tasks for a learnt distance, which is not bound to those it was trained on
 PICTURES = 1000  # of the training characters, to measure batch norm's statistics on
-QUERIES = 5  # per class, for a prototypical network
+QUERIES = 5  # per class, for a learnt distance
 
 
 @dataclass(frozen=True)
@@ -72,17 +75,26 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
     train, upright = (part.to(settings.device) for part in settings.characters())
     split = {"alphabets": "the author's, by alphabet", "random": "random characters"}[settings.split]
     common |= {"split": split, "rotations": "none"}
-    if settings.algorithm == "protonet":
+    if settings.algorithm in METRIC:
         pictures, _labels = train.batch(PICTURES, torch.Generator(settings.device).manual_seed(settings.seed))
         stats = learner.net.statistics(params, pictures)
+        norm = {"batch norm": f"inductive (statistics of {PICTURES} training pictures)"}
+
+        def predict(episode: Episode) -> Tensor:
+            return learner.predict(params, episode, stats=stats)
+
         for ways in WAYS:
-            score = evaluate(
-                lambda e: learner.predict(params, e, stats=stats),
-                lambda n, g, ways=ways: upright.sample(n, ways, settings.shots, QUERIES, g),
-                **how,
-            )
-            norm = f"inductive (statistics of {PICTURES} training pictures)"
-            yield Result("accuracy", score, {"ways": ways, **common, "queries per class": QUERIES, "batch norm": norm})
+            for within, whence in ((False, "any alphabets"), (True, "one alphabet")):
+                groups = Groups(upright, ways, settings.shots + QUERIES, within_alphabet=within)
+                score = evaluate(predict, lambda n, g, groups=groups: as_episode(groups(n, g), settings.shots), **how)
+                protocol = {"ways": ways, "characters of": whence, **common, "queries per class": QUERIES}
+                yield Result("accuracy", score, protocol | norm)
+        if upright.source == "Omniglot" and settings.split == "alphabets" and settings.shots == 1:
+            trial = one_shot_challenge(upright)
+            score = Score.of(accuracy(predict(trial), trial.query_y))
+            protocol = {"ways": 20, "characters of": "one alphabet: the author's challenge", "test tasks": trial.tasks}
+            protocol |= {"shots": 1, "split": split, "rotations": "none", "queries per class": 1}
+            yield Result("accuracy", score, protocol | norm)
         return
     several = sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)})
     for steps in [REPTILE_STEPS] if settings.algorithm == "reptile" else several:

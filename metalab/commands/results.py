@@ -38,6 +38,10 @@ LABELS = {
     "reptile": "Reptile",
     "joint": "one network for all tasks",
     "protonet": "prototypical network",
+    "matching": "matching network",
+    "contrastive": "contrastive loss",
+    "triplet": "triplet loss",
+    "koch": "Koch's verification network",
 }
 NO_MATTER = ("tasks", "algorithm", "ways", "shots", "steps", "minutes", "save_every", "device")
 
@@ -236,7 +240,7 @@ def label(trained: dict[str, Any]) -> str:
     differs = [
         f"{name.replace('_', ' ')} {trained[name]}"
         for name in default
-        if name not in NO_MATTER and trained[name] != default[name]
+        if name not in NO_MATTER and trained.get(name, default[name]) != default[name]
     ]
     return ", ".join([LABELS[trained["algorithm"]], f"{ways}{trained['shots']}-shot", *differs])
 
@@ -250,7 +254,7 @@ def command(trained: dict[str, Any]) -> str:
     if trained["algorithm"] != "maml":
         words += ["--algorithm", trained["algorithm"]]
     for name, usual in default.items():
-        if trained[name] != usual and name != "save_every":
+        if trained.get(name, usual) != usual and name != "save_every":
             words += [f"--{name.replace('_', '-')}", f"{trained[name]:g}" if name == "minutes" else str(trained[name])]
     return shlex.join(words)
 

@@ -7,19 +7,30 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..learners.contrastive import Contrastive
+from ..learners.koch import Koch
 from ..learners.maml import MAML
+from ..learners.matching import MatchingNet
 from ..learners.prototypes import PrototypicalNet
 from ..learners.reptile import Reptile
+from ..learners.siamese import Siamese
+from ..learners.triplet import Triplet
 from ..losses import cross_entropy, mse
 from ..nets import MLP, Conv4
 from ..tasks import Characters, Episode, omniglot, sine
+from ..tasks.distort import distort
+from ..tasks.episode import as_episode
+from ..tasks.pairs import Groups
 from ..train import Adam, Descent, Learner, Optimizer
 
+METRIC = ("protonet", "matching", "contrastive", "triplet", "koch")  # learn a distance, and adapt nothing
 ALGORITHMS = {
     "sine": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", "joint"),
-    "omniglot": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", "protonet"),
+    "omniglot": ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile", *METRIC),
 }
+LATER = {"margin", "hardest", "distort", "within"}  # checkpoints written before there were these do not name them
 UNLIMITED = ("halve_every", "minutes")  # None means never
 HEAD = {"sine": ("w3", "b3"), "omniglot": ("head", "bias")}  # what ANIL adapts
 REPTILE_SHOTS = {"sine": 50, "omniglot": 10}  # Reptile trains with these, whatever the shots of its test
@@ -52,6 +63,10 @@ class Settings:
     minutes: float | None = option(float, "stop after so many minutes of training, and save")
     pool: str | None = option(str, "how the network halves its pictures", choices=("stride", "max"))
     channels: int | None = option(int, "of the convolutional network")
+    margin: float | None = option(float, "of the contrastive or the triplet loss")
+    hardest: int | None = option(int, "different pairs of each drawing that count, the nearest; 0: all", zero=True)
+    distort: float | None = option(float, "strength of the distortions of training drawings; 1: Koch's", zero=True)
+    within: int | None = option(int, "tasks of a meta-step whose characters are of one alphabet", zero=True)
     split: str | None = option(str, "alphabets is the author's, random most papers'", choices=("alphabets", "random"))
     device: str = option(str, "cpu, or cuda")
     seed: int = option(int, "of the first parameters and of all that is sampled", zero=True)
@@ -79,7 +94,9 @@ class Settings:
     def from_note(cls, note: dict[str, Any]) -> Settings:
         """The settings among the entries of a checkpoint's note."""
         try:
-            return cls(**{f.name: note[f.name] for f in fields(cls)})
+            usual = paper(note["tasks"], note["algorithm"], ways=note["ways"], shots=note["shots"])
+            known = {name: usual[name] for name in LATER} | note
+            return cls(**{f.name: known[f.name] for f in fields(cls)})
         except KeyError as name:
             raise ValueError(f"its note does not say {name}: write it by `python -m metalab train`") from name
 
@@ -88,6 +105,8 @@ class Settings:
             value, zero = getattr(self, f.name), f.metadata["zero"]
             if isinstance(value, int | float) and not (0 < value < 2**63 or (value == 0 and zero)):
                 raise ValueError(f"{_flag(f.name)} {value} must be {'at least' if zero else 'above'} 0, and below 2^63")
+        if self.within is not None and self.within > self.meta_batch:
+            raise ValueError(f"--within {self.within} is more than the {self.meta_batch} tasks of --meta-batch")
 
     def rate(self, step: int) -> float:
         """The outer learning rate of meta-step `step`, counted from 1."""
@@ -99,8 +118,15 @@ class Settings:
         return Descent if self.algorithm == "reptile" else Adam
 
     def learner(self) -> Learner:
-        if self.algorithm == "protonet":
-            return PrototypicalNet(Conv4(channels=self.channels, pool=self.pool))
+        if self.algorithm in METRIC:
+            net = Conv4(channels=self.channels, pool=self.pool)
+            return {
+                "protonet": lambda: PrototypicalNet(net),
+                "matching": lambda: MatchingNet(net),
+                "contrastive": lambda: Contrastive(net, margin=self.margin, hardest=self.hardest or None),
+                "triplet": lambda: Triplet(net, margin=self.margin),
+                "koch": lambda: Koch(net),
+            }[self.algorithm]()
         if self.tasks == "sine":
             net, loss = MLP(), mse
         else:
@@ -126,17 +152,41 @@ class Settings:
         train, test = omniglot.load(self.split)
         return train.with_rotations(), test
 
-    def sampler(self, train: Characters | None) -> Callable[[torch.Generator], Episode]:
-        """Draws meta-batches; `train` are the characters, on the device of the generator."""
-        reptile = self.learner() if self.algorithm == "reptile" else None
-        shots, queries = (REPTILE_SHOTS[self.tasks], 1) if reptile else (self.shots, self.queries)
+    def sampler(self, train: Characters | None) -> Callable[[torch.Generator], Episode | Tensor]:
+        """Draws meta-batches; `train` are the characters, on the device of the generator.
 
-        def sample(generator: torch.Generator) -> Episode:
-            if train is None:
+        A Siamese learner gets groups [G, P, K, 1, 28, 28] of as many drawings as a task has shots and queries.
+        """
+        learner = self.learner()
+        reptile = isinstance(learner, Reptile)
+        shots, queries = (REPTILE_SHOTS[self.tasks], 1) if reptile else (self.shots, self.queries)
+        if train is None:
+
+            def sample(generator: torch.Generator) -> Episode:
                 episode = sine.sample(self.meta_batch, shots, queries, generator)
-            else:
-                episode = train.sample(self.meta_batch, self.ways, shots, queries, generator)
-            return reptile.stream(episode, generator) if reptile else episode
+                return learner.stream(episode, generator) if reptile else episode
+
+            return sample
+
+        characters, drawings = train.images.shape[:2]
+        if self.ways > characters:
+            raise ValueError(f"--ways {self.ways} is more than the {characters} characters there are")
+        if shots + queries > drawings:
+            raise ValueError(f"--shots {shots} and --queries {queries}: a character has only {drawings} drawings")
+        parts = [
+            (count, Groups(train, self.ways, shots + queries, within_alphabet=within))
+            for count, within in ((self.within, True), (self.meta_batch - self.within, False))
+            if count
+        ]
+
+        def sample(generator: torch.Generator) -> Episode | Tensor:
+            groups = torch.cat([draw(count, generator) for count, draw in parts])
+            if self.distort:
+                groups = distort(groups, generator, strength=self.distort)
+            if isinstance(learner, Siamese):
+                return groups
+            episode = as_episode(groups, shots)
+            return learner.stream(episode, generator) if reptile else episode
 
         return sample
 
@@ -144,6 +194,7 @@ class Settings:
 def paper(tasks: str, algorithm: str, *, ways: int | None = None, shots: int | None = None) -> dict[str, Any]:
     """The paper's value for every setting but tasks and algorithm; None for what does not apply."""
     common = {"outer_lr": 1e-3, "halve_every": None, "minutes": None, "device": "cpu", "seed": 0, "save_every": 30.0}
+    common |= {"margin": None, "hardest": None, "distort": None, "within": None}
     if tasks == "sine":
         # Finn et al. 2017, section 5.1; their code takes 25 tasks, and as many query points as shots.
         shots = shots or 5
@@ -156,11 +207,19 @@ def paper(tasks: str, algorithm: str, *, ways: int | None = None, shots: int | N
         return common | inner | task | {"pool": None, "channels": None, "split": None}
 
     shots = shots or 1
-    common |= {"shots": shots, "channels": 64, "split": "alphabets"}
-    if algorithm == "protonet":
+    common |= {"shots": shots, "channels": 64, "split": "alphabets", "distort": 0.0, "within": 0}
+    if algorithm in METRIC:
         # Snell et al. 2017, section 3.1. They stop by validation; 20,000 episodes are ten halvings.
         common |= {"inner_lr": None, "inner_steps": None, "halve_every": 2000, "pool": "max"}
-        return common | {"ways": ways or 60, "queries": 5, "meta_batch": 1, "steps": 20_000}
+        common |= {"ways": ways or 60, "queries": 5, "meta_batch": 1, "steps": 20_000}
+        # The others have no published settings for this network, and are trained as a prototypical one is.
+        if algorithm == "contrastive":
+            return common | {"margin": 2.0, "hardest": 5}
+        if algorithm == "triplet":
+            return common | {"margin": 0.2}  # Hermans et al. 2017
+        if algorithm == "koch":
+            return common | {"distort": 1.0}  # Koch et al. 2015, section 3.2
+        return common
 
     ways = ways or 5
     large = ways >= 20

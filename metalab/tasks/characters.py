@@ -30,12 +30,15 @@ class Characters:
         return replace(self, images=self.images[index], alphabet=self.alphabet[index])
 
     def with_rotations(self) -> Characters:
-        """Four times as many characters: each turned by 0, 90, 180 and 270 degrees is a class of its own.
+        """Four times as many characters and alphabets: each turned by 0, 90, 180 and 270 degrees is one of its own.
 
         The usual training augmentation (Santoro et al. 2016; Snell et al. 2017). Test characters stay upright.
         """
-        turned = torch.cat([torch.rot90(self.images, k, (2, 3)) for k in range(4)])
-        return replace(self, images=turned, alphabet=self.alphabet.repeat(4))
+        turns = range(4)
+        names = [f"{name}, turned by {90 * k}°" if k else name for k in turns for name in self.names]
+        turned = torch.cat([torch.rot90(self.images, k, (2, 3)) for k in turns])
+        alphabet = torch.cat([self.alphabet + k * len(self.names) for k in turns])
+        return replace(self, images=turned, alphabet=alphabet, names=tuple(names))
 
     def sample(self, tasks: int, ways: int, shots: int, queries: int, generator: torch.Generator) -> Episode:
         """Draw episodes: `ways` distinct characters per task, `shots` + `queries` distinct drawings of each.
