@@ -6,8 +6,9 @@ import math
 
 import ipywidgets as widgets
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from ..learners.maml import MAML
@@ -16,9 +17,10 @@ from ..nets import MLP, Params, for_tasks
 from ..tasks import Episode
 from ..tasks.sine import X_RANGE, Sine, sample
 from ..train import Diverged, Step, Trainer
-from . import live
+from . import live, steer
 from .figures import BLACK, BLUE, GREEN, GREY, VERMILION, figure, finish, plural
 from .live import LivePicture, Panel, log_slider, rows, show_widget, slider
+from .steer.view import View
 
 GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # where curves are drawn
 STYLES = [(BLUE, "-"), (VERMILION, "-."), (GREEN, ":")]
@@ -195,6 +197,46 @@ class RetrainPanel:
 
     def show(self) -> None:
         show_widget(self.box, self.picture.image.value, "Panel: outer learning rate, order, and a Train button.")
+
+
+class FitPicture:
+    """One task that is never trained on: what the present start says of it after 0, 1 and 5 steps."""
+
+    STEPS = (0, 1, 5)
+
+    def __init__(self) -> None:
+        self.episode = support_points(one_task(3.0, 1.0), 10)
+
+    def look(self, driver: steer.Driver) -> dict[int, Tensor]:
+        """The predictions [201] by the number of inner steps, at the settings of now."""
+        learner = driver.trainer.learner
+        trajectory = learner.adapt(driver.trainer.params, self.episode, steps=max(self.STEPS))
+        return {steps: learner.query(trajectory[steps], self.episode).flatten() for steps in self.STEPS}
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ax = figure.subplots()
+        flat = {f"after {plural(steps, 'step')}": torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
+        draw_fit(ax, self.episode, flat, "an unseen task")
+        ax.legend(fontsize=9, ncols=2, loc="upper center")
+        self.lines = [line for line in ax.get_lines() if line.get_label() in flat]
+        return self.lines
+
+    def update(self, data: dict[int, Tensor]) -> str:
+        errors = []
+        for line, prediction in zip(self.lines, data.values(), strict=True):
+            line.set_ydata(prediction)
+            errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
+        return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
+
+
+def training_panel(*, seed: int = 0) -> steer.Panel:
+    """MAML on the sine family, to be steered while it trains: `await training_panel().train(2000)`."""
+    values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
+    driver = steer.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed)
+    fit = FitPicture()
+    alt = "Panel: sliders that steer MAML on sine waves while it trains; its loss, and an unseen task's fit."
+    return steer.Panel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
 
 
 def joint_prediction(params: Params) -> Tensor:

@@ -1,0 +1,58 @@
+"""Let a notebook's kernel deliver what sliders send, while a cell runs that awaits.
+
+A kernel takes one message after another, and a running cell is one. ipykernel 7.4 hands messages of widgets to a cell
+that sleeps; before 7, which Colab has, they wait until the cell ends. There we take them from the kernel's queue.
+(Its `do_one_iteration` will not do: it also runs the next cell inside this one, and leaves what this one then prints
+to the slider's message, so that the page never sees it end.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from IPython import get_ipython
+
+
+async def poll() -> None:
+    """Deliver the widgets' messages that have come in, and let an interrupt come through.
+
+    It takes about a millisecond where the kernel delivers them itself. Outside of a kernel there are none.
+    """
+    kernel = getattr(get_ipython(), "kernel", None)
+    if hasattr(kernel, "msg_queue") and hasattr(kernel, "do_one_iteration"):
+        await _deliver(kernel)
+        await asyncio.sleep(0)
+    else:
+        await asyncio.sleep(0.001 if kernel else 0)
+
+
+async def _deliver(kernel: Any) -> None:
+    """What ipykernel 6 would do with the widgets' messages after this cell; all others stay in the queue."""
+    kernel.shell_stream.flush()
+    waiting = [kernel.msg_queue.get_nowait() for _ in range(kernel.msg_queue.qsize())]
+    ours = [item for item in waiting if _is_of_widgets(kernel, item)]
+    for item in waiting:
+        if item not in ours:
+            kernel.msg_queue.put_nowait(item)
+    if not ours:
+        return
+    ident, parent, handler = kernel._parent_ident["shell"], kernel.get_parent("shell"), kernel.saved_sigint_handler
+    try:
+        while ours:
+            _number, dispatch, arguments = ours.pop(0)
+            await dispatch(*arguments)
+    finally:  # an interrupt, too, leaves the kernel as this cell needs it, and loses no message
+        kernel.set_parent(ident, parent, channel="shell")
+        kernel.saved_sigint_handler = handler
+        for item in ours:
+            kernel.msg_queue.put_nowait(item)
+
+
+def _is_of_widgets(kernel: Any, item: tuple) -> bool:
+    """Whether a message of the queue opens, speaks to, closes or lists widgets."""
+    _number, dispatch, arguments = item
+    if dispatch != kernel.dispatch_shell:
+        return False
+    _identities, (_signature, header, *_rest) = kernel.session.feed_identities(arguments[0], copy=False)
+    return kernel.session.unpack(header.bytes)["msg_type"].startswith("comm_")
