@@ -7,6 +7,7 @@ import random
 import statistics
 
 import answers_characters  # noqa: F401 (fills the tables)
+import answers_orders  # noqa: F401
 import answers_siamese  # noqa: F401
 import answers_sine  # noqa: F401
 import numpy as np
@@ -14,11 +15,11 @@ import pytest
 import torch
 from answers import RIGHT, WRONG
 
-from metalab.lessons.exercises import characters, siamese, sine, solutions
+from metalab.lessons.exercises import characters, orders, siamese, sine, solutions
 from metalab.lessons.exercises.mechanism import Exercise
 from metalab.lessons.exercises.sine import forward
 
-LESSONS = [sine, characters, siamese]
+LESSONS = [sine, characters, siamese, orders]
 ALL = [exercise for lesson in LESSONS for exercise in vars(lesson).values() if isinstance(exercise, Exercise)]
 every_exercise = pytest.mark.parametrize("exercise", ALL, ids=lambda exercise: exercise.name)
 
@@ -84,6 +85,9 @@ def test_there_are_enough_spellings_and_each_mistake_has_its_own_words(exercise)
         (characters.confidence_interval, characters.CONFIDENCE_INTERVAL_MISTAKES),
         (siamese.contrastive_loss, siamese.CONTRASTIVE_LOSS_MISTAKES),
         (siamese.one_shot_answers, siamese.ONE_SHOT_ANSWERS_MISTAKES),
+        (orders.adapt, orders.ADAPT_MISTAKES),
+        (orders.hessian_vector, orders.HESSIAN_VECTOR_MISTAKES),
+        (orders.reptile_update, orders.REPTILE_UPDATE_MISTAKES),
     ],
 )
 def test_no_two_known_mistakes_give_the_same_numbers(exercise, mistakes):

@@ -151,7 +151,7 @@ def _examine_contrastive_loss(attempt: Callable) -> None:
         if "bool tensor" not in str(stopped):
             raise
         raise Wrong(
-            f"{stopped} That is because `same` holds True and False, of which torch takes no differences. Take y = "
+            f"{stopped}. That is because `same` holds True and False, of which torch takes no differences. Take y = "
             "same.float() and 1 - y, or ~same for the other kind."
         ) from None
     if not isinstance(loss, Tensor):
