@@ -29,7 +29,7 @@ def sine_driver(seed=0, **values):
 
 @dataclass(frozen=True)
 class Hill:
-    """Descends w²/2 from 1; at an outer learning rate above 2 it climbs instead. The loss is that of before the step."""
+    """Descends w²/2 from 1; with an outer learning rate above 2 it climbs instead."""
 
     shift: float = 0.0
 
@@ -289,6 +289,25 @@ def test_what_was_taken_back_is_not_in_a_replay():
     assert other.history == driver.history
     for name, p in driver.trainer.params.items():
         assert torch.equal(other.trainer.params[name], p)
+
+
+def test_half_a_step_is_taken_back(monkeypatch):
+    driver, twin = sine_driver(), sine_driver()
+    losses = take(twin, 60)
+    take(driver, 45)
+    driver.set("outer_lr", 0.002)
+    adam = driver.trainer._optimizer
+
+    def interrupted(gradient):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adam, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driver.step()
+    assert driver.history == History(0, VALUES, [Change(21, "outer_lr", 0.002)], losses[:20])
+    driver.set("outer_lr", 1e-3)
+    assert take(driver, 40) == losses[20:]
 
 
 def test_the_slider_named_is_the_one_that_was_raised_last():

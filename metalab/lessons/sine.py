@@ -224,7 +224,7 @@ class FitPicture:
     def update(self, data: dict[int, Tensor]) -> str:
         errors = []
         for line, prediction in zip(self.lines, data.values(), strict=True):
-            line.set_ydata(prediction)
+            line.set_ydata(prediction.clamp(-99, 99))  # beyond the axes, and not beyond what can be drawn
             errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
         return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
 

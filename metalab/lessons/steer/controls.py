@@ -61,9 +61,9 @@ class Controls:
             control.value = value
         except Exception as error:  # of a widget's own kind
             raise ValueError(f"{name}={value!r}: {error}") from None
-        if control.value != value:  # a slider goes to its end instead
+        if control.value != value:  # a slider goes to its end instead, or to a whole number
             reached, control.value = control.value, before
-            raise ValueError(f"{name}={value!r} is beyond the slider's end, {reached}")
+            raise ValueError(f"{name}={value!r}: the slider goes to {reached} instead")
 
     def press(self, wish: str) -> None:
         """Ask for one of BUTTONS."""

@@ -183,6 +183,9 @@ class Driver:
             step = self.trainer.step()
         except Diverged:
             raise self._go_back(math.nan) from None
+        except BaseException:  # an interrupt, say: half a step cannot be replayed
+            self._rewind()
+            raise
         losses = self.history.losses
         losses.append(step.metrics["loss"])
         recent = self.loss
@@ -234,25 +237,29 @@ class Driver:
         return {name: tensor.clone() for name, tensor in self.trainer.state().items()}
 
     def _go_back(self, loss: float) -> WentBack:
-        """Return to the last good step, as if what came after had not been."""
-        history, at = self.history, self.steps + (not math.isfinite(loss))
-        name = self._suspect()
+        """Return to the last good step, and say so."""
+        at, name = self.steps + (not math.isfinite(loss)), self._suspect()
+        losses = self.history.losses
+        self._rewind()
+        self.gone = Gone(self.steps + 1, losses[self.steps :])
+        best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
+        return WentBack(
+            f"The training diverged: at meta-step {at} the loss was {loss:.3g}{best}. It is back at meta-step "
+            f"{self.steps}, where it was well. Move the {label(name)} to the left (it is {self.values[name]:.3g}), "
+            "then go on.",
+            name,
+        )
+
+    def _rewind(self) -> None:
+        """Return to the last good step, as if what came after had not been; the settings stay."""
+        history = self.history
         self.trainer.load_state(self._good)
         self._kept = self._good
         back = self.trainer.steps
-        self.gone = Gone(back + 1, history.losses[back:])
         history.losses = history.losses[:back]
         history.changes = [change for change in history.changes if change.step <= back]
         logged = self._logged()
-        for other, value in self.values.items():
-            if value != logged[other]:
-                history.changes.append(Change(back + 1, other, value))
-        best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
-        return WentBack(
-            f"The training diverged: at meta-step {at} the loss was {loss:.3g}{best}. It is back at meta-step {back}, "
-            f"where it was well. Move the {label(name)} to the left (it is {self.values[name]:.3g}), then go on.",
-            name,
-        )
+        history.changes += [Change(back + 1, name, v) for name, v in self.values.items() if v != logged[name]]
 
     def _suspect(self) -> str:
         """The setting that was raised last, or else the outer learning rate."""

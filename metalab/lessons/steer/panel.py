@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -93,12 +94,7 @@ class Panel:
         if steps < 1:
             raise ValueError(f"steps={steps} must be at least 1")
         script = {step: dict(values) for step, values in (script or {}).items()}
-        for step, values in script.items():
-            unknown = set(values) - set(self.driver.values)
-            if not 1 <= step <= steps or unknown:
-                raise ValueError(
-                    f"script={script}: steps are 1 to {steps}, and settings {', '.join(self.driver.values)}"
-                )
+        self._check(script, steps)
         if patience is None:
             patience = PATIENCE if _somebody_looks_on() else 0
         begin = self.driver.steps
@@ -123,8 +119,21 @@ class Panel:
         """Display the panel, once more if it is displayed already: each shows the same."""
         show_widget(self.box, b"", self.alt)
 
+    def _check(self, script: dict[int, dict[str, float]], steps: int) -> None:
+        """That every change of the script can be made: each is tried, and taken back."""
+        before = self.controls.values()
+        for step, values in script.items():
+            if not 1 <= step <= steps:
+                raise ValueError(f"script={script}: step {step} must be among 1 to {steps}")
+            try:
+                for name, value in values.items():
+                    self.controls.set(name, value)
+            finally:
+                for name, value in before.items():
+                    self.controls.set(name, value)
+
     async def _run(self, script: dict[int, dict[str, float]], steps: int, patience: float) -> None:
-        looked = drawn = time.monotonic()
+        looked, drawn = -math.inf, time.monotonic()
         pause = TICK  # from one picture to the next
         since = 0.0  # when the training was paused
         while self.driver.steps < self._target:
