@@ -8,6 +8,7 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
@@ -37,6 +38,8 @@ def replace_file(path: str | Path, data: bytes) -> None:
 def load(path: str | Path) -> tuple[Params, dict[str, Any]]:
     """The parameters at `path`, on the CPU, and the note saved with them.
 
+    Half precision, in which some shipped files are to keep the package small, is made single precision.
+
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or was not written by `save`.
@@ -46,9 +49,10 @@ def load(path: str | Path) -> tuple[Params, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is damaged or not a file of metalab's: {error}") from error
+    return {name: p.float() if p.dtype == torch.float16 else p for name, p in tensors.items()}, about
 
 
 def shipped(name: str) -> tuple[Params, dict[str, Any]]:

@@ -110,3 +110,12 @@ def test_shipped_parameters_load(path):
 def test_parameters_that_are_not_shipped_are_named():
     with pytest.raises(FileNotFoundError, match=r"there are no parameters at .*no_such_thing\.safetensors"):
         checkpoint.shipped("no_such_thing")
+
+
+def test_half_precision_is_read_as_single_and_integers_stay(tmp_path):
+    checkpoint.save(tmp_path / "x", {"w": torch.tensor([0.5], dtype=torch.float16), "n": torch.tensor([3])}, {})
+    params, _about = checkpoint.load(tmp_path / "x")
+    assert {name: (p.dtype, p.item()) for name, p in params.items()} == {
+        "w": (torch.float32, 0.5),
+        "n": (torch.int64, 3),
+    }
