@@ -212,7 +212,7 @@ def test_the_family_answers_the_same_episodes(capsys):
     same = {name: member("protonet") for name in ("a", "b")}
     again = lesson.print_family(same, characters, characters, images, episodes=6)
     assert again["a"] == again["b"] == found["protonet"]
-    header, *lines = capsys.readouterr().out.splitlines()[:7]
+    _, header, *lines = capsys.readouterr().out.splitlines()[:8]
     assert "to train" in header
     assert [line.split()[0] for line in lines] == list(family)
     assert lines[-1].count("–") == 4

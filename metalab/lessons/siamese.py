@@ -238,9 +238,12 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
 
     def redraw(threshold: float) -> tuple[Figure, str]:
         fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))
-        kinds = (("same", distance[same], BLUE, "/"), ("different", distance[~same], VERMILION, "\\"))
-        for name, values, color, hatch in kinds:
-            left.hist(values.tolist(), bins, alpha=0.5, color=color, hatch=hatch, label=name)
+        for name, values, color, dash in (
+            ("same", distance[same], BLUE, "-"),
+            ("different", distance[~same], VERMILION, "--"),
+        ):
+            left.hist(values.tolist(), bins, histtype="stepfilled", alpha=0.25, color=color)
+            left.hist(values.tolist(), bins, histtype="step", color=color, linestyle=dash, linewidth=2, label=name)
         left.axvline(threshold, color=BLACK, linewidth=2.5, label="threshold")
         finish(left, title, "distance d of a pair", "pairs", legend=True)
         taken = distance <= threshold
@@ -315,8 +318,10 @@ def print_family(
     step_ms = _median_ms({name: trainer.step for name, trainer in trainers.items()})
     answer_ms = _median_ms({name: lambda p=predict: p(one) for name, predict in predicts.items()})
     kinds = [(5, False), (20, False), (5, True), (20, True)]
-    titles = [f"{ways}-way, {'one alphabet' if within else 'any'}" for ways, within in kinds]
-    print(f"{'':12}" + "".join(f"{title:>22}" for title in titles) + f"{'to train':>11}{'to answer':>11}")
+    print(f"{'':12}{'any alphabets':>30}{'one alphabet':>30}")
+    print(
+        f"{'':12}" + "".join(f"{f'{ways}-way':>15}" for ways, _within in kinds) + f"{'to train':>11}{'to answer':>11}"
+    )
     found: dict[str, dict[tuple[int, bool], Score]] = {}
     for name, predict in predicts.items():
         settings = family[name].settings
@@ -329,7 +334,7 @@ def print_family(
                 found[name][ways, within] = evaluate(predict, sample, episodes=episodes, seed=seed)
         cells = [found[name][kind].percent() if kind in found[name] else "–" for kind in kinds]
         cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"
-        print(f"{name:12}" + "".join(f"{cell:>22}" for cell in cells) + cost)
+        print(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells) + cost)
     return found
 
 
