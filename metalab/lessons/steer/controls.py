@@ -69,6 +69,11 @@ class Controls:
         """Ask for one of BUTTONS."""
         self._wishes.append(wish)
 
+    @property
+    def waiting(self) -> int:
+        """How many wishes there are to be taken."""
+        return len(self._wishes)
+
     def wishes(self) -> list[str]:
         """What was asked for since the last time."""
         wishes, self._wishes = self._wishes, []

@@ -140,7 +140,7 @@ class Panel:
             now = time.monotonic()
             if now - looked >= TICK or since:
                 looked = now
-                await poll()
+                await self._listen()
                 self._obey(steps)
                 if self._state == "ended":
                     return
@@ -164,6 +164,12 @@ class Panel:
             except WentBack as reason:
                 self._go("paused", f"{reason}")
         self._say(f"Done: {steps} meta-steps. Run the cell again for more.")
+
+    async def _listen(self) -> None:
+        """Let the controls hear all that has come in: of a fast drag only the last value is worth a step."""
+        before = None
+        while before != (before := (self.controls.values(), self.controls.waiting)):
+            await poll()
 
     def _obey(self, steps: int) -> None:
         """Take over what the controls are set to, and what was pressed."""
