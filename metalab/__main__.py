@@ -8,6 +8,7 @@ python -m metalab train --resume DIR                        # go on with a run t
 torchrun --nproc-per-node 2 -m metalab train omniglot       # the same training, shared by two processes
 python -m metalab evaluate DIR                              # mean ± 95 % CI, and the protocol
 python -m metalab bench                                     # the meta-step's speed beside other libraries
+python -m metalab orders                                    # does the second order matter? with several seeds
 python -m metalab results                                   # the page of results
 python -m metalab data                                      # fetch Omniglot, say where it was found
 """
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import checkpoint, distributed
-from .commands import bench, protocol, results
+from .commands import bench, orders, protocol, results
 from .commands.progress import duration
 from .commands.runs import CHECKPOINT, Interrupted, Run, usable
 from .commands.settings import Settings
@@ -109,7 +110,7 @@ def data(_options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m metalab", description="Train and evaluate outside the lessons.")
-    commands = top.add_subparsers(required=True, metavar="train | evaluate | bench | results | data")
+    commands = top.add_subparsers(required=True, metavar="train | evaluate | bench | orders | results | data")
     p = commands.add_parser("train", help="meta-train, and save the parameters", description=TRAIN)
     p.add_argument("tasks", nargs="?", help="sine, or omniglot; not with --resume")
     for f in fields(Settings):
@@ -130,6 +131,9 @@ def parser() -> argparse.ArgumentParser:
     p = commands.add_parser("bench", help="measure the meta-step's speed and memory beside other libraries")
     bench.add_arguments(p)
     p.set_defaults(run=bench.run)
+    p = commands.add_parser("orders", help="train first- and second-order MAML and others side by side, several seeds")
+    orders.add_arguments(p)
+    p.set_defaults(run=orders.run)
     p = commands.add_parser("results", help="write the page of results")
     results.add_arguments(p)
     p.set_defaults(run=results.run)
