@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from jupyter_client.manager import KernelManager
@@ -32,6 +33,8 @@ class Page:
     def __init__(self, manager, before=None):
         """`before` is the page that showed the notebook until now, while a cell was running."""
         self.client = manager.client()
+        self.client.session = self.client.session.clone()
+        self.client.session.session = uuid4().hex  # or two pages would give their messages the same ids
         self.client.start_channels()
         self.models, self.outputs, self.ended, self.steps = {}, {}, {}, None
         if before:
