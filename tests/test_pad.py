@@ -1,0 +1,362 @@
+"""Nearest neighbours: what becomes of a picture or of strokes, and what the panel answers."""
+
+import importlib.util
+import io
+import sys
+import zlib
+from datetime import datetime
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.text import Text
+from PIL import Image, ImageFilter
+
+from metalab.lessons import live, pad
+from metalab.lessons.pad import Neighbours, as_drawing, drawing_of, uploaded
+from metalab.tasks import Characters, omniglot
+
+SIDE = 105
+
+
+def ink_of(*bars):
+    """Ink on the author's paper, by bars (left, top, right, bottom): bool [105, 105]."""
+    ink = np.zeros((SIDE, SIDE), bool)
+    for left, top, right, bottom in bars:
+        ink[top:bottom, left:right] = True
+    return ink
+
+
+H = ink_of((24, 20, 29, 80), (24, 47, 70, 52), (65, 47, 70, 83))
+OURS = torch.from_numpy(omniglot._shrink(np.packbits(H)[None])).float() / 255  # [1, 28, 28]
+
+
+def grey(ink, times=4):
+    """As the author's pictures are, ink 0 on paper 255, each pixel enlarged to so many squared."""
+    return Image.fromarray(np.kron(~ink, np.ones((times, times), bool)).astype(np.uint8) * 255)
+
+
+def file(picture, kind="PNG", **options):
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def far(drawing, other=OURS):
+    """The difference between two drawings, as a share of the ink."""
+    return ((drawing - other).abs().sum() / other.sum()).item()
+
+
+# From a picture to a drawing
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 8, 16])
+def test_an_enlarged_drawing_of_omniglots_comes_back(times):
+    drawing = as_drawing(file(grey(H, times)))
+    assert drawing.shape == (1, 28, 28)
+    assert drawing.dtype == torch.float32
+    assert (drawing - OURS).abs().max() < 1 / 255
+
+
+def rgba(ink, paper, opacity):
+    """Ink and paper of a grey level each, and how opaque each is."""
+    mask = np.asarray(grey(H)) == 0
+    level, alpha = np.where(mask, ink, paper), np.where(mask, *opacity)
+    return Image.fromarray(np.stack([level, level, level, alpha], -1).astype(np.uint8))
+
+
+FORMS = {
+    "1 bit": lambda: file(grey(H).convert("1")),
+    "RGB": lambda: file(grey(H).convert("RGB")),
+    "palette": lambda: file(grey(H).convert("P")),
+    "GIF": lambda: file(grey(H), "GIF"),
+    "BMP": lambda: file(grey(H), "BMP"),
+    "TIFF, CMYK": lambda: file(grey(H).convert("RGB").convert("CMYK"), "TIFF"),
+    "16 bits": lambda: file(Image.fromarray(np.asarray(grey(H)).astype(np.uint16) * 257)),
+    "light on dark": lambda: file(grey(~H)),
+    "low contrast": lambda: file(Image.fromarray(np.where(np.asarray(grey(H)) == 0, 120, 170).astype(np.uint8))),
+    "dark, the rest transparent": lambda: file(rgba(10, 0, (255, 0))),
+    "light, the rest transparent": lambda: file(rgba(250, 0, (255, 0))),
+    "a sheet with transparent margins": lambda: file(margins(rgba(10, 240, (255, 255)))),
+    "palette with a transparent colour": lambda: file(grey(H).convert("P"), transparency=255),
+    "turned by its camera": lambda: file(grey(H).rotate(90, expand=True), exif=turned(6)),
+}
+
+
+def margins(picture):
+    opacity = Image.new("L", picture.size)
+    opacity.paste(255, (40, 40, 380, 380))
+    picture.putalpha(opacity)
+    return picture
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_mode_and_polarity_gives_the_drawing(form):
+    assert far(as_drawing(FORMS[form]())) < 0.01
+
+
+def test_a_photograph_in_uneven_light_gives_the_drawing():
+    y, x = np.mgrid[0:840, 0:840] / 840
+    paper = np.asarray(grey(H, 8).resize((840, 840))) / 255
+    light = 0.45 + 0.5 * x * (1 - 0.5 * y)  # the lit ink of one corner is as bright as the shaded paper of another
+    levels = (0.3 + 0.65 * paper) * light * 255 + np.random.default_rng(0).normal(0, 5, paper.shape)
+    photograph = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
+    assert far(as_drawing(file(photograph, "JPEG", quality=70))) < 0.1
+
+
+def test_the_longer_side_of_a_picture_is_the_papers():
+    wide = Image.new("L", (840, 420), 255)
+    wide.paste(grey(ink_of((20, 30, 80, 35), (50, 30, 55, 80))), (210, 0))
+    shrunk = ink_of((36, 41, 66, 44), (51, 41, 54, 66))  # half as large; the pen is made Omniglot's
+    drawing = as_drawing(file(wide))
+    rows, columns = ((drawing[0] > 0.3).any(axis).nonzero().flatten() for axis in (1, 0))
+    ours = torch.from_numpy(shrunk).nonzero()
+    for found, inked in ((rows, ours[:, 0]), (columns, ours[:, 1])):
+        assert found[0] == pytest.approx(inked.min().item() / 3.75, abs=1)
+        assert found[-1] == pytest.approx(inked.max().item() / 3.75, abs=1)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (900, 40), (500, 700)])
+def test_a_small_drawing_anywhere_is_scaled_and_put_in_the_middle(place):
+    large = Image.new("L", (1200, 1000), 255)
+    large.paste(grey(H, 2), place)
+    scale = pad.MIDDLE_SIZE / (63 * 4)  # the box of H is 46 wide and 63 high
+    corners = [((x - 47) * scale + 52.5, (y - 51.5) * scale + 52.5) for x, y in [(26.5, 22), (26.5, 78)]]
+    bar = [((x - 47) * scale + 52.5, (y - 51.5) * scale + 52.5) for x, y in [(26.5, 49), (67.5, 49), (67.5, 80)]]
+    strokes = [[(x / SIDE, y / SIDE) for x, y in line] for line in (corners, bar)]
+    assert far(as_drawing(file(large)), drawing_of(strokes)) < 0.25
+
+
+@pytest.mark.parametrize("pen", [ImageFilter.MinFilter(17), ImageFilter.MaxFilter(15)], ids=["thick", "thin"])
+def test_another_pen_is_made_omniglots(pen):
+    other = grey(H).filter(pen)  # 36 or 6 dots wide, not 20
+    drawing = as_drawing(file(other))
+    assert drawing.sum() == pytest.approx(OURS.sum().item(), rel=0.15)
+    assert far(drawing) < 0.4, "the strokes are where they were"
+
+
+def test_thinning_leaves_connected_lines_one_dot_wide():
+    ink = np.zeros((60, 60), bool)
+    ink[10:50, 20:31] = True
+    ink[40:50, 20:55] = True
+    line = pad._thin(ink)
+    assert (line <= ink).all()
+    rows, columns = line[15:40].sum(1), line[:, 32:50].sum(0)
+    assert (rows == 1).all()
+    assert (columns == 1).all()
+    assert np.flatnonzero(line[20])[0] == pytest.approx(25, abs=1), "in the middle of the stroke"
+
+
+def claims(side):
+    """A small file that says it is a picture of many pixels: the head of a PNG."""
+    data = bytearray(file(Image.new("L", (1, 1))))
+    data[16:24] = side.to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    return bytes(data)
+
+
+BAD = {
+    "text": (b"Not a picture.", "no picture; it can be PNG, JPEG"),
+    "nothing": (b"", "no picture"),
+    "PostScript": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "no picture"),
+    "half a file": (file(grey(H), "BMP")[:20_000], "damaged"),
+    "many pixels": (claims(10_000), "too large: 89 million pixels"),
+    "absurdly many pixels": (claims(100_000), "too large: 89 million pixels"),
+    "white": (file(Image.new("RGB", (300, 200), "white")), "blank"),
+    "one pixel": (file(Image.new("RGB", (1, 1), "black")), "blank"),
+    "faint": (file(Image.fromarray(np.where(np.asarray(grey(H)) == 0, 240, 255).astype(np.uint8))), "too faint"),
+    "transparent": (file(Image.new("RGBA", (30, 30), (0, 0, 0, 0))), "all of it is transparent"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_no_drawing_is_refused_in_words(name):
+    content, words = BAD[name]
+    with pytest.raises(ValueError, match=words):
+        as_drawing(content)
+
+
+# From strokes to a drawing
+
+
+def middle(*pixels):
+    """Points of the author's paper as the pad gives them."""
+    return [[x / SIDE, y / SIDE] for x, y in pixels]
+
+
+def test_strokes_are_drawn_with_omniglots_pen():
+    strokes = [middle((26.5, 22.5), (26.5, 77.5)), middle((26.5, 49.5), (67.5, 49.5), (67.5, 80.5))]
+    assert far(drawing_of(strokes)) < 0.1
+
+
+def test_a_stroke_of_one_point_is_a_dot():
+    drawing = drawing_of([[[0.5, 0.5]]])
+    assert 1 < drawing.sum() < 3, "5 x 5 of the author's pixels are 1.8 of ours"
+    assert drawing[0, 12:16, 12:16].sum() == drawing.sum()
+
+
+def test_strokes_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="no point"):
+        drawing_of([])
+    with pytest.raises(ValueError, match=r"from 0.5 to 1.5"):
+        drawing_of([[[0.5, 0.5], [1.5, 0.5]]])
+
+
+# The panel
+
+
+@pytest.fixture
+def gallery():
+    """Two alphabets of 4 and 2 characters, 3 drawings each: drawing d of character c has c + d / 100 ink."""
+    level = torch.arange(6)[:, None] * 40 + torch.arange(3)
+    images = level[:, :, None, None].expand(6, 3, 28, 28).to(torch.uint8)
+    return Characters(images, torch.tensor([0, 0, 0, 0, 1, 1]), ("first_one", "second"), "noise")
+
+
+def mean_ink(drawings):
+    return drawings.mean((2, 3)) * 255
+
+
+def words(panel):
+    return panel.picture.text.value
+
+
+def texts(fig):
+    return [text.get_text() for text in fig.findobj(Text)]
+
+
+def test_the_nearest_are_in_order_and_never_the_drawing_itself(gallery, figures):
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    panel.character.value, panel.drawing.value = 2, 3  # ink 42; the others of it have 40 and 41
+    assert "Of the 4 drawings nearest to first one 2, drawing 3, 2 are of the same character" in words(panel)
+    assert "In order: first one 2 at 1, first one 2 at 2, first one 3 at 38, first one 3 at 39." in words(panel)
+    told = texts(figures[-1])
+    for text in (
+        "you picked first one 2",
+        "✓ 1: distance 1",
+        "✓ 2: distance 2",
+        "✗ 3: distance 38",
+        "✗ 4: distance 39",
+    ):
+        assert text in told
+    assert any("18 drawings (noise)" in text for text in told)
+    levels = [round(255 * (1 - image.get_array()[0, 0])) for image in figures[-1].axes[0].get_images()]
+    assert levels == [42, 41, 40, 80, 81]
+
+
+def test_the_picker_knows_how_many_characters_an_alphabet_has(gallery, figures):
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    assert (panel.character.max, panel.drawing.max) == (4, 3)
+    panel.character.value = 4
+    drawn = len(figures)
+    panel.alphabet.value = 1
+    assert (panel.character.max, panel.character.value, panel.alphabet_name.value) == (2, 2, "second")
+    assert "nearest to second 2, drawing 1" in words(panel)
+    assert len(figures) == drawn + 1, "one change, one picture"
+
+
+def test_an_alphabet_without_characters_is_not_offered(gallery, figures):
+    panel = Neighbours(gallery.select(gallery.alphabet == 1), mean_ink, shown=2)
+    assert panel.alphabet.options == (("second", 1),)
+    assert "second 1" in words(panel)
+
+
+def upload(panel, name, content):
+    about = {"type": "", "size": len(content), "last_modified": datetime(2020, 1, 1)}
+    panel.upload.value = ({"name": name, "content": memoryview(content), **about},)
+
+
+def test_a_picture_is_answered_with_its_characters(gallery, figures):
+    panel = Neighbours(gallery, lambda drawings: drawings.flatten(1), shown=4)
+    upload(panel, "h.png", file(grey(H)))
+    assert "nearest to your picture: first one 1 (3 drawings), first one 2 (1 drawing)" in words(panel)
+    shown = figures[-1].axes[0].get_images()[0].get_array()
+    assert torch.from_numpy(1 - shown).sub(OURS[0]).abs().max() < 1 / 255
+    assert not any(mark in text for text in texts(figures[-1]) for mark in "✓✗"), "nobody knows what it is"
+
+
+def test_a_file_that_is_no_picture_is_told_and_the_panel_goes_on(gallery, figures):
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    before = words(panel)
+    upload(panel, "<b>notes</b>.txt", b"no picture")
+    assert "<b>&lt;b&gt;notes&lt;/b&gt;.txt</b>: this file is no picture" in panel.message.value
+    assert "role='alert'" in panel.message.value
+    assert words(panel) == before
+    upload(panel, "h.png", file(grey(H)))
+    assert panel.message.value == ""
+    assert "nearest to your picture" in words(panel)
+
+
+def test_the_last_thing_touched_counts(gallery, figures):
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    for drawing in (3, 1):
+        upload(panel, "h.png", file(grey(H)))
+        assert "nearest to your picture" in words(panel), "the same file a second time too"
+        panel.drawing.value = drawing
+        assert f"nearest to first one 1, drawing {drawing}" in words(panel)
+
+
+def test_uploads_of_ipywidgets_7_and_8():
+    seven = {"h.png": {"metadata": {"name": "h.png", "size": 3}, "content": b"ink"}}
+    eight = ({"name": "h.png", "size": 3, "content": memoryview(b"ink")},)
+    assert uploaded(seven) == uploaded(eight) == ("h.png", b"ink")
+
+
+def test_a_drawing_on_the_pad_is_answered_stroke_by_stroke(gallery, figures):
+    pytest.importorskip("anywidget")
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    first, second = middle((26.5, 22.5), (26.5, 77.5)), middle((26.5, 49.5), (67.5, 49.5), (67.5, 80.5))
+    panel.pad.strokes = [first]
+    panel.pad.strokes = [first, second]
+    assert "nearest to your drawing" in words(panel)
+    alone, both = (1 - fig.axes[0].get_images()[0].get_array() for fig in figures[-2:])
+    assert both.sum() > 1.5 * alone.sum()
+    panel.pad.strokes = []
+    assert "nearest to first one 1, drawing 1" in words(panel), "an empty pad asks nothing"
+
+
+def test_without_anywidget_the_panel_says_how_to_get_the_pad(gallery, figures, monkeypatch):
+    monkeypatch.setattr(pad, "anywidget", None)
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    assert "<code>anywidget</code>" in panel.pad.value
+    assert panel.pad in panel.box.children
+    upload(panel, "h.png", file(grey(H)))
+    assert "nearest to your picture" in words(panel)
+
+
+def test_the_module_can_be_imported_without_anywidget(monkeypatch):
+    monkeypatch.setitem(sys.modules, "anywidget", None)
+    spec = importlib.util.spec_from_file_location("metalab.lessons.pad_again", pad.__file__)
+    again = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(again)
+    assert again.anywidget is None
+    assert not hasattr(again, "Pad")
+
+
+def test_every_control_is_in_the_panel_and_a_still_picture_stands_in(gallery, figures, monkeypatch):
+    shown = []
+    monkeypatch.setattr(live, "display", lambda bundle, **options: shown.append(bundle))
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    panel.show()
+    inside = [child for box in panel.box.children for child in (box, *getattr(box, "children", ()))]
+    for part in (panel.alphabet, panel.character, panel.drawing, panel.upload, panel.pad, panel.message):
+        assert part in inside
+    [bundle] = shown
+    assert bundle["image/png"] == panel.picture.image.value
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.box.model_id
+
+
+def test_galleries_that_cannot_be_are_refused(gallery):
+    with pytest.raises(ValueError, match="18 drawings"):
+        Neighbours(gallery, mean_ink, shown=18)
+    with pytest.raises(ValueError, match="shown=0"):
+        Neighbours(gallery, mean_ink, shown=0)
+    small = Characters(gallery.images[..., :14], gallery.alphabet, gallery.names, "noise")
+    with pytest.raises(ValueError, match="28 x 14 pixels"):
+        Neighbours(small, mean_ink)
