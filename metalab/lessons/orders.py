@@ -1,0 +1,369 @@
+"""The lesson on second- and first-order MAML: its pictures, its 2-D playground, and the measured results it shows."""
+
+from __future__ import annotations
+
+import json
+import math
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import ipywidgets as widgets
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from ..commands import orders
+from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure, finish, plural
+from .live import WIDE, Panel, slider
+from .sine import smooth
+
+# Two lines that are told apart without colour: by their dash, and by their name wherever there is room for it.
+ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
+ARROWS = {1: "1st", 2: "2nd"}
+
+# The playground: MAML where all can be seen, with two parameters.
+
+CENTRES = torch.tensor([[-1.2, -0.5], [0.3, 0.9], [1.1, -0.6]], dtype=torch.float64)  # each task's minimum
+ANGLES = torch.tensor([-25.0, 10.0, 40.0], dtype=torch.float64).deg2rad()  # of each task's valley
+ALONG = torch.stack([ANGLES.cos(), ANGLES.sin()], 1)  # unit vectors [T, 2]
+ACROSS = torch.stack([-ANGLES.sin(), ANGLES.cos()], 1)
+VIEW = 3.0  # the picture shows −3 … 3 both ways
+FAR = 10 * VIEW  # where a walk is given up
+HIGH = 1e12  # a loss that is no longer told from a higher one
+BANDS = torch.linspace(0, 1, 11, dtype=torch.float64)  # the map's levels: as much area in each
+STRAIGHT, BENT = 0.0, 0.3
+UPDATES = 40
+# Settings of the playground in which the first-order arrow points more than 90° away from the second-order one.
+WRONG_WAY = {"inner_lr": 0.3, "outer_lr": 0.1, "steps": 1, "steepness": 5.0, "bend": STRAIGHT, "x": -0.4, "y": 1.6}
+
+
+@dataclass(frozen=True)
+class Valleys:
+    """Three tasks, each a valley in the plane: L_t(θ) = ½ (u² + λ (w − b u²)²).
+
+    u and w are θ's coordinates along and across task t's valley, seen from its minimum. Support and query loss are the
+    same, as if a task had endless data. With b = 0 the Hessian is the same everywhere: 1 along and λ across.
+
+    Args:
+        steepness: λ.
+        bend: b; above 0 the valley is bent, and the loss is not convex.
+    """
+
+    steepness: float
+    bend: float = STRAIGHT
+
+    def loss(self, theta: Tensor) -> Tensor:
+        """Each task's loss, of parameters [..., T, 2]: [..., T]."""
+        u, r = self._place(theta)
+        return 0.5 * (u**2 + self.steepness * r**2)
+
+    def gradient(self, theta: Tensor) -> Tensor:
+        """Each task's gradient: [..., T, 2]."""
+        u, r = self._place(theta)
+        slope = self.steepness * r
+        return (u - 2 * self.bend * u * slope).unsqueeze(-1) * ALONG + slope.unsqueeze(-1) * ACROSS
+
+    def hessian_vector(self, theta: Tensor, v: Tensor) -> Tensor:
+        """Each task's Hessian times its vector: [..., T, 2]."""
+        u, r = self._place(theta)
+        v_u, v_w = (v * ALONG).sum(-1), (v * ACROSS).sum(-1)
+        mixed = -2 * self.bend * self.steepness * u
+        along = (1 - 2 * self.bend * (self.steepness * r + u * mixed)) * v_u + mixed * v_w
+        across = mixed * v_u + self.steepness * v_w
+        return along.unsqueeze(-1) * ALONG + across.unsqueeze(-1) * ACROSS
+
+    def _place(self, theta: Tensor) -> tuple[Tensor, Tensor]:
+        """How far along the valley, and how far from its floor: [..., T] each."""
+        offset = theta - CENTRES
+        u = (offset * ALONG).sum(-1)
+        return u, (offset * ACROSS).sum(-1) - self.bend * u**2
+
+    def adapt(self, start: Tensor, inner_lr: float, steps: int) -> list[Tensor]:
+        """The trajectory [θ_0, …, θ_K] of each task from one start [..., 2]: [..., T, 2] each."""
+        trajectory = [start.unsqueeze(-2).expand(*start.shape[:-1], *CENTRES.shape)]
+        for _ in range(steps):
+            trajectory.append(trajectory[-1] - inner_lr * self.gradient(trajectory[-1]))
+        return trajectory
+
+    def meta_loss(self, start: Tensor, inner_lr: float, steps: int) -> Tensor:
+        """F(θ): the mean over tasks of the loss after adaptation from `start` [..., 2]: [...]."""
+        return self.loss(self.adapt(start, inner_lr, steps)[-1]).mean(-1)
+
+    def meta_gradients(self, start: Tensor, inner_lr: float, steps: int) -> dict[int, Tensor]:
+        """By order, 1 and 2: the meta-gradient at `start` [2]."""
+        *trajectory, adapted = self.adapt(start, inner_lr, steps)
+        v = first = self.gradient(adapted)
+        for theta in reversed(trajectory):
+            v = v - inner_lr * self.hessian_vector(theta, v)
+        return {1: first.mean(-2), 2: v.mean(-2)}
+
+    def walk(
+        self, start: Tensor, order: int, inner_lr: float, steps: int, outer_lr: float, updates: int = UPDATES
+    ) -> Tensor:
+        """Where `updates` steps along the meta-gradient of an order lead: [updates + 1, 2], fewer if far away."""
+        path = [start]
+        while len(path) <= updates and path[-1].abs().max() < FAR:
+            path.append(path[-1] - outer_lr * self.meta_gradients(path[-1], inner_lr, steps)[order])
+        return torch.stack(path)
+
+
+def angle(a: Tensor, b: Tensor) -> float:
+    """Between two vectors, in degrees."""
+    return math.degrees(torch.atan2(a[0] * b[1] - a[1] * b[0], a @ b).abs().item())
+
+
+def draw_plane(
+    x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
+) -> tuple[Figure, str]:
+    """The loss after adaptation as a map, both meta-gradients as arrows, and where each leads; and all in words."""
+    valleys = Valleys(steepness, bend)
+    start = torch.tensor([x, y], dtype=torch.float64)
+    gradients = valleys.meta_gradients(start, inner_lr, steps)
+    between = angle(gradients[1], gradients[2])
+
+    fig, (plane, curve) = figure(9.5, 5, ncols=2)
+    fig.set_layout_engine(None)  # which would draw everything twice; a slider should answer at once
+    plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles are what they seem
+    curve.set_position((0.6, 0.12, 0.38, 0.8))
+    line = torch.linspace(-VIEW, VIEW, 49, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
+    heights = valleys.meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
+    bands = heights.flatten().quantile(BANDS).unique()
+    if len(bands) > 1:  # else adaptation diverges from everywhere
+        plane.contourf(line, line, heights, bands, cmap="Greys", alpha=0.5)
+    for task, (centre, theirs) in enumerate(zip(CENTRES, valleys.loss(grid.unsqueeze(-2)).unbind(-1), strict=True)):
+        plane.contour(line, line, theirs, levels=[0.4], colors=ORANGE, linewidths=1.2)
+        plane.text(*centre, f"task {task + 1}", fontsize=10, ha="center", va="center")
+    for task in torch.stack(valleys.adapt(start, inner_lr, steps), -2):
+        plane.plot(*task.T, ".-", color=BLACK, linewidth=0.9, markersize=4)
+
+    ends = []
+    for order, (color, dash, name) in ORDER_STYLES.items():
+        path = valleys.walk(start, order, inner_lr, steps, outer_lr)
+        losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(1e-6, HIGH)
+        ends.append(f"{name} leads from a loss of {losses[0]:.3g} to {losses[-1]:.3g}")
+        plane.plot(*path.T, dash, color=color, linewidth=2)
+        arrow = -gradients[order] / gradients[order].norm().clamp_min(1e-12)
+        plane.arrow(
+            *start.tolist(),
+            *arrow.tolist(),
+            color=color,
+            width=0.05,
+            linestyle=dash,
+            length_includes_head=True,
+            zorder=3,
+        )
+        plane.text(
+            *(start + 1.25 * arrow), ARROWS[order], color=color, fontsize=13, weight="bold", ha="center", va="center"
+        )
+        curve.plot(losses, dash, color=color, linewidth=2, label=name)
+    plane.plot(*start, "o", color=BLACK, markersize=8)
+    finish(plane, f"the two arrows are {between:.0f}° apart", "first parameter", "second parameter")
+    plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW), xticks=(-2, 0, 2), yticks=(-2, 0, 2))
+    curve.set_yscale("log")
+    curve.minorticks_off()
+    curve.set_xticks((0, UPDATES // 2, UPDATES))
+    finish(
+        curve, "where each leads", f"updates (outer learning rate {outer_lr:g})", "loss after adaptation", legend=True
+    )
+    wrong = " More than 90°: first order walks the wrong way." if between > 90 else ""
+    return fig, f"The arrows are {between:.0f}° apart.{wrong} After {plural(UPDATES, 'update')} {'; '.join(ends)}."
+
+
+def plane_panel() -> Panel:
+    """The playground: sliders for the start, both learning rates, the inner steps and the steepness of the valleys."""
+    shapes = [("straight", STRAIGHT), ("bent: not convex", BENT)]
+    controls = {
+        "x": slider("start: first parameter", -1.5, -2.8, 2.8, 0.1),
+        "y": slider("start: second parameter", 1.5, -2.8, 2.8, 0.1),
+        "inner_lr": slider("inner learning rate α", 0.1, 0.0, 0.5, 0.01),
+        "outer_lr": slider("outer learning rate", 0.1, 0.01, 1.0, 0.01),
+        "steps": slider("inner steps", 1, 0, 5, 1),
+        "steepness": slider("steepness λ (curvature)", 3.0, 1.0, 8.0, 0.1),
+        "bend": widgets.Dropdown(options=shapes, value=STRAIGHT, description="valleys", **WIDE),
+    }
+    return Panel(
+        controls,
+        draw_plane,
+        alt="Playground: three tasks' valleys in a plane, sliders for the start, the learning rates, the inner steps "
+        "and the steepness; the first- and second-order meta-gradients as arrows, and where each leads.",
+    )
+
+
+# What a meta-step costs
+
+
+class PeakMemory(TorchDispatchMode):
+    """The most bytes that tensors held at once which were made inside: `with PeakMemory() as memory: …; memory.peak`.
+
+    Counted as they come and go, graphs and all, so it is the same number each time and on every machine. What an
+    operation needs for itself while it runs is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.peak = 0
+        self._now = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Callable, types: tuple, args: tuple = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        for tensor in _tensors((args, kwargs)):
+            self._meet(tensor.untyped_storage(), 0)  # what is met here first was made outside
+        result = func(*args, **(kwargs or {}))
+        for tensor in _tensors(result):
+            self._meet(tensor.untyped_storage(), tensor.untyped_storage().nbytes())
+        return result
+
+    def _meet(self, storage: torch.UntypedStorage, size: int) -> None:
+        address = storage.data_ptr()
+        if address in self._known:
+            return
+        self._known.add(address)
+        self._now += size
+        self.peak = max(self.peak, self._now)
+        weakref.finalize(storage, self._leave, address, size).atexit = False
+
+    def _leave(self, address: int, size: int) -> None:
+        self._known.discard(address)
+        self._now -= size
+
+
+def _tensors(values: Any) -> list[Tensor]:
+    return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+
+
+# Pictures
+
+LINES = [(VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, ":", "^"), (PURPLE, "-.", "D")]
+HATCHES = ["", "///", "...", "xx"]
+
+
+def draw_lines(ax: Axes, lines: dict[str, dict[float, float]], title: str, x: str, y: str) -> None:
+    """Named curves, each from x to y, told apart by marker and dash."""
+    for (name, points), (color, dash, marker) in zip(lines.items(), LINES, strict=False):
+        ax.plot(points.keys(), points.values(), dash, marker=marker, color=color, linewidth=2, label=name)
+    finish(ax, title, x, y, legend=True)
+
+
+def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
+    """Training's query losses by order, each point the mean of 50 steps."""
+    fig, ax = figure(9, 3.6)
+    for order, values in losses.items():
+        color, dash, name = ORDER_STYLES[order]
+        ax.plot(range(1, len(values) + 1), smooth(values), dash, color=color, linewidth=2, label=name)
+    finish(ax, title, "meta-step", "query loss, mean of 50 steps", legend=True)
+    return fig
+
+
+def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
+    """How the Hessian term's share grows with the inner learning rate, a curve for each number of inner steps."""
+    fig, ax = figure(9, 3.8)
+    draw_lines(ax, shares, "what first order leaves out", "inner learning rate α", "Hessian term / meta-gradient")
+    ax.set(xscale="log", yscale="log")
+    return fig
+
+
+def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, dict[int, float]]) -> Figure:
+    """Time and peak memory of a meta-gradient over inner steps, a curve for each way to compute it."""
+    fig, (left, right) = figure(11, 4, ncols=2)
+    draw_lines(left, milliseconds, "time of a meta-gradient", "inner steps", "milliseconds")
+    draw_lines(right, mebibytes, "peak memory of its tensors", "inner steps", "MiB")
+    for ax in (left, right):
+        ax.set_ylim(bottom=0)
+    return fig
+
+
+def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure:
+    """Bars side by side: a cluster for each layer, in it one bar for each group, hatched differently."""
+    fig, ax = figure(11, 3.8)
+    layers = list(next(iter(groups.values())))
+    width = 0.8 / len(groups)
+    for i, (name, values) in enumerate(groups.items()):
+        places = [place + (i - (len(groups) - 1) / 2) * width for place in range(len(layers))]
+        color, hatch = LINES[i % len(LINES)][0], HATCHES[i % len(HATCHES)]
+        ax.bar(
+            places, [values[layer] for layer in layers], width, color=color, hatch=hatch, edgecolor="white", label=name
+        )
+    ax.set_xticks(range(len(layers)), layers)
+    finish(ax, title, "", y, legend=len(groups) > 1)
+    return fig
+
+
+def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figure:
+    """Learned inner rates by layer, each as five quantiles: a thin line from 5 to 95 %, a thick one from 25 to 75 %,
+    and a dot at the median."""
+    fig, ax = figure(11, 0.36 * len(rates) + 1.2)
+    for row, (lowest, low, middle, high, highest) in enumerate(rates.values()):
+        ax.plot([lowest, highest], [row, row], "-", color=GREY, linewidth=1.5)
+        ax.plot([low, high], [row, row], "-", color=BLUE, linewidth=6, solid_capstyle="butt")
+        ax.plot(middle, row, "o", color=BLACK)
+    ax.axvline(start, color=VERMILION, linestyle="--", label=f"where all started: {start:g}")
+    ax.axvline(0, color=GREY, linewidth=1)
+    ax.set_yticks(range(len(rates)), rates)
+    ax.invert_yaxis()
+    finish(ax, title, "inner learning rate", "", legend=True)
+    return fig
+
+
+def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
+    """A weight matrix's learned rates in colour (blue where a weight adapts uphill), and its gates: black is open."""
+    fig, (left, right) = figure(10, 4.2, ncols=2)
+    limit = rates.abs().max().item()
+    shown = left.imshow(rates.T.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
+    fig.colorbar(shown, ax=left, label="inner learning rate")
+    right.imshow(gates.T.numpy(), cmap="gray_r", vmin=0, vmax=1)
+    finish(left, f"Meta-SGD: rates of {title}", "from unit", "to unit")
+    finish(right, f"sparse-MAML: open gates of {title} (black)", "from unit", "to unit")
+    for ax in (left, right):
+        ax.grid(visible=False)
+    return fig
+
+
+NAMES = {
+    "maml": "MAML",
+    "fomaml": "first order",
+    "anil": "ANIL",
+    "metasgd": "Meta-SGD",
+    "sparse": "sparse-MAML",
+    "reptile": "Reptile",
+}
+
+
+def load_results() -> dict[str, Any]:
+    """What `python -m metalab orders` measured, as shipped with the package."""
+    return json.loads((files("metalab") / "parameters" / "orders.json").read_text())
+
+
+def draw_results(measured: list[dict[str, Any]]) -> Figure:
+    """The test errors of comparisons, one picture each: mean and 95 % interval over seeds, and a dot for every seed.
+
+    A circle is training for equal steps, a square for equal time.
+    """
+    fig, axes = figure(
+        11, 1 + 0.42 * max(len(each["step_ms"]) for each in measured), ncols=len(measured), squeeze=False
+    )
+    for ax, comparison in zip(axes[0], measured, strict=True):
+        scale, unit = (1, "MSE") if comparison["runs"][0]["measure"] == "MSE" else (100, "error, %")
+        for row, name in enumerate(comparison["step_ms"]):
+            for equal, marker, color, shift in (("steps", "o", BLUE, 0.0), ("time", "s", VERMILION, 0.3)):
+                values = [scale * error for error in orders.errors(comparison, name, equal).values()]
+                if not values:
+                    continue
+                found = orders.Interval.of(values)
+                ax.plot(values, [row + shift] * len(values), marker, color=GREY, markersize=4, markerfacecolor="none")
+                ax.plot([found.low, found.high], [row + shift] * 2, "-", color=color, linewidth=2)
+                label = f"equal {equal}" if name == "fomaml" else None
+                ax.plot(found.mean, row + shift, marker, color=color, label=label)
+        ax.set_yticks(range(len(comparison["step_ms"])), [NAMES[name] for name in comparison["step_ms"]])
+        ax.invert_yaxis()
+        ax.set_xlim(left=0)
+        finish(ax, comparison["title"], f"test {unit} (less is better)", "", legend=True)
+    return fig
