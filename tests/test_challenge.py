@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
+from metalab import checkpoint
 from metalab.losses import accuracy
-from metalab.tasks import Characters
+from metalab.tasks import Characters, omniglot
 from metalab.tasks.challenge import one_shot_challenge
 from metalab.tasks.omniglot import EVALUATION
 
@@ -105,3 +107,32 @@ def test_the_authors_archive_holds_exactly_this():
                 for (character, drawer), path in zip(places, (support, queries[support]), strict=True):
                     ours = paths[20 * int(character[run, n]) + int(drawer[run, n])]
                     assert np.array_equal(ink(drawings, ours), ink(runs, path))
+
+
+def test_the_shipped_network_errs_less_than_kochs():
+    """Scored by plain torch, one picture at a time as it were: nothing of the package's networks or learners."""
+    try:
+        train, test = omniglot.load()
+    except omniglot.OmniglotNotFound:
+        pytest.skip("Omniglot cannot be had here")
+    params, about = checkpoint.shipped("omniglot_protonet_challenge")
+    assert about["split"] == "alphabets"  # trained on the 30 background alphabets only
+
+    def forward(x, stats):
+        """Embeddings of [B, 1, 28, 28]; each block's mean and variance are taken from `stats`, or put there."""
+        for i in range(1, 5):
+            weight = params[f"conv{i}"].view(3, 3, -1, 64).permute(3, 2, 0, 1)
+            x = F.conv2d(x, weight, padding=1)
+            mean, variance = stats.setdefault(i, (x.mean((0, 2, 3)), x.var((0, 2, 3), correction=0)))
+            x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-3).sqrt()
+            x = F.max_pool2d(F.relu(x + params[f"shift{i}"][:, None, None]), 2)
+        return x.flatten(1)
+
+    stats = {}
+    forward(train.batch(1000, torch.Generator().manual_seed(1))[0], stats)
+    trial = one_shot_challenge(test)
+    wrong = 0
+    for support, query in zip(trial.support_x, trial.query_x, strict=True):
+        nearest = torch.cdist(forward(query, stats), forward(support, stats)).argmin(1)
+        wrong += (nearest != torch.arange(20)).sum().item()
+    assert wrong / 400 <= 0.08

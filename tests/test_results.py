@@ -166,6 +166,8 @@ def test_a_runs_name_and_command(note, label, command):
 def test_published_numbers_are_those_of_the_test_not_of_the_training():
     protocol = {"ways": 20, "shots": 5}
     assert results.published("omniglot", "protonet", protocol).score == "98.9 %"
+    assert results.published("omniglot", "protonet", protocol | {"characters of": "any alphabets"}).score == "98.9 %"
+    assert results.published("omniglot", "protonet", protocol | {"characters of": "one alphabet"}) is None
     assert results.published("omniglot", "maml", protocol | {"inner steps": 5}).score == "98.9 ± 0.2 %"
     assert results.published("omniglot", "maml", protocol | {"inner steps": 3}) is None
     assert results.published("omniglot", "fomaml", protocol | {"inner steps": 3}).score == "97.9 ± 0.1 %"

@@ -102,7 +102,9 @@ PUBLISHED = [
 
 
 def published(tasks: str, algorithm: str, protocol: dict[str, Any]) -> Published | None:
-    """What the literature reports for this test, if it does."""
+    """What the literature reports for this test, if it does; all of it is of characters of any alphabets."""
+    if protocol.get("characters of", "any alphabets") != "any alphabets":
+        return None
     for known in PUBLISHED:
         steps = known.inner_steps or protocol.get("inner steps")
         tested = (tasks, algorithm, protocol.get("ways"), protocol["shots"], protocol.get("inner steps"))
