@@ -91,10 +91,12 @@ class Page:
     def send(self, comm, data):
         message = self.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
         self.client.shell_channel.send(message)
+        self.ended[message["header"]["msg_id"]] = False
+        return message["header"]["msg_id"]
 
     def move(self, description, value, nth=0, kind="value"):
         comm = self.widgets(description=description)[nth]
-        self.send(comm, {"method": "update", "state": {kind: value}, "buffer_paths": []})
+        return self.send(comm, {"method": "update", "state": {kind: value}, "buffer_paths": []})
 
     def press(self, name, nth=0):
         self.send(self.widgets(description=name)[nth], {"method": "custom", "content": {"event": "click"}})
@@ -162,6 +164,22 @@ def test_a_slider_reaches_the_training_that_runs(page):
     assert "Stopped at meta-step" in page.end(cell)
     changes = page.value("[(c.name, c.value) for c in panel.history.changes]")
     assert changes.startswith("[('outer_lr', 0.05), ('inner_steps', 2)")
+
+
+def test_the_page_is_told_that_a_message_was_taken(page):
+    """It sends a slider's next value only then."""
+    cell = page.train()
+    for value in (0.002, 0.003, 0.004):
+        sent = page.move("outer learning rate", value)
+        page.until(lambda sent=sent: page.ended[sent])
+    assert not page.ended[cell]
+    page.press("Pause")
+    page.until(lambda: "Paused" in page.text())
+    sent = page.move("outer learning rate", 0.005)
+    page.until(lambda: page.ended[sent])
+    page.press("Stop")
+    page.end(cell)
+    assert page.value("panel.driver.values['outer_lr']") == "0.005"
 
 
 def test_a_fast_drag_leaves_no_backlog_and_the_last_value_wins(page):

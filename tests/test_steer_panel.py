@@ -47,7 +47,7 @@ def at(monkeypatch, clock):
     doings = {}
 
     def start(panel):
-        async def poll():
+        async def poll(seconds=0):
             await asyncio.sleep(0)
             doings.get("always", lambda: None)()
             doings.pop(panel.driver.steps, lambda: None)()
@@ -160,7 +160,7 @@ def test_pause_waits_and_start_goes_on(panel, at, clock):
     doings[3] = pause
     assert train(panel, 6, patience=1000) == usual(6)
     assert [steps for steps, _ in seen] == [3] * 4
-    assert "Paused at meta-step 3. Start goes on, Stop ends the cell." in seen[0][1]
+    assert "Paused at meta-step 3. Start goes on, Stop ends the cell." in seen[-1][1]
 
 
 def test_stop_ends_the_cell_and_keeps_what_was_trained(panel, at):
@@ -189,7 +189,7 @@ def test_a_divergence_pauses_and_says_which_slider_to_move(panel, at):
     told = []
 
     def mend():
-        if "diverged" in status(panel):
+        if "diverged" in status(panel) and not told:
             told.append(status(panel))
             panel.controls.inputs["outer_lr"].value = 1e-3
             panel.controls.press("start")

@@ -217,6 +217,8 @@ class FitPicture:
         ax = figure.subplots()
         flat = {f"after {plural(steps, 'step')}": torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
         draw_fit(ax, self.episode, flat, "an unseen task")
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 3)  # room for the legend, above what is drawn
         ax.legend(fontsize=9, ncols=2, loc="upper center")
         self.lines = [line for line in ax.get_lines() if line.get_label() in flat]
         return self.lines

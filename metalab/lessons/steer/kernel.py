@@ -1,30 +1,56 @@
 """Let a notebook's kernel deliver what sliders send, while a cell runs that awaits.
 
 A kernel takes one message after another, and a running cell is one. ipykernel 7.4 hands messages of widgets to a cell
-that sleeps; before 7, which Colab has, they wait until the cell ends. There we take them from the kernel's queue.
-(Its `do_one_iteration` will not do: it also runs the next cell inside this one, and leaves what this one then prints
-to the slider's message, so that the page never sees it end.)
+that sleeps, but does not tell the page that it has: the page, which sends a slider's next value only after the kernel
+is done with the one before, would wait until the cell ends. So we tell it.
+
+Before ipykernel 7, which Colab has, the messages themselves wait until the cell ends. There we take them from the
+kernel's queue. (Its `do_one_iteration` will not do: it also runs the next cell inside this one, and leaves what this
+one then prints to the slider's message, so that the page never sees it end.)
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from IPython import get_ipython
 
 
-async def poll() -> None:
+async def poll(seconds: float = 0.001) -> None:
     """Deliver the widgets' messages that have come in, and let an interrupt come through.
 
-    It takes about a millisecond where the kernel delivers them itself. Outside of a kernel there are none.
+    It sleeps for so many seconds, if it has to: where the kernel delivers the messages, or where there are none.
     """
     kernel = getattr(get_ipython(), "kernel", None)
     if hasattr(kernel, "msg_queue") and hasattr(kernel, "do_one_iteration"):
         await _deliver(kernel)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0 if seconds <= 0.001 else seconds)
+    elif kernel:
+        with _answered(kernel):
+            await asyncio.sleep(seconds)
     else:
-        await asyncio.sleep(0.001 if kernel else 0)
+        await asyncio.sleep(0)
+
+
+@contextmanager
+def _answered(kernel: Any) -> Iterator[None]:
+    """Tell the page when the kernel is done with a widget's message, as it does when no cell runs."""
+    handle = kernel.shell_handlers["comm_msg"]
+
+    def handle_and_tell(stream: Any, ident: Any, message: dict[str, Any]) -> None:
+        try:
+            handle(stream, ident, message)
+        finally:
+            kernel._publish_status("idle", "shell", parent=message)
+
+    kernel.shell_handlers["comm_msg"] = handle_and_tell
+    try:
+        yield
+    finally:
+        kernel.shell_handlers["comm_msg"] = handle
 
 
 async def _deliver(kernel: Any) -> None:

@@ -156,7 +156,7 @@ class Panel:
                 if now - since >= patience:
                     self._say("Nobody came: the cell has ended, and running it again goes on.", more=True)
                     return
-                await asyncio.sleep(0.02)
+                await poll(0.02)
                 continue
             since = 0.0
             try:
@@ -167,9 +167,12 @@ class Panel:
 
     async def _listen(self) -> None:
         """Let the controls hear all that has come in: of a fast drag only the last value is worth a step."""
-        before = None
-        while before != (before := (self.controls.values(), self.controls.waiting)):
+        heard = self.controls.values(), self.controls.waiting
+        for _ in range(200):  # in case it never ends
             await poll()
+            before, heard = heard, (self.controls.values(), self.controls.waiting)
+            if heard == before:
+                return
 
     def _obey(self, steps: int) -> None:
         """Take over what the controls are set to, and what was pressed."""

@@ -1,0 +1,241 @@
+"""Lessons in a real JupyterLab, in a real browser, steered by keyboard while their cells run.
+
+Needs a chromium at CHROMIUM. Without it the tests are skipped, unless METALAB_TEST_ALL is set. With
+METALAB_SCREENSHOTS set to a folder, a picture of each panel is left there.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_server.serverapp import list_running_servers
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = os.environ.get("METALAB_CHROMIUM", "/usr/bin/chromium")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 120_000  # milliseconds; for a page that hangs
+TOKEN = "metalab"
+LONG = 1_000_000  # meta-steps, instead of the few that a reader has: the test takes its time
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A lesson with a panel: how it is trained there, and words that its picture's readout has."""
+
+    name: str
+    call: str
+    says: str
+
+    def __str__(self):
+        return self.name
+
+
+LESSONS = [
+    Lesson(
+        "01_sine_regression",
+        'panel.train(2000, script={1000: {"outer_lr": 0.01}})',
+        "Error on an unseen task after 0, 1, 5 inner steps",
+    ),
+]
+
+if not Path(CHROMIUM).exists() and not os.environ.get("METALAB_TEST_ALL"):
+    pytest.skip(f"no browser at {CHROMIUM}", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The address of a JupyterLab with copies of the lessons, whose panels have a long budget."""
+    place = tmp_path_factory.mktemp("lab")
+    for lesson in LESSONS:
+        notebook = nbformat.read(ROOT / "notebooks" / f"{lesson.name}.ipynb", as_version=4)
+        [cell] = [cell for cell in notebook.cells if lesson.call in cell.source]
+        cell.source = cell.source.replace(lesson.call, f"panel.train({LONG})")
+        nbformat.write(notebook, place / f"{lesson.name}.ipynb")
+    settings = place / ".config/labconfig/default_setting_overrides.json"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}')  # it would ask
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(place / ".config"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(place / ".workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(place / ".settings"),
+        "JUPYTER_RUNTIME_DIR": str(place / ".runtime"),
+        "PYTHONPATH": str(ROOT),
+    }
+    options = [
+        f"--ServerApp.root_dir={place}",
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0",
+        f"--IdentityProvider.token={TOKEN}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options]
+    with open(place / "server.log", "w") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        while not (found := list(list_running_servers(runtime_dir=str(place / ".runtime")))):
+            assert process.poll() is None, (place / "server.log").read_text()
+            try:
+                process.wait(0.2)
+            except subprocess.TimeoutExpired:
+                continue
+        yield found[0]["url"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A page, and in `page.errors` what its console complained of."""
+    page = browser.new_page(viewport={"width": 1300, "height": 1000})
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page.errors = []
+    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: page.errors.append(str(error)))
+    yield page
+    page.close()
+
+
+def open_lesson(page, server, lesson):
+    page.goto(f"{server}lab/tree/{lesson.name}.ipynb?token={TOKEN}&reset")
+    idle(page)
+
+
+def idle(page):
+    """Wait until the kernel has nothing to do."""
+    kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(f"{kernel}?.status === 'idle'")
+
+
+def run_all(page):
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+
+
+def steering(page):
+    """The panel that has a button Pause, once it is there."""
+    panel = page.locator(".jp-OutputArea-output", has=page.get_by_role("button", name="Pause")).last
+    panel.wait_for()
+    panel.scroll_into_view_if_needed()
+    return panel
+
+
+def step_of(panel):
+    return int(re.search(r"Meta-step (\d+) of", panel.inner_text())[1])
+
+
+def goes_on(panel):
+    """Wait until the panel shows a later step."""
+    now = step_of(panel)
+    expect(panel).not_to_contain_text(f"Meta-step {now} of")
+    assert step_of(panel) > now
+
+
+def slider(panel, name):
+    """The handle of a slider, and what it reads."""
+    box = panel.locator(".widget-hslider", has_text=name)
+    return box.locator(".noUi-handle"), box.locator(".widget-readout")
+
+
+def press(panel, name):
+    """As somebody without a mouse does."""
+    button = panel.get_by_role("button", name=name)
+    button.focus()
+    button.press("Enter")
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=str)
+def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, tmp_path):
+    open_lesson(page, server, lesson)
+    run_all(page)
+    panel = steering(page)
+    expect(panel).to_contain_text(lesson.says)
+    expect(panel).to_contain_text("No changes yet.")
+    goes_on(panel)
+    picture = panel.locator("img")
+
+    # Paused, only a change can change the picture: it is the mark.
+    press(panel, "Pause")
+    expect(panel).to_contain_text("Paused at meta-step")
+    paused = int(re.search(r"Paused at meta-step (\d+)", panel.inner_text())[1])
+    expect(panel).to_contain_text(f"Meta-step {paused} of")
+    still = picture.screenshot()
+    handle, readout = slider(panel, "outer learning rate")
+    before = readout.inner_text()
+    handle.focus()
+    for _ in range(4):
+        handle.press("ArrowRight")
+    expect(readout).not_to_have_text(before)
+    # 0.001 times 10 to the power of 4 times 0.05: every press has come through.
+    words = f"Changes: 1: at meta-step {paused + 1} outer learning rate 0.001 → 0.00158"
+    expect(panel).to_contain_text(words)
+    assert step_of(panel) == paused
+    marked = picture.screenshot()
+    assert marked != still
+
+    # The training goes on with it; more changes while it runs.
+    press(panel, "Start")
+    goes_on(panel)
+    assert picture.screenshot() != marked
+    handle, readout = slider(panel, "inner steps")
+    handle.focus()
+    handle.press("ArrowRight")
+    expect(readout).to_have_text("2")
+    expect(panel).to_contain_text("inner steps 1 → 2")
+    first = panel.get_by_role("radio", name="first order")
+    first.focus()
+    first.press("Space")
+    expect(panel).to_contain_text("order 2 → 1")
+    goes_on(panel)
+    panel.screenshot(path=Path(os.environ.get("METALAB_SCREENSHOTS", tmp_path)) / f"panel_{lesson.name}.png")
+
+    press(panel, "Stop")
+    expect(panel).to_contain_text("Stopped at meta-step")
+    expect(panel.get_by_role("button", name="Start")).to_be_disabled()
+    idle(page)  # Run All comes to its end
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.errors == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS[:1], ids=str)
+def test_a_page_closed_and_opened_again_loses_nothing(page, browser, server, lesson):
+    open_lesson(page, server, lesson)
+    run_all(page)
+    panel = steering(page)
+    goes_on(panel)
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    at = step_of(panel)
+    page.close()
+    again = browser.new_page(viewport={"width": 1300, "height": 1000})
+    again.set_default_timeout(PATIENCE)
+    again.goto(f"{server}lab/tree/{lesson.name}.ipynb?token={TOKEN}")
+    panel = steering(again)
+    goes_on(panel)
+    assert step_of(panel) > at
+    press(panel, "Stop")
+    expect(panel).to_contain_text("Stopped at meta-step")
+    idle(again)
+    again.close()
