@@ -18,6 +18,11 @@ from metalab.train import Descent, Trainer
 VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)  # many steps of a network too small to be shared among cores
+
+
 def sines(generator):
     return sample(4, 5, 5, generator)
 

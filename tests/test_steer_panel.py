@@ -19,6 +19,11 @@ from metalab.tasks.sine import sample
 VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)  # many steps of a network too small to be shared among cores
+
+
 @pytest.fixture
 def shown(monkeypatch):
     """What is displayed: bundles by kind."""
