@@ -148,8 +148,10 @@ def _ink(contrast: Image.Image, x: float, y: float, side: float) -> np.ndarray:
     left, top, side = round(x - side / 2), round(y - side / 2), max(1, round(side))
     cut = contrast.crop((left, top, left + side, top + side))  # outside of the picture is paper
     levels = np.asarray(cut.resize((DOTS, DOTS), Image.Resampling.BOX), np.float32)
-    threshold = levels.max() / 2
-    for _ in range(10):  # midway between mean ink and mean paper (Ridler & Calvard 1978)
+    threshold = levels.mean()
+    for _ in range(
+        20
+    ):  # to midway between mean ink and mean paper (Ridler & Calvard 1978); from below: faint ink is ink
         ink = levels > threshold
         threshold = (levels[ink].mean() + levels[~ink].mean()) / 2
     return levels > threshold
