@@ -8,7 +8,7 @@ from PIL import Image
 
 from metalab.lessons.figures import figure
 from metalab.lessons.steer.driver import Change, Gone
-from metalab.lessons.steer.view import MARKS, Canvas, Progress, View, curve, in_words, marks
+from metalab.lessons.steer.view import MARKS, Canvas, Progress, View, curve, in_words, marks, width
 
 
 class Level:
@@ -134,6 +134,11 @@ def test_each_change_has_a_line_and_a_number():
     assert len(set(places)) == 3, "two changes at one step are beside each other"
     view.still(Progress([1.0], 100))
     assert not any(line.get_visible() for line in view.numbers)
+
+
+def test_the_curve_gets_more_room_seldom():
+    assert [width(steps, 5000) for steps in (0, 2000, 2001, 4001, 9999)] == [2000, 2000, 4000, 5000, 5000]
+    assert width(10, 30) == 30
 
 
 def test_a_drag_is_one_mark():

@@ -144,11 +144,12 @@ def steering(page):
 
 
 def step_of(panel):
-    return int(re.search(r"Meta-step (\d+) of", panel.inner_text())[1])
+    return int(re.search(r"Meta-step (\d+) of", panel.text_content())[1])
 
 
 def goes_on(panel):
     """Wait until the panel shows a later step."""
+    expect(panel).to_contain_text("Meta-step")
     now = step_of(panel)
     expect(panel).not_to_contain_text(f"Meta-step {now} of")
     assert step_of(panel) > now
@@ -180,7 +181,7 @@ def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, t
     # Paused, only a change can change the picture: it is the mark.
     press(panel, "Pause")
     expect(panel).to_contain_text("Paused at meta-step")
-    paused = int(re.search(r"Paused at meta-step (\d+)", panel.inner_text())[1])
+    paused = int(re.search(r"Paused at meta-step (\d+)", panel.text_content())[1])
     expect(panel).to_contain_text(f"Meta-step {paused} of")
     still = picture.screenshot()
     handle, readout = slider(panel, "outer learning rate")

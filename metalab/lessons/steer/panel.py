@@ -16,7 +16,7 @@ from ..live import show_widget
 from .controls import ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack
 from .kernel import poll
-from .view import Progress, View, in_words
+from .view import Progress, View, in_words, width
 
 TICK = 0.11  # seconds from one look at the controls, and one picture, to the next
 SHARE = 0.065  # of the time at most is spent on pictures: where drawing is slow they are fewer
@@ -203,7 +203,10 @@ class Panel:
 
     def _progress(self) -> Progress:
         driver, history = self.driver, self.driver.history
-        return Progress(history.losses, self._target, history.changes, driver.earlier, driver.gone, self.look(driver))
+        return Progress(history.losses, self._width(), history.changes, driver.earlier, driver.gone, self.look(driver))
+
+    def _width(self) -> int:
+        return width(max(self.driver.steps, len(self.driver.earlier)), self._target)
 
     def _draw(self) -> None:
         picture, words = self.view.frame(self._progress())
@@ -215,7 +218,7 @@ class Panel:
         driver = self.driver
         loss = f"loss {driver.loss:.3g} (mean of the last {RECENT})" if driver.steps else "no loss yet"
         self.readout.value = f"<p>Meta-step {driver.steps} of {self._target}: {loss}. {words}</p>"
-        changes = in_words(driver.history.changes, driver.history.start, self._target)
+        changes = in_words(driver.history.changes, driver.history.start, self._width())
         self.marks.value = f"<p>Changes: {'; '.join(changes)}.</p>" if changes else "<p>No changes yet.</p>"
 
     def _still(self) -> None:

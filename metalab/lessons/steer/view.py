@@ -20,6 +20,7 @@ from PIL import Image
 from ..figures import BLUE, DPI, GREY, VERMILION, FigureCanvasAgg, finish
 from .driver import Change, Gone, label
 
+ROOM = 2000  # meta-steps that a curve has room for at first
 POINTS = 200  # of a loss curve
 MARKS = 9  # with a number; earlier ones keep their line
 LEAST, MOST = 1e-6, 1e12  # where the loss's axis ends at the latest
@@ -32,7 +33,7 @@ class Progress:
 
     Args:
         losses: one a meta-step.
-        budget: how many meta-steps the curve has room for.
+        width: how many meta-steps the curve has room for.
         changes: each with a mark.
         earlier: the losses before the last reset.
         gone: what a divergence took back.
@@ -40,7 +41,7 @@ class Progress:
     """
 
     losses: Sequence[float]
-    budget: int
+    width: int
     changes: Sequence[Change] = ()
     earlier: Sequence[float] = ()
     gone: Gone | None = None
@@ -148,14 +149,14 @@ class View:
         return self.canvas.png(), words
 
     def _update(self, progress: Progress) -> str:
-        each = max(1, progress.budget // POINTS)  # steps that one point is the mean of
+        each = max(1, progress.width // POINTS)  # steps that one point is the mean of
         self._set("now", *curve(progress.losses, each))
         self._set("earlier", *curve(progress.earlier, each))
         gone = progress.gone or Gone(1, [])
         self._set("gone", *curve(gone.losses, 1, gone.step))
-        self._fit(progress.budget)
+        self._fit(progress.width)
         low, high = self.ax.get_ylim()
-        at = [group[-1].step for group in marks(progress.changes, NEAR * progress.budget)]
+        at = [group[-1].step for group in marks(progress.changes, NEAR * progress.width)]
         self._set("change", [x for step in at for x in (step, step, step)], [low, high, math.nan] * len(at))
         for number, line in enumerate(self.numbers):
             step = at[-MARKS:][number : number + 1]
@@ -168,7 +169,7 @@ class View:
         self.lines[kind].set_data(x, y)
         self.lines[kind].set_visible(len(x) > 0)  # an empty curve takes time too
 
-    def _fit(self, budget: int) -> None:
+    def _fit(self, width: int) -> None:
         """Make room for all of the curves, by whole powers of ten: seldom, because all must be drawn again."""
         low, high = self.ax.get_ylim()
         for kind in ("now", "earlier", "gone"):
@@ -177,7 +178,7 @@ class View:
                 low = 10.0 ** math.floor(math.log10(max(losses.min(), LEAST)))
             if len(losses) and losses.max() > high:
                 high = 10.0 ** math.ceil(math.log10(min(losses.max(), MOST)))
-        limits = (0, budget), (low, high)
+        limits = (0, width), (low, high)
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
@@ -194,6 +195,14 @@ def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarra
     return start - 1 + ends, np.add.reduceat(values, rows) / (ends - rows)
 
 
+def width(steps: int, budget: int) -> int:
+    """Room for the steps so far and about as many again, but for no more than there will be."""
+    room = ROOM
+    while room < min(steps, budget):
+        room *= 2
+    return min(room, budget)
+
+
 def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
     """Changes that share a mark: of one setting in a row, each at most `near` steps after the one before."""
     groups: list[list[Change]] = []
@@ -206,10 +215,10 @@ def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
     return groups
 
 
-def in_words(changes: Sequence[Change], start: dict[str, float], budget: int) -> list[str]:
+def in_words(changes: Sequence[Change], start: dict[str, float], width: int) -> list[str]:
     """The numbered marks in words: what was changed, when, from what to what."""
     values, said = dict(start), []
-    for group in marks(changes, NEAR * budget):
+    for group in marks(changes, NEAR * width):
         name, before = group[0].name, values[group[0].name]
         values[name] = group[-1].value
         said.append(f"at meta-step {group[-1].step} {label(name)} {before:.3g} → {values[name]:.3g}")
