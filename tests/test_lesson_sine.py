@@ -289,3 +289,37 @@ def test_the_retrain_panel_shows_its_controls(panel, monkeypatch):
     assert shown == [(panel.box, panel.picture.image.value, "Panel: outer learning rate, order, and a Train button.")]
     held = [child for row in panel.box.children for child in row.children]
     assert all(control in held for control in (panel.outer_lr, panel.steps, panel.order, panel.button))
+
+
+# The training panel
+
+
+def test_the_training_panel_is_the_lessons_training():
+    panel = lesson.training_panel(seed=3)
+    assert panel.driver.values == {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
+    twin = Trainer(MAML(MLP(), mse, inner_lr=torch.tensor(0.01)), lambda g: lesson.sample(25, 10, 10, g), seed=3)
+    assert [panel.driver.step().metrics["loss"] for _ in range(3)] == [s.metrics["loss"] for s in twin.run(3)]
+
+
+def test_the_training_panels_picture_shows_the_adaptation_of_now():
+    panel = lesson.training_panel()
+    panel.driver.set("inner_lr", 0.1)
+    data = panel.look(panel.driver)
+    episode = lesson.support_points(lesson.one_task(3.0, 1.0), 10)
+    learner, params = MAML(MLP(), mse, inner_lr=0.1), panel.driver.trainer.params
+    answers = {steps: learner.predict(params, episode, steps=steps).flatten() for steps in (0, 1, 5)}
+    assert list(data) == list(answers)
+    words = panel.view.picture.update(data)
+    for (steps, answer), line in zip(answers.items(), panel.view.picture.lines, strict=True):
+        torch.testing.assert_close(data[steps], answer)
+        assert line.get_ydata() == pytest.approx(answer.numpy(), abs=1e-6)
+        assert f"{mse(answer.view(1, -1, 1), episode.query_y).item():.3g}" in words
+
+
+def test_absurd_settings_are_drawn_without_a_warning():
+    panel = lesson.training_panel()
+    for name, value in {"inner_lr": 1.0, "inner_steps": 10}.items():
+        panel.driver.set(name, value)
+    for p in panel.driver.trainer.params.values():
+        p.mul_(1e4)
+    panel.view.frame(panel._progress())
