@@ -20,7 +20,7 @@ from ..train import Diverged, Step, Trainer
 from . import live, steer
 from .figures import BLACK, BLUE, GREEN, GREY, VERMILION, figure, finish, plural
 from .live import LivePicture, Panel, log_slider, rows, show_widget, slider
-from .steer.view import View
+from .steer.view import Canvas, View
 
 GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # where curves are drawn
 STYLES = [(BLUE, "-"), (VERMILION, "-."), (GREEN, ":")]
@@ -65,26 +65,40 @@ def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) 
 def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Panel:
     """Sliders for the inner loop and the task; every start in `starts` adapts to the same points, side by side."""
 
+    fig, axes = figure(11, 4, ncols=len(starts), sharey=True, squeeze=False)
+    drawn = {}
+    for ax, name in zip(axes[0], starts, strict=True):
+        nothing = torch.zeros_like(GRID.flatten())
+        draw_fit(ax, support_points(one_task(5.0, 0.0), 1), {"before": nothing, "after": nothing}, name)
+        ax.legend(fontsize=9, ncols=2, loc="upper center")
+        ax.set_ylim(-7, 9.5)
+        drawn[name] = {line.get_label(): line for line in ax.get_lines()}
+    canvas = Canvas(fig, [line for lines in drawn.values() for line in lines.values()])
+
     def redraw(
         inner_lr: float, steps: int, shots: int, amplitude: float, phase: float, half: bool
-    ) -> tuple[Figure, str]:
+    ) -> tuple[Canvas, str]:
         episode = support_points(one_task(amplitude, phase), shots, half=half)
         learner = MAML(MLP(), mse, inner_lr=inner_lr, inner_steps=steps)
-        fig, axes = figure(11, 4, ncols=len(starts), sharey=True, squeeze=False)
         words = []
-        for ax, (name, params) in zip(axes[0], starts.items(), strict=True):
-            before = learner.predict(params, episode, steps=0)
-            after = learner.predict(params, episode)
+        for name, params in starts.items():
+            trajectory = learner.adapt(params, episode)
+            before, after = (learner.query(theta, episode) for theta in (trajectory[0], trajectory[-1]))
             error = mse(after, episode.query_y).item()
-            steps_done = f"after {plural(steps, 'step')}"
-            draw_fit(ax, episode, {"before": before, steps_done: after}, f"{name}: error {error:.3g} {steps_done}")
-            words.append(f"{name}: mean squared error {mse(before, episode.query_y).item():.3g} → {error:.3g}")
+            lines = drawn[name]
+            lines["support points"].set_data(episode.support_x.flatten(), episode.support_y.flatten())
+            for label, curve in {"the task": episode.query_y, "before": before, "after": after}.items():
+                lines[label].set_ydata(curve.flatten().clamp(-99, 99))
+            words.append(
+                f"{name}: mean squared error {mse(before, episode.query_y).item():.3g} → {error:.3g} "
+                f"after {plural(steps, 'step')}"
+            )
             if not error < 1e3:
                 words[-1] += (
                     f" — the adaptation diverged: α = {inner_lr:.2g} overshoots. "
                     "Move the inner learning rate to the left"
                 )
-        return fig, "; ".join(words) + "."
+        return canvas, "; ".join(words) + "."
 
     controls = {
         "inner_lr": log_slider("inner learning rate α", inner_lr, -4, 0),

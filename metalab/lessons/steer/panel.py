@@ -134,7 +134,7 @@ class Panel:
 
     async def _run(self, script: dict[int, dict[str, float]], steps: int, patience: float) -> None:
         looked, drawn = -math.inf, time.monotonic()
-        pause = TICK  # from one picture to the next
+        pause, cost = TICK, 0.0  # from one picture to the next, and what the last one took
         since = 0.0  # when the training was paused
         while self.driver.steps < self._target:
             now = time.monotonic()
@@ -150,7 +150,8 @@ class Panel:
             if now - drawn >= pause:
                 drawn = now
                 self._draw()
-                pause = max(TICK, (time.monotonic() - now) / SHARE)
+                before, cost = cost, time.monotonic() - now
+                pause = max(TICK, min(before, cost) / SHARE)  # a picture that was drawn anew is an exception
             if self._state == "paused":
                 since = since or now
                 if now - since >= patience:

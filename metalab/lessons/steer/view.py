@@ -95,7 +95,7 @@ class Canvas:
 
     def png(self) -> bytes:
         """For a picture that stays."""
-        return _encoded(self._draw(), "png")
+        return _encoded(self._draw(), "png", compress_level=1)
 
 
 def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
