@@ -1,6 +1,6 @@
 """Messages of sliders to a kernel whose cell is training: as JupyterLab and Colab send them, without a browser.
 
-Each test runs in two kernels: the one installed here, and the one that Colab has, made by `make colab`. Where that is
+Each test runs in two kernels: the one installed here, and the one that Colab has, made by `make test-colab`. Where that is
 missing its tests are skipped, unless METALAB_TEST_ALL is set.
 """
 
@@ -15,7 +15,7 @@ import pytest
 from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[1]
-PYTHONS = {"local": Path(sys.executable), "colab": ROOT / "build/colab/bin/python"}
+PYTHONS = {"local": Path(sys.executable), "colab": ROOT / "build/colab-venv/bin/python"}
 PATIENCE = 20  # seconds; for a kernel that hangs
 
 START = """
@@ -125,7 +125,7 @@ class Page:
 def kernel(request):
     python = PYTHONS[request.param]
     if not python.exists() and not os.environ.get("METALAB_TEST_ALL"):
-        pytest.skip(f"no kernel at {python.relative_to(ROOT)}: make colab")
+        pytest.skip(f"no kernel at {python.relative_to(ROOT)}: make test-colab")
     manager = KernelManager()
     manager.kernel_spec.argv[0] = str(python)
     manager.kernel_spec.argv.append("--IPKernelApp.log_level=ERROR")
