@@ -1,13 +1,15 @@
 # Every target is enough by itself: it makes .venv and installs when it has to.
 PYTHON ?= python3
 ARGS ?=
+REPO ?=
 STAMP := .venv/installed
+COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test lessons notebooks bench results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999")
 	$(RUN) jupyterlab --allow-root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
@@ -17,11 +19,28 @@ test: $(STAMP)  ## linting, the unit tests, and every lesson under nbval
 	$(RUN) ruff format --check
 	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks $(ARGS)
 
+test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab has
+	.venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
+
 lessons: $(STAMP)  ## run every lesson without a browser; executed copies in build/lessons
 	$(RUN) metalab.lessons.run $(ARGS)
 
-notebooks: $(STAMP)  ## run every lesson and rewrite its committed outputs
+notebooks: refresh  ## run every lesson and rewrite its committed outputs (ARGS=notebooks/NAME.ipynb for one)
 	$(RUN) metalab.lessons.run --write $(ARGS)
+
+times: $(STAMP)  ## measure how long the lessons take, and write it where it is told (ARGS=notebooks/NAME.ipynb)
+	$(RUN) metalab.lessons.run --times $(ARGS)
+	$(RUN) metalab.lessons.publish
+
+refresh: $(STAMP)  ## rewrite the set-up cell, times and badges of the lessons and of README.md; runs no lesson
+	$(RUN) metalab.lessons.publish
+
+colab: $(STAMP)  ## lessons that open alone, in build/colab; REPO=owner/name: they install from there, badges too
+	rm -f build/colab/*.ipynb
+	$(RUN) metalab.lessons.publish --out build/colab $(if $(REPO),--repository $(REPO))
+
+diff: $(STAMP)  ## what changed in the lessons, as text (ARGS=main..HEAD)
+	git -c diff.lesson.textconv=".venv/bin/python -m metalab.lessons.run --show" diff $(ARGS) -- notebooks
 
 bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
 	$(RUN) metalab bench $(ARGS)
@@ -40,4 +59,9 @@ $(STAMP): requirements.txt pyproject.toml
 	  echo "'$(PYTHON)' cannot make a virtual environment. On Debian or Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	test -e $@ || "$(PYTHON)" -m venv --clear .venv
 	$(RUN) pip install --requirement requirements.txt --editable .
+	touch $@
+
+$(COLAB): tests/colab.txt $(STAMP)
+	test -e $@ || .venv/bin/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip install --requirement tests/colab.txt
 	touch $@

@@ -9,11 +9,11 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from metalab.lessons import run
+from metalab.lessons import publish, run
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 40  # a cell fits a screen
-NEVER_RUN = {"nbval-skip", "skip-execution"}  # tags
+TAGS = {"nbval-ignore-output", "nbval-check-output"}  # others skip a cell, or let it fail
 PLACES = [Path(__file__).parents[1], Path.home()]  # of this machine
 PATH = re.compile(  # absolute, and not the end of a longer path or of an address
     r"(?<![\w./~-])(?:/(?:home|Users|root|tmp|var|private|opt|usr|mnt)/\w|"
@@ -22,8 +22,11 @@ PATH = re.compile(  # absolute, and not the end of a longer path or of an addres
 )
 
 
-def problems(notebook: NotebookNode) -> list[str]:
-    """What keeps `notebook` from being committed, one line each; cells are counted from 1, text cells too."""
+def problems(notebook: NotebookNode, set_up: str) -> list[str]:
+    """What keeps `notebook` from being committed, one line each; cells are counted from 1, text cells too.
+
+    `set_up` is the source that its second cell must have.
+    """
     found = []
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
         return ["older than nbformat 4.5: its cells have no ids"]
@@ -44,6 +47,10 @@ def problems(notebook: NotebookNode) -> list[str]:
         found.append(f"{size} bytes: {MAX_BYTES} or more")
     if not notebook.cells or notebook.cells[0].cell_type != "markdown" or notebook.cells[0].source[:2] != "# ":
         found.append("its first cell is not a title")
+    elif len(notebook.cells) < 2 or not notebook.cells[1].source.startswith(publish.FIRST_LINE):
+        found.append("its second cell is not the set-up cell: run make refresh")
+    elif notebook.cells[1].source != set_up:
+        found.append("its set-up cell is not as it is written today: run make refresh")
 
     count = 0
     asserts = False
@@ -53,13 +60,19 @@ def problems(notebook: NotebookNode) -> list[str]:
             say.append(f"longer than {MAX_LINES} lines")
         if PATH.search(cell.source):
             say.append("its source names a path of one machine")
+        if cell.cell_type == "raw":
+            say.append("raw: it looks like code or text, and is neither")
         if cell.cell_type == "code" and cell.source.strip():
             count += 1
             if cell.execution_count != count:
                 say.append(f"its execution count is {cell.execution_count}, not {count}: not run from top to bottom")
-            if NEVER_RUN & set(cell.metadata.get("tags", [])) or re.search(r"#\s*NBVAL_SKIP", cell.source):
-                say.append("nbval would not run it")
-            asserts = asserts or has_assert(cell.source)
+            say += [f"tagged {tag}" for tag in cell.metadata.get("tags", []) if tag not in TAGS]
+            if marker := re.search(r"#\s*(NBVAL_\w+|PYTEST_VALIDATE\w+)", cell.source):
+                say.append(f"marked {marker[1]}: use a tag")
+            if cell.source.lstrip().startswith("%%"):
+                say.append("a %% magic hides its code or its output from the checks")
+            else:
+                asserts = asserts or has_assert(cell.source)
             say += [problem for output in cell.outputs for problem in output_problems(output, cell.execution_count)]
         found += [f"cell {number}: {problem}" for problem in say]
     if not asserts:
@@ -90,6 +103,6 @@ def output_problems(output: NotebookNode, execution_count: int | None) -> list[s
 
 
 def has_assert(source: str) -> bool:
-    """Whether the code of a cell, magics allowed, contains an assert statement."""
+    """Whether the code of a cell, magics allowed, asserts something that could be false."""
     tree = ast.parse(TransformerManager().transform_cell(source))
-    return any(isinstance(node, ast.Assert) for node in ast.walk(tree))
+    return any(isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant) for node in ast.walk(tree))
