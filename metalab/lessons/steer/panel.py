@@ -18,7 +18,7 @@ from .driver import RECENT, Driver, History, WentBack
 from .kernel import poll
 from .view import Progress, View, in_words, width
 
-TICK = 0.11  # seconds from one look at the controls, and one picture, to the next
+TICK = 0.115  # seconds from one look at the controls, and one picture, to the next
 SHARE = 0.065  # of the time at most is spent on pictures: where drawing is slow they are fewer
 STEPS = 2000  # a usual budget
 PATIENCE = 600.0  # seconds that a paused training waits for a reader
