@@ -64,6 +64,12 @@ def test_bent_valleys_are_not_convex():
     assert torch.linalg.eigvalsh(bent)[0] < 0
 
 
+def test_rims_are_where_the_loss_is_so_high():
+    valleys = Valleys(4.0, BENT)
+    rims = valleys.rims(0.4).transpose(0, 1)  # [points, T, 2]
+    torch.testing.assert_close(valleys.loss(rims), torch.full(rims.shape[:2], 0.4, dtype=torch.float64))
+
+
 def test_a_grid_of_starts_gives_the_losses_of_each():
     valleys, starts = Valleys(3.0, BENT), torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0)).double()
     losses = valleys.meta_loss(starts, 0.1, 2)
@@ -103,6 +109,8 @@ def test_the_wrong_way_can_be_found_by_hand():
         if name != "bend":
             assert abs(value / control.step - round(value / control.step)) < 1e-6
     assert "walks the wrong way" in panel.picture.text.value
+    assert "first order runs away" in panel.picture.text.value
+    assert "second order leads" in panel.picture.text.value
 
 
 def test_a_second_inner_step_turns_first_order_round():

@@ -12,6 +12,7 @@ from typing import Any
 
 import ipywidgets as widgets
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -19,13 +20,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..commands import orders
-from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure, finish, plural
+from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure, finish
 from .live import WIDE, Panel, slider
 from .sine import smooth
+from .steer.view import Canvas
 
 # Two lines that are told apart without colour: by their dash, and by their name wherever there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
-ARROWS = {1: "1st", 2: "2nd"}
+ARROWS = {1: ("1st", 1.25), 2: ("2nd", 1.55)}  # their names, and how far out these stand
 
 # The playground: MAML where all can be seen, with two parameters.
 
@@ -36,7 +38,8 @@ ACROSS = torch.stack([-ANGLES.sin(), ANGLES.cos()], 1)
 VIEW = 3.0  # the picture shows −3 … 3 both ways
 FAR = 10 * VIEW  # where a walk is given up
 HIGH = 1e12  # a loss that is no longer told from a higher one
-BANDS = torch.linspace(0, 1, 11, dtype=torch.float64)  # the map's levels: as much area in each
+GRID = torch.linspace(-VIEW, VIEW, 73, dtype=torch.float64)  # where the map is computed, both ways
+BANDS = 10  # of the map
 STRAIGHT, BENT = 0.0, 0.3
 UPDATES = 40
 # Settings of the playground in which the first-order arrow points more than 90° away from the second-order one.
@@ -91,6 +94,13 @@ class Valleys:
             trajectory.append(trajectory[-1] - inner_lr * self.gradient(trajectory[-1]))
         return trajectory
 
+    def rims(self, loss: float) -> Tensor:
+        """The closed curve around each task's minimum on which its loss is so high: [T, points, 2]."""
+        turn = torch.linspace(0, 2 * torch.pi, 61, dtype=torch.float64).unsqueeze(1)
+        u = (2 * loss) ** 0.5 * turn.cos()
+        w = (2 * loss / self.steepness) ** 0.5 * turn.sin() + self.bend * u**2
+        return CENTRES.unsqueeze(1) + u * ALONG.unsqueeze(1) + w * ACROSS.unsqueeze(1)
+
     def meta_loss(self, start: Tensor, inner_lr: float, steps: int) -> Tensor:
         """F(θ): the mean over tasks of the loss after adaptation from `start` [..., 2]: [...]."""
         return self.loss(self.adapt(start, inner_lr, steps)[-1]).mean(-1)
@@ -118,66 +128,90 @@ def angle(a: Tensor, b: Tensor) -> float:
     return math.degrees(torch.atan2(a[0] * b[1] - a[1] * b[0], a @ b).abs().item())
 
 
-def draw_plane(
-    x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
-) -> tuple[Figure, str]:
-    """The loss after adaptation as a map, both meta-gradients as arrows, and where each leads; and all in words."""
-    valleys = Valleys(steepness, bend)
-    start = torch.tensor([x, y], dtype=torch.float64)
-    gradients = valleys.meta_gradients(start, inner_lr, steps)
-    between = angle(gradients[1], gradients[2])
+class Plane:
+    """The playground's picture: the loss after adaptation as a map, both meta-gradients as arrows, where each leads.
 
-    fig, (plane, curve) = figure(9.5, 5, ncols=2)
-    fig.set_layout_engine(None)  # which would draw everything twice; a slider should answer at once
-    plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles are what they seem
-    curve.set_position((0.6, 0.12, 0.38, 0.8))
-    line = torch.linspace(-VIEW, VIEW, 49, dtype=torch.float64)
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)
-    heights = valleys.meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
-    bands = heights.flatten().quantile(BANDS).unique()
-    if len(bands) > 1:  # else adaptation diverges from everywhere
-        plane.contourf(line, line, heights, bands, cmap="Greys", alpha=0.5)
-    for task, (centre, theirs) in enumerate(zip(CENTRES, valleys.loss(grid.unsqueeze(-2)).unbind(-1), strict=True)):
-        plane.contour(line, line, theirs, levels=[0.4], colors=ORANGE, linewidths=1.2)
-        plane.text(*centre, f"task {task + 1}", fontsize=10, ha="center", va="center")
-    for task in torch.stack(valleys.adapt(start, inner_lr, steps), -2):
-        plane.plot(*task.T, ".-", color=BLACK, linewidth=0.9, markersize=4)
+    Drawn once; `update` moves only what the settings move.
+    """
 
-    ends = []
-    for order, (color, dash, name) in ORDER_STYLES.items():
-        path = valleys.walk(start, order, inner_lr, steps, outer_lr)
-        losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(1e-6, HIGH)
-        ends.append(f"{name} leads from a loss of {losses[0]:.3g} to {losses[-1]:.3g}")
-        plane.plot(*path.T, dash, color=color, linewidth=2)
-        arrow = -gradients[order] / gradients[order].norm().clamp_min(1e-12)
-        plane.arrow(
-            *start.tolist(),
-            *arrow.tolist(),
-            color=color,
-            width=0.05,
-            linestyle=dash,
-            length_includes_head=True,
-            zorder=3,
-        )
-        plane.text(
-            *(start + 1.25 * arrow), ARROWS[order], color=color, fontsize=13, weight="bold", ha="center", va="center"
-        )
-        curve.plot(losses, dash, color=color, linewidth=2, label=name)
-    plane.plot(*start, "o", color=BLACK, markersize=8)
-    finish(plane, f"the two arrows are {between:.0f}° apart", "first parameter", "second parameter")
-    plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW), xticks=(-2, 0, 2), yticks=(-2, 0, 2))
-    curve.set_yscale("log")
-    curve.minorticks_off()
-    curve.set_xticks((0, UPDATES // 2, UPDATES))
-    finish(
-        curve, "where each leads", f"updates (outer learning rate {outer_lr:g})", "loss after adaptation", legend=True
-    )
-    wrong = " More than 90°: first order walks the wrong way." if between > 90 else ""
-    return fig, f"The arrows are {between:.0f}° apart.{wrong} After {plural(UPDATES, 'update')} {'; '.join(ends)}."
+    def __init__(self) -> None:
+        self.figure, (plane, curve) = figure(9.5, 5, ncols=2)
+        self.figure.set_layout_engine(None)
+        plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles are what they seem
+        curve.set_position((0.6, 0.12, 0.38, 0.8))
+        blank = torch.zeros(len(GRID), len(GRID)).numpy()
+        view = (-VIEW, VIEW, -VIEW, VIEW)
+        self.map = plane.imshow(blank, "Greys", origin="lower", extent=view, vmin=0, vmax=1.6, interpolation="bilinear")
+        self.rims = [plane.plot([], [], color=ORANGE, linewidth=1.2)[0] for _ in CENTRES]
+        self.inner = [plane.plot([], [], ".-", color=BLACK, linewidth=0.9, markersize=4)[0] for _ in CENTRES]
+        self.moving: list[Artist] = [self.map, *self.rims, *self.inner]
+        for task, centre in enumerate(CENTRES.tolist()):
+            self.moving.append(plane.text(*centre, f"task {task + 1}", fontsize=10, ha="center", va="center"))
+        self.paths, self.arrows, self.tags, self.losses = {}, {}, {}, {}
+        for order, (color, dash, name) in ORDER_STYLES.items():
+            (self.paths[order],) = plane.plot([], [], dash, color=color, linewidth=2)
+            arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
+            self.arrows[order] = plane.quiver([0.0], [0.0], [0.0], [0.0], color=color, **arrow)
+            centred = {"ha": "center", "va": "center", "clip_on": True}
+            self.tags[order] = plane.text(0, 0, ARROWS[order][0], color=color, fontsize=13, weight="bold", **centred)
+            (self.losses[order],) = curve.plot([], [], dash, color=color, linewidth=2, label=name)
+        (self.start,) = plane.plot([], [], "o", color=BLACK, markersize=8)
+        self.title = plane.text(0, VIEW + 0.15, "", fontsize=13, ha="center")
+        for artists in (self.paths, self.arrows, self.tags, self.losses):
+            self.moving += artists.values()
+        self.moving += [self.start, self.title]
+        finish(plane, "", "first parameter", "second parameter")
+        plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW))
+        curve.set(yscale="log", xlim=(0, UPDATES), ylim=(1e-2, 1e3))
+        finish(curve, "where each leads", "updates of the start", "loss after adaptation", legend=True)
+
+    def update(
+        self, x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
+    ) -> str:
+        """Show these settings, and say in words what is seen."""
+        valleys = Valleys(steepness, bend)
+        start = torch.tensor([x, y], dtype=torch.float64)
+        gradients = valleys.meta_gradients(start, inner_lr, steps)
+        between = angle(gradients[1], gradients[2])
+
+        grid = torch.stack(torch.meshgrid(GRID, GRID, indexing="xy"), -1)
+        heights = valleys.meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
+        ranks = heights.flatten().argsort().argsort().view_as(heights) / heights.numel()
+        self.map.set_data(((BANDS * ranks).floor() / BANDS).numpy())  # as much area in each band
+        for line, rim in zip(self.rims, valleys.rims(0.4), strict=True):
+            line.set_data(*rim.T)
+        for line, path in zip(self.inner, torch.stack(valleys.adapt(start, inner_lr, steps), -2), strict=True):
+            line.set_data(*path.T)
+
+        ends = []
+        for order, (_color, _dash, name) in ORDER_STYLES.items():
+            path = valleys.walk(start, order, inner_lr, steps, outer_lr)
+            losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
+            leads = "leads" if len(path) > UPDATES else "runs away"
+            ends.append(f"{name} {leads} from a loss of {losses[0]:.3g} to {losses[-1]:.3g}")
+            self.paths[order].set_data(*path.T)
+            self.losses[order].set_data(range(len(losses)), losses)
+            arrow = -gradients[order] / gradients[order].norm().clamp_min(1e-12)
+            self.arrows[order].set_offsets([start.tolist()])
+            self.arrows[order].set_UVC(*arrow.unsqueeze(1).tolist())
+            self.tags[order].set_position((start + ARROWS[order][1] * arrow).tolist())
+        self.start.set_data([x], [y])
+        self.title.set_text(f"the two arrows are {between:.0f}° apart")
+        wrong = " More than 90°: first order walks the wrong way." if between > 90 else ""
+        return f"The arrows are {between:.0f}° apart.{wrong} In {UPDATES} updates of {outer_lr:g}, {'; '.join(ends)}."
+
+
+def draw_plane(**settings: float) -> tuple[Figure, str]:
+    """The playground's picture with these settings, and its description in words."""
+    plane = Plane()
+    words = plane.update(**settings)
+    return plane.figure, words
 
 
 def plane_panel() -> Panel:
     """The playground: sliders for the start, both learning rates, the inner steps and the steepness of the valleys."""
+    plane = Plane()
+    canvas = Canvas(plane.figure, plane.moving)
     shapes = [("straight", STRAIGHT), ("bent: not convex", BENT)]
     controls = {
         "x": slider("start: first parameter", -1.5, -2.8, 2.8, 0.1),
@@ -190,7 +224,7 @@ def plane_panel() -> Panel:
     }
     return Panel(
         controls,
-        draw_plane,
+        lambda **settings: (canvas, plane.update(**settings)),
         alt="Playground: three tasks' valleys in a plane, sliders for the start, the learning rates, the inner steps "
         "and the steepness; the first- and second-order meta-gradients as arrows, and where each leads.",
     )
