@@ -1,7 +1,7 @@
 """Messages of sliders to a kernel whose cell is training: as JupyterLab and Colab send them, without a browser.
 
-Each test runs in two kernels: the one installed here, and the one that Colab has, made by `make test-colab`. Where that is
-missing its tests are skipped, unless METALAB_TEST_ALL is set.
+Each test runs in two kernels: the one installed here, and the one that Colab has, made by `make test-colab`. Where
+that is missing its tests are skipped, unless METALAB_TEST_ALL is set.
 """
 
 import os
