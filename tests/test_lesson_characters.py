@@ -1,8 +1,10 @@
+import asyncio
 from dataclasses import replace
 
 import pytest
 import torch
 from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
 
 from metalab.evaluate import Score
 from metalab.learners.maml import MAML
@@ -325,7 +327,7 @@ def panel_of_episodes(**options):
 @pytest.mark.parametrize("chosen", [{"ways": 2}, {"shots": 3}, {"inner_lr": 1.2}, {"steps": 3}])
 def test_the_episode_panel_answers_to_each_control(chosen, figures, monkeypatch):
     drawn = []
-    monkeypatch.setattr(lesson, "draw_answers", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(lesson, "draw_answers", lambda *arguments: drawn.append(arguments) or Figure())
     panel, learner, params = panel_of_episodes(seed=5)
     now = {"ways": 3, "shots": 1, "inner_lr": 0.4, "steps": 1} | chosen
     for name, value in now.items():
@@ -360,3 +362,32 @@ def test_a_diverging_adaptation_names_the_slider_to_move(figures):
     assert "MAML's adaptation diverged: move the inner learning rate (now 10) to the left." in words(panel)
     panel.controls["steps"].value = 0
     assert "diverged" not in words(panel)
+
+
+# Steering
+
+
+def test_a_training_that_is_steered_shows_its_answers():
+    characters = Characters(
+        (torch.rand(8, 7, 28, 28, generator=seeded()) < 0.3).to(torch.uint8) * 255,
+        torch.arange(8) // 4,
+        ("a", "b"),
+        "n",
+    )
+    panel = lesson.training_panel(characters, characters)
+    learner = panel.driver.trainer.learner
+    losses = asyncio.run(panel.train(4, script={3: {"inner_lr": 0.01, "outer_lr": 1e-4}}))
+    assert len(losses) == 4
+    assert {(change.step, change.name) for change in panel.history.changes} == {(3, "inner_lr"), (3, "outer_lr")}
+    assert panel.driver.trainer.learner is learner  # so a GPU would record nothing anew
+    assert learner.inner_lr.item() == pytest.approx(0.01)
+    picture = panel.view.picture
+    surest, answers = learner.predict(panel.driver.trainer.params, picture.episode)[0].softmax(1).max(1)
+    truth = picture.episode.query_y[0]
+    right = (answers == truth).tolist()
+    assert [title.get_text()[0] for title in picture.answers] == ["✓" if r else "✗" for r in right]
+    assert all(f"{p:.0%}" in title.get_text() for p, title in zip(surest, picture.answers, strict=True))
+    assert [to_rgba(frame[0].get_edgecolor()) for frame in picture.frames] == [
+        to_rgba(GREEN if r else VERMILION) for r in right
+    ]
+    assert f"{sum(right)} of 10 queries are right" in panel.readout.value

@@ -1,5 +1,7 @@
+import asyncio
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
 
@@ -230,3 +232,18 @@ def test_a_member_answers_as_its_learner_does():
         learner.embed(one.params, episode.query_x, stats=stats),
     )
     torch.testing.assert_close(one.answers(images)(episode), -distances(z[1], z[0]))
+
+
+# Steering
+
+
+def test_a_training_that_is_steered_moves_the_letters():
+    panel = lesson.training_panel(noise(classes=32, drawings=9), noise(classes=8, drawings=9))
+    losses = asyncio.run(panel.train(6, script={4: {"margin": 0.0}}))
+    assert len(losses) == 6
+    assert [(change.step, change.name, change.value) for change in panel.history.changes] == [(4, "margin", 0.0)]
+    assert panel.driver.trainer.learner.margin == 0
+    picture = panel.view.picture
+    shown = torch.stack([torch.as_tensor(np.asarray(letter.get_offsets())) for letter in picture.letters])
+    torch.testing.assert_close(shown.float(), picture.shown.points[-1])
+    assert f"{picture.shown.spread()[0]:.2f} apart" in panel.readout.value

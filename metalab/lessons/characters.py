@@ -7,19 +7,21 @@ from dataclasses import dataclass, replace
 
 import ipywidgets as widgets
 import torch
-from matplotlib.figure import Figure
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from ..evaluate import Score
 from ..learners.maml import MAML
 from ..losses import accuracy
-from ..nets import Params
+from ..nets import Conv4, Params
 from ..tasks import Characters, Episode, glyphs, omniglot
 from ..train import Step, Trainer
-from . import live
+from . import live, steer
 from .figures import BLUE, GREEN, VERMILION, draw_character, figure, finish, plural
 from .live import LivePicture, Panel, log_slider, show_widget, slider
 from .sine import smooth
+from .steer.view import View
 
 Predict = Callable[[Episode], Tensor]  # logits [T, Q, N] of an episode's queries
 
@@ -283,3 +285,55 @@ def episode_panel(
     return Panel(
         controls, redraw, alt="Panel: sliders for ways, shots and MAML's inner loop; accuracy on new episodes."
     )
+
+
+class AnswersPicture:
+    """One task of unseen characters beside the loss curve of a training that is steered: the answers as they are now.
+
+    Its only task is drawn as by `draw_answers`: the support on top, and below it the queries with the answers.
+    """
+
+    def __init__(self, episode: Episode) -> None:
+        self.episode = episode
+
+    def look(self, driver: steer.Driver) -> Tensor:
+        """The probabilities [Q, N] of the present parameters, adapted with the settings of now."""
+        return driver.trainer.learner.predict(driver.trainer.params, self.episode)[0].softmax(1)
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ways, queries = self.episode.ways, len(self.episode.query_x[0]) // self.episode.ways
+        axes = figure.subplots(1 + queries, ways, squeeze=False)
+        figure.suptitle("an unseen task, after adaptation", fontsize=12)
+        self.answers, self.frames = [], []
+        for n in range(ways):
+            draw_character(axes[0, n], self.episode.support_x[0, n], f"class {n + 1}")
+            for q in range(queries):
+                ax = axes[1 + q, n]
+                draw_character(ax, self.episode.query_x[0, n * queries + q], "✗ 5 (100%)", frame=GREEN)
+                self.answers.append(ax.title)
+                self.frames.append(list(ax.spines.values()))
+        return [*self.answers, *(spine for frame in self.frames for spine in frame)]
+
+    def update(self, data: Tensor) -> str:
+        truth = self.episode.query_y[0].tolist()
+        surest, answers = data.max(1)
+        rows = zip(self.answers, self.frames, surest.tolist(), answers.tolist(), truth, strict=True)
+        for title, frame, probability, answer, true in rows:
+            right = answer == true
+            title.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1} ({probability:.0%})")
+            for spine in frame:
+                spine.set_color(GREEN if right else VERMILION)
+        correct = sum(answer == true for answer, true in zip(answers.tolist(), truth, strict=True))
+        return f"On an unseen task {correct} of {len(truth)} queries are right after adaptation."
+
+
+def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steer.Panel:
+    """MAML on characters, to be steered while it trains: `await training_panel(train, test).train(200)`."""
+    values = {"inner_lr": 0.4, "outer_lr": 1e-2, "inner_steps": 1, "order": 2}
+    # A tensor can change without a new learner.
+    learner = MAML(Conv4(outputs=5, channels=32), inner_lr=torch.tensor(0.4), transductive=True)
+    turned = train.with_rotations()
+    driver = steer.Driver(learner, lambda g: turned.sample(8, 5, 1, 3, g), values, seed=seed)
+    picture = AnswersPicture(test.sample(1, 5, 1, 2, torch.Generator().manual_seed(seed)))
+    alt = "Panel: sliders that steer MAML on characters while it trains; its loss, and its answers to an unseen task."
+    return steer.Panel(driver, View(picture, loss="query loss (cross-entropy)"), look=picture.look, alt=alt)

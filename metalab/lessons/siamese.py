@@ -9,24 +9,26 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from ..commands.settings import Settings
 from ..evaluate import Score, evaluate
-from ..learners.contrastive import contrastive_loss
+from ..learners.contrastive import Contrastive, contrastive_loss
 from ..learners.maml import MAML
-from ..nets import Params
+from ..nets import Conv4, Params
 from ..tasks import Characters, Episode
 from ..tasks.episode import as_episode
 from ..tasks.pairs import Groups, Pairs
 from ..train import Step, Trainer
 from ..verification import decide, roc
-from . import live
+from . import live, steer
 from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, draw_character, figure, finish
-from .live import Panel, slider
+from .live import Panel, log_slider, slider
 from .sine import smooth
+from .steer.view import View
 
 LETTERS = "ABCDEFGH"
 COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
@@ -265,6 +267,58 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     step = top / 200
     controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
     return Panel(controls, redraw, alt="Panel: distances of same and different pairs, a threshold, the ROC curve.")
+
+
+class MapPicture:
+    """A `Map` beside the loss curve of a training that is steered."""
+
+    LIMIT = 3.0
+
+    def __init__(self, shown: Map) -> None:
+        self.shown = shown
+
+    def look(self, driver: steer.Driver) -> Tensor:
+        """Where the drawings are now: [P, K, 2]."""
+        self.shown.add(driver.steps, driver.trainer.params)
+        return self.shown.points[-1]
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ax = figure.subplots()
+        self.letters = [
+            ax.scatter([], [], s=60, marker=f"${letter}$", color=color)
+            for letter, color, _group in zip(LETTERS, COLORS, self.shown.groups, strict=False)
+        ]
+        ax.set(xlim=(-self.LIMIT, self.LIMIT), ylim=(-self.LIMIT, self.LIMIT))
+        ax.set_aspect("equal")
+        finish(ax, "unseen characters", "embedding, units of d", "embedding, units of d")
+        return self.letters
+
+    def update(self, data: Tensor) -> str:
+        for artist, points in zip(self.letters, data, strict=True):
+            artist.set_offsets(points)
+        within, between = self.shown.spread()
+        return (
+            f"In the picture two drawings of one unseen character are {within:.2f} apart, the middles of two "
+            f"characters {between:.2f}."
+        )
+
+
+def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steer.Panel:
+    """The contrastive loss, to be steered while it trains: `await training_panel(train, test).train(300)`."""
+    learner = Contrastive(Conv4(channels=32), margin=2.0, hardest=5)
+    turned = Groups(train.with_rotations(), characters=30, drawings=2)
+    images = train.batch(200, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
+    unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
+    shown = Map(unseen, lambda params, x: learner.embed(params, x, stats=learner.net.statistics(params, images)))
+    driver = steer.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 3e-3}, seed=seed)
+    picture = MapPicture(shown)
+    controls = {
+        "margin": slider("margin m", 2.0, 0.0, 3.0, 0.1),
+        "outer_lr": log_slider("learning rate", 3e-3, -5, 0),
+    }
+    view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
+    alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
+    return steer.Panel(driver, view, look=picture.look, controls=controls, alt=alt)
 
 
 @dataclass(frozen=True)
