@@ -310,11 +310,11 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     images = train.batch(200, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
     unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
     shown = Map(unseen, lambda params, x: learner.embed(params, x, stats=learner.net.statistics(params, images)))
-    driver = steer.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 3e-3}, seed=seed)
+    driver = steer.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)
     picture = MapPicture(shown)
     controls = {
         "margin": slider("margin m", 2.0, 0.0, 3.0, 0.1),
-        "outer_lr": log_slider("learning rate", 3e-3, -5, 0),
+        "outer_lr": log_slider("outer learning rate", 1e-3, -5, 0),
     }
     view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
     alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
