@@ -1,5 +1,6 @@
 """The lesson on the orders: its playground against autograd, and what its pictures say."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -248,3 +249,19 @@ def test_matrices_are_drawn_from_unit_to_unit():
     torch.testing.assert_close(torch.tensor(left.get_array()), rates.T)
     assert left.get_clim() == pytest.approx((-0.3, 0.3))  # white is zero
     assert right.get_array().tolist() == [[1, 1], [0, 0]]
+
+
+def test_the_panel_shows_what_first_order_leaves_out():
+    panel = lesson.training_panel()
+    learner = panel.driver.trainer.learner
+    losses = asyncio.run(panel.train(6, script={4: {"order": 1, "inner_lr": 0.1}}))
+    assert len(losses) == 6
+    assert {(change.step, change.name) for change in panel.history.changes} == {(4, "order"), (4, "inner_lr")}
+    picture, params = panel.view.picture, panel.driver.trainer.params
+    second, first = (
+        replace(learner, order=order, inner_lr=0.1).meta_gradient(params, picture.episode)[0] for order in (2, 1)
+    )
+    for bar, name in zip(picture.bars, params, strict=True):
+        expected = ((second[name] - first[name]).norm() / second[name].norm()).item()
+        assert bar.get_width() == pytest.approx(expected, rel=1e-3)
+    assert "First and second order are" in panel.readout.value

@@ -6,7 +6,7 @@ import json
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any
 
@@ -14,16 +14,21 @@ import ipywidgets as widgets
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ..commands import orders
+from ..learners.maml import MAML
+from ..losses import mse
+from ..nets import MLP
+from ..tasks import Episode, sine
+from . import steer
 from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure, finish
 from .live import WIDE, Panel, slider
 from .sine import smooth
-from .steer.view import Canvas
+from .steer.view import Canvas, View
 
 # Two lines that are told apart without colour: by their dash, and by their name wherever there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
@@ -401,3 +406,49 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
         ax.set_xlim(left=0)
         finish(ax, comparison["title"], f"test {unit} (less is better)", "", legend=True)
     return fig
+
+
+class OrderPicture:
+    """What first order leaves out, beside the loss curve of a training that is steered: by parameter, for one batch.
+
+    A bar is the length of the difference of the two meta-gradients as a share of the second-order one's length.
+    """
+
+    def __init__(self, episode: Episode, names: list[str]) -> None:
+        self.episode, self.names = episode, names
+
+    def look(self, driver: steer.Driver) -> Tensor:
+        """The shares [P], and behind them the cosine of both whole meta-gradients: [P + 1]."""
+        learner, params = driver.trainer.learner, driver.trainer.params
+        second, first = (replace(learner, order=order).meta_gradient(params, self.episode)[0] for order in (2, 1))
+        shares = [(second[n] - first[n]).norm() / second[n].norm().clamp(min=1e-30) for n in self.names]
+        whole = [torch.cat([grads[n].flatten() for n in self.names]) for grads in (second, first)]
+        return torch.stack([*shares, torch.cosine_similarity(*whole, dim=0)])
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ax = figure.subplots()
+        self.bars = list(ax.barh(self.names, [0.0] * len(self.names), color=BLUE))
+        ax.invert_yaxis()
+        ax.set_xlim(0, 1.5)
+        finish(ax, "what first order leaves out", "|second − first| / |second|", "parameter")
+        return self.bars
+
+    def update(self, data: Tensor) -> str:
+        *shares, cosine = data.tolist()
+        for bar, share in zip(self.bars, shares, strict=True):
+            bar.set_width(share)
+        largest = max(range(len(shares)), key=shares.__getitem__)
+        angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+        most = f"{self.names[largest]} ({shares[largest]:.0%})"
+        return f"First and second order are {angle:.0f}° apart; most is left out at {most}."
+
+
+def training_panel(*, seed: int = 0) -> steer.Panel:
+    """MAML on the sine family, steered while it trains, and what its order leaves out: `await panel.train(1000)`."""
+    values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
+    driver = steer.Driver(learner, lambda g: sine.sample(25, 10, 10, g), values, seed=seed)
+    episode = sine.sample(25, 10, 10, torch.Generator().manual_seed(seed + 1))
+    picture = OrderPicture(episode, list(driver.trainer.params))
+    alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
+    return steer.Panel(driver, View(picture, loss="query loss (MSE)"), look=picture.look, alt=alt)
