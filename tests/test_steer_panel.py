@@ -141,6 +141,12 @@ def test_a_slider_acts_at_the_next_step_and_the_last_value_wins(panel, at):
     assert train(twin, 8, script={4: {"outer_lr": 0.05}}) == losses
 
 
+def test_a_value_that_a_page_rounds_to_its_slider_s_step_is_no_change(panel, at):
+    at(panel)[3] = lambda: setattr(panel.controls.inputs["outer_lr"], "value", 1.004e-3)
+    train(panel, 8)
+    assert panel.history.changes == []
+
+
 def test_sliders_moved_before_the_cell_runs_count_from_the_first_step(panel):
     panel.controls.inputs["outer_lr"].value = 0.05
     train(panel, 3)
