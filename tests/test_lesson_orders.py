@@ -2,10 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from importlib.resources import as_file, files
 
 import pytest
 import torch
 
+from metalab.commands import orders
 from metalab.learners.maml import MAML
 from metalab.lessons import orders as lesson
 from metalab.lessons.figures import png
@@ -201,6 +203,20 @@ def test_the_engines_peak_hardly_grows_with_the_inner_steps_and_that_of_a_kept_g
     assert peaks[1, 10] - peaks[1, 1] <= adapted
     assert peaks[2, 10] - peaks[2, 1] == pytest.approx(9 * adapted, rel=0.15)  # the points θ_k, and nothing else
     assert peaks["graph", 10] - peaks["graph", 1] > 1.5 * (peaks[2, 10] - peaks[2, 1])
+
+
+# Results
+
+
+def test_shipped_results_were_measured_with_todays_settings():
+    with as_file(files("metalab") / "parameters" / "orders.json") as path:
+        comparisons = orders.start(path)["comparisons"]  # raises where settings differ
+    assert comparisons == lesson.load_results()["comparisons"]
+    assert list(comparisons) == list(orders.COMPARISONS)
+    for name, measured in comparisons.items():
+        for algorithm in orders.COMPARISONS[name].algorithms:
+            assert len(orders.errors(measured, algorithm, "steps")) >= 3
+        assert orders.errors(measured, "fomaml", "time").keys() == orders.errors(measured, "maml", "steps").keys()
 
 
 # Pictures

@@ -89,6 +89,14 @@ COMPARISONS = {
         LITTLE,
         {"inner_lr": 0.4, "inner_steps": 1, "outer_lr": 1e-2, "meta_batch": 8},
     ),
+    "omniglot, several steps": Comparison(
+        "Omniglot 5-way 1-shot, 3 inner steps of 0.1",
+        "omniglot",
+        ("maml", "fomaml"),
+        500,
+        LITTLE,
+        {"inner_lr": 0.1, "inner_steps": 3, "outer_lr": 1e-2, "meta_batch": 8},
+    ),
     "omniglot, large steps": Comparison(
         "Omniglot 5-way 1-shot, 1 inner step of 2",
         "omniglot",

@@ -43,7 +43,7 @@ ACROSS = torch.stack([-ANGLES.sin(), ANGLES.cos()], 1)
 VIEW = 3.0  # the picture shows −3 … 3 both ways
 FAR = 10 * VIEW  # where a walk is given up
 HIGH = 1e12  # a loss that is no longer told from a higher one
-GRID = torch.linspace(-VIEW, VIEW, 73, dtype=torch.float64)  # where the map is computed, both ways
+GRID = torch.linspace(-VIEW, VIEW, 121, dtype=torch.float64)  # where the map is computed, both ways
 BANDS = 10  # of the map
 STRAIGHT, BENT = 0.0, 0.3
 UPDATES = 40
@@ -146,7 +146,7 @@ class Plane:
         curve.set_position((0.6, 0.12, 0.38, 0.8))
         blank = torch.zeros(len(GRID), len(GRID)).numpy()
         view = (-VIEW, VIEW, -VIEW, VIEW)
-        self.map = plane.imshow(blank, "Greys", origin="lower", extent=view, vmin=0, vmax=1.6, interpolation="bilinear")
+        self.map = plane.imshow(blank, "Greys", origin="lower", extent=view, vmin=0, vmax=1.6, interpolation="nearest")
         self.rims = [plane.plot([], [], color=ORANGE, linewidth=1.2)[0] for _ in CENTRES]
         self.inner = [plane.plot([], [], ".-", color=BLACK, linewidth=0.9, markersize=4)[0] for _ in CENTRES]
         self.moving: list[Artist] = [self.map, *self.rims, *self.inner]
@@ -304,7 +304,7 @@ def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
 
 def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
     """How the Hessian term's share grows with the inner learning rate, a curve for each number of inner steps."""
-    fig, ax = figure(9, 3.8)
+    fig, ax = figure(9, 3.4)
     draw_lines(ax, shares, "what first order leaves out", "inner learning rate α", "Hessian term / meta-gradient")
     ax.set(xscale="log", yscale="log")
     return fig
@@ -312,7 +312,7 @@ def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
 
 def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, dict[int, float]]) -> Figure:
     """Time and peak memory of a meta-gradient over inner steps, a curve for each way to compute it."""
-    fig, (left, right) = figure(11, 4, ncols=2)
+    fig, (left, right) = figure(10, 3.4, ncols=2)
     draw_lines(left, milliseconds, "time of a meta-gradient", "inner steps", "milliseconds")
     draw_lines(right, mebibytes, "peak memory of its tensors", "inner steps", "MiB")
     for ax in (left, right):
@@ -322,7 +322,7 @@ def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, d
 
 def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure:
     """Bars side by side: a cluster for each layer, in it one bar for each group, hatched differently."""
-    fig, ax = figure(11, 3.8)
+    fig, ax = figure(9, 3.2)
     layers = list(next(iter(groups.values())))
     width = 0.8 / len(groups)
     for i, (name, values) in enumerate(groups.items()):
