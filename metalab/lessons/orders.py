@@ -386,9 +386,8 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
 
     A circle is training for equal steps, a square for equal time.
     """
-    fig, axes = figure(
-        11, 1 + 0.42 * max(len(each["step_ms"]) for each in measured), ncols=len(measured), squeeze=False
-    )
+    rows = max(len(each["step_ms"]) for each in measured)
+    fig, axes = figure(11, 1.7 + 0.42 * rows, ncols=len(measured), squeeze=False)
     for ax, comparison in zip(axes[0], measured, strict=True):
         scale, unit = (1, "MSE") if comparison["runs"][0]["measure"] == "MSE" else (100, "error, %")
         for row, name in enumerate(comparison["step_ms"]):
@@ -399,12 +398,13 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
                 found = orders.Interval.of(values)
                 ax.plot(values, [row + shift] * len(values), marker, color=GREY, markersize=4, markerfacecolor="none")
                 ax.plot([found.low, found.high], [row + shift] * 2, "-", color=color, linewidth=2)
-                label = f"equal {equal}" if name == "fomaml" else None
+                label = f"equal {equal}" if name == "fomaml" and ax is axes[0, 0] else None
                 ax.plot(found.mean, row + shift, marker, color=color, label=label)
         ax.set_yticks(range(len(comparison["step_ms"])), [NAMES[name] for name in comparison["step_ms"]])
-        ax.invert_yaxis()
+        ax.set_ylim(len(comparison["step_ms"]) - 0.4, -0.6)
         ax.set_xlim(left=0)
-        finish(ax, comparison["title"], f"test {unit} (less is better)", "", legend=True)
+        finish(ax, ",\n".join(comparison["title"].rsplit(", ", 1)), f"test {unit} (less is better)")
+    fig.legend(loc="outside lower center", ncols=2, fontsize=11)
     return fig
 
 
