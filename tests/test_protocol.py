@@ -122,3 +122,13 @@ def test_on_real_omniglot_the_challenge_is_scored_too():
     assert last.score.mean == pytest.approx(right.mean().item(), rel=1e-6)
     assert last.score.episodes == 20
     assert last.protocol["characters of"] == "one alphabet: the author's challenge"
+
+
+def test_ways_that_no_alphabet_has_are_left_out_within_alphabets(monkeypatch):
+    train, test = noise.small_omniglot()
+    halves = replace(test, alphabet=torch.arange(len(test)) % 2, names=("a", "b"))  # of 11 and 10 characters
+    monkeypatch.setattr(omniglot, "load", lambda split: (train, halves))
+    settings = Settings.of("omniglot", "protonet", ways=6, channels=2, split="random")
+    found = list(protocol.results(settings, checkpoint(settings)[1], episodes=2, seed=5))
+    kinds = [(result.protocol["ways"], result.protocol["characters of"]) for result in found]
+    assert kinds == [(5, "any alphabets"), (5, "one alphabet"), (20, "any alphabets")]

@@ -22,6 +22,16 @@ class Characters:
     def __len__(self) -> int:
         return self.images.shape[0]
 
+    def alphabet_sizes(self) -> Tensor:
+        """How many characters each alphabet has: [A] int64."""
+        alphabets = torch.arange(len(self.names), device=self.alphabet.device)
+        return (self.alphabet == alphabets[:, None]).sum(1)
+
+    @property
+    def largest_alphabet(self) -> int:
+        """How many characters the largest alphabet has; waits for the device."""
+        return int(self.alphabet_sizes().max())
+
     def to(self, device: torch.device | str) -> Characters:
         return replace(self, images=self.images.to(device), alphabet=self.alphabet.to(device))
 

@@ -42,7 +42,7 @@ class Groups:
         # Checked once, here: counting an alphabet's characters waits for the device, which a recorded step must not.
         most, place = len(self.source), "the source"
         if self.within_alphabet:
-            most, place = int(self._sizes().max()), "its largest alphabet"
+            most, place = self.source.largest_alphabet, "its largest alphabet"
         if not 1 <= self.characters <= most:
             raise ValueError(f"characters={self.characters} must be 1 … {most}, the characters of {place}")
         most = self.source.images.shape[1]
@@ -56,7 +56,7 @@ class Groups:
         images = self.source.images
         chance = torch.rand(groups, len(self.source), generator=generator, device=images.device)  # [G, C]
         if self.within_alphabet:
-            sizes = self._sizes()  # [A]
+            sizes = self.source.alphabet_sizes()  # [A]
             luck = torch.rand(groups, len(sizes), generator=generator, device=images.device)
             chosen = luck.masked_fill(sizes < self.characters, -1).argmax(1, keepdim=True)  # [G, 1]
             chance = chance.masked_fill(self.source.alphabet != chosen, -1)
@@ -65,11 +65,6 @@ class Groups:
         chance = torch.rand(*character.shape, images.shape[1], generator=generator, device=images.device)
         drawing = chance.argsort(dim=2)[:, :, : self.drawings]  # [G, P, K]
         return images[character[:, :, None], drawing].unsqueeze(3).float() / 255
-
-    def _sizes(self) -> Tensor:
-        """How many characters each alphabet has: [A]."""
-        alphabets = torch.arange(len(self.source.names), device=self.source.alphabet.device)
-        return (self.source.alphabet == alphabets[:, None]).sum(1)
 
 
 @dataclass(frozen=True)
