@@ -34,6 +34,7 @@ from ..tasks import Characters
 from ..train import Diverged, Trainer
 from . import machine, protocol
 from .settings import Settings
+from .timing import medians_in_turn
 
 ORDERS = {1: "fomaml", 2: "maml"}
 EVERYONE = ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile")
@@ -131,14 +132,8 @@ def trainer(settings: Settings) -> Trainer:
 def step_times(comparison: Comparison) -> dict[str, float]:
     """By algorithm: the median time of a meta-step, sampling and all, on one thread, in milliseconds."""
     trainers = {name: trainer(comparison.settings(name, comparison.steps, 0)) for name in comparison.algorithms}
-    times: dict[str, list[float]] = {name: [] for name in trainers}
-    for turn in range(TIMED + 3):
-        for name, each in trainers.items():
-            start = time.process_time()
-            each.step()
-            if turn >= 3:  # the first ones load and reserve what later ones use
-                times[name].append(1e3 * (time.process_time() - start))
-    return {name: statistics.median(ms) for name, ms in times.items()}
+    steps = {name: each.step for name, each in trainers.items()}
+    return medians_in_turn(steps, rounds=TIMED, clock=time.process_time)
 
 
 def plan(comparison: Comparison, step_ms: dict[str, float], seeds: range) -> Iterator[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from ..commands.settings import Settings
+from ..commands.timing import medians_in_turn
 from ..evaluate import Score, evaluate
 from ..learners.contrastive import Contrastive, contrastive_loss
 from ..learners.maml import MAML
@@ -369,8 +368,8 @@ def print_family(
         name: Trainer(member.settings.learner(), member.settings.sampler(turned)) for name, member in family.items()
     }
     one = test.sample(1, 5, 1, 1, torch.Generator().manual_seed(seed))
-    step_ms = _median_ms({name: trainer.step for name, trainer in trainers.items()})
-    answer_ms = _median_ms({name: lambda p=predict: p(one) for name, predict in predicts.items()})
+    step_ms = medians_in_turn({name: trainer.step for name, trainer in trainers.items()})
+    answer_ms = medians_in_turn({name: lambda p=predict: p(one) for name, predict in predicts.items()})
     kinds = [(5, False), (20, False), (5, True), (20, True)]
     print(f"{'':12}{'any alphabets':>30}{'one alphabet':>30}")
     print(
@@ -384,20 +383,10 @@ def print_family(
         for ways, within in kinds:
             if ways <= most:
                 deal = Groups(test, ways, 2, within_alphabet=within)
-                sample = lambda n, g, deal=deal: as_episode(deal(n, g), shots=1)  # noqa: E731
-                found[name][ways, within] = evaluate(predict, sample, episodes=episodes, seed=seed)
+                found[name][ways, within] = evaluate(
+                    predict, lambda n, g, deal=deal: as_episode(deal(n, g), shots=1), episodes=episodes, seed=seed
+                )
         cells = [found[name][kind].percent() if kind in found[name] else "–" for kind in kinds]
         cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"
         print(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells) + cost)
     return found
-
-
-def _median_ms(actions: dict[str, Callable[[], Any]], rounds: int = 9) -> dict[str, float]:
-    """What each takes, all in turn; the first round, which may have to set things up, does not count."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for _ in range(rounds + 1):
-        for name, action in actions.items():
-            start = time.perf_counter()
-            action()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(ms[1:]) for name, ms in times.items()}
