@@ -79,3 +79,14 @@ def test_buttons_ask_and_all_can_be_switched_off():
     assert not any(control.disabled for control in every)
     held = [child for part in box.box.children for child in part.children]
     assert held == every
+
+
+def test_a_log_slider_that_a_page_takes_to_its_next_step_has_not_moved():
+    settings = {"inner_lr": 0.4, "inner_steps": 1}
+    controls = Controls(standard(settings))
+    assert controls.moved(settings) == {}
+    controls.inputs["inner_lr"].value = 10**-0.4  # the step that is nearest to 0.4
+    assert controls.moved(settings) == {}
+    controls.inputs["inner_lr"].value = 10**-0.35  # one step on
+    controls.inputs["inner_steps"].value = 2
+    assert controls.moved(settings) == {"inner_lr": 10**-0.35, "inner_steps": 2}

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from metalab import checkpoint
 from metalab.learners.maml import MAML
-from metalab.lessons.steer import driver as module
 from metalab.lessons.steer.driver import Change, Driver, History, WentBack, label
 from metalab.losses import mse
 from metalab.nets import MLP
@@ -194,7 +194,7 @@ def test_a_history_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module.os, "replace", interrupted)
+    monkeypatch.setattr(checkpoint.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         History(2, {"outer_lr": 0.2}).save(path)
     assert path.read_bytes() == before

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from .. import __version__, checkpoint, distributed
+from ..learners.siamese import Siamese
 from ..train import Diverged, Trainer
 from . import machine
 from .progress import Progress
@@ -42,7 +43,7 @@ class Run:
         self.sums: dict[str, float] = {"steps": 0}  # of the metrics since the last line
         device = distributed.start(usable(settings.device))
         distributed.share(settings.meta_batch)  # refuses more processes than tasks
-        if distributed.processes() > 1 and settings.algorithm in ("contrastive", "triplet", "koch"):
+        if distributed.processes() > 1 and isinstance(settings.learner(), Siamese):
             raise ValueError(f"--algorithm {settings.algorithm}: its groups are embedded as one batch, by one process")
         if settings.tasks == "sine":
             torch.set_num_threads(1)  # these networks are too small to be shared among cores

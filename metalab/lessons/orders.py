@@ -225,7 +225,8 @@ def plane_panel() -> Panel:
         "outer_lr": slider("outer learning rate", 0.1, 0.01, 1.0, 0.01),
         "steps": slider("inner steps", 1, 0, 5, 1),
         "steepness": slider("steepness λ (curvature)", 3.0, 1.0, 8.0, 0.1),
-        "bend": widgets.Dropdown(options=shapes, value=STRAIGHT, description="valleys", **WIDE),
+        # Not a Dropdown: there JupyterLab takes the arrow keys for itself.
+        "bend": widgets.RadioButtons(options=shapes, value=STRAIGHT, description="valleys", **WIDE),
     }
     return Panel(
         controls,

@@ -116,10 +116,7 @@ def show(notebook: NotebookNode) -> str:
 
 def write(notebook: NotebookNode, path: Path) -> None:
     """Replace the file at `path` with `notebook`, all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    nbformat.write(notebook, partial)
-    os.replace(partial, path)
+    replace_file(path, f"{nbformat.writes(notebook)}\n".encode())
 
 
 def record(lesson: str, device: str, seconds: float) -> None:

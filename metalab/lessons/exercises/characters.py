@@ -47,7 +47,7 @@ def _examine_deal_episode(attempt: Callable) -> None:
         return [torch.stack(part) for part in zip(*episodes, strict=True)]
 
     dealt = deal(EPISODES)
-    support, query = _recognise(*dealt[:2], images), _recognise(*dealt[2:], images)
+    support, query = (_Dealt(*recognise(x, images), y) for x, y in (dealt[:2], dealt[2:]))
     _expect_labels_that_fit(support, query)
     _expect_distinct_drawings(support, query)
     if not all(torch.equal(first, second[:2]) for first, second in zip(deal(2), dealt, strict=True)):
@@ -83,16 +83,23 @@ def _four_tensors(episode: Any) -> list[Tensor]:
     return parts
 
 
-def _recognise(x: Tensor, y: Tensor, images: Tensor) -> _Dealt:
-    """Which drawing each row is: the one that points the same way, so that a rescaled drawing is recognised too."""
-    known = F.normalize(images.flatten(2).flatten(0, 1), dim=1)  # [CHARACTERS * DRAWINGS, pixels]
+def recognise(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Which character each row of x [..., rows, pixels] is, and which drawing in `images` [C, D, H, W]: [..., rows].
+
+    It is the one that points the same way, so that a rescaled drawing is recognised too.
+
+    Raises:
+        Wrong: a row is none of them.
+    """
+    drawings = images.shape[1]
+    known = F.normalize(images.flatten(2).flatten(0, 1), dim=1)  # [C * D, pixels]
     likeness, index = (F.normalize(x.float(), dim=2) @ known.T).max(dim=2)
     if likeness.min() < 0.999:
         raise Wrong(
             "Some rows are no drawings of `images`: their pixels are mixed up. A network cannot learn shapes from "
             "them. Is an axis merged or moved by a reshape, view or transpose that should only have been indexed?"
         )
-    return _Dealt(index // DRAWINGS, index % DRAWINGS, y)
+    return index // drawings, index % drawings
 
 
 def _clash(a: _Dealt, b: _Dealt, same: str, other: str) -> bool:

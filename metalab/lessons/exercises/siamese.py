@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import solutions
+from .characters import recognise
 from .mechanism import Exercise, Misconception, Wrong, compare, describe
 
 __all__ = ["contrastive_loss", "draw_pairs", "one_shot_answers"]
@@ -231,7 +232,7 @@ def _examine_draw_pairs(attempt: Callable) -> None:
         return [torch.stack(part) for part in zip(*batches, strict=True)]
 
     drawn = draw(BATCHES)
-    first, second, same = _recognise(drawn[0], images), _recognise(drawn[1], images), drawn[2]
+    first, second, same = _Side(*recognise(drawn[0], images)), _Side(*recognise(drawn[1], images)), drawn[2]
     _expect_true_labels(first, second, same)
     _expect_halves(same)
     if not all(torch.equal(part, whole[:2]) for part, whole in zip(draw(2), drawn, strict=True)):
@@ -259,18 +260,6 @@ def _three_tensors(pairs: Any) -> list[Tensor]:
             "other pairs by ~same, which of numbers gives other numbers. A comparison with == gives torch.bool."
         )
     return [part.reshape(PAIRS, -1).squeeze(1) for part in pairs]
-
-
-def _recognise(x: Tensor, images: Tensor) -> _Side:
-    """Which drawing each picture is: the one that points the same way, so that a rescaled one is recognised too."""
-    known = F.normalize(images.flatten(2).flatten(0, 1), dim=1)  # [CHARACTERS * DRAWINGS, pixels]
-    likeness, index = (F.normalize(x.float(), dim=2) @ known.T).max(dim=2)
-    if likeness.min() < 0.999:
-        raise Wrong(
-            "Some pictures are no drawings of `images`: their pixels are mixed up. A network cannot learn shapes from "
-            "them. Is an axis merged or moved by a reshape, view or transpose that should only have been indexed?"
-        )
-    return _Side(index // DRAWINGS, index % DRAWINGS)
 
 
 def _expect_true_labels(first: _Side, second: _Side, same: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,6 +48,19 @@ class Controls:
 
     def values(self) -> dict[str, float]:
         return {name: control.value for name, control in self.inputs.items()}
+
+    def moved(self, settings: Mapping[str, float]) -> dict[str, float]:
+        """The controls that a reader has moved away from `settings`, and where they are.
+
+        A page takes a log slider to a whole step by itself, 0.4 to 0.398, and says so: up to half a step is no move.
+        """
+        return {name: value for name, value in self.values().items() if not self._is_at(name, value, settings[name])}
+
+    def _is_at(self, name: str, value: float, setting: float) -> bool:
+        control = self.inputs[name]
+        if value == setting or not isinstance(control, widgets.FloatLogSlider) or not setting > 0:
+            return value == setting
+        return abs(math.log(value / setting, control.base)) < 0.501 * control.step
 
     def set(self, name: str, value: float) -> None:
         """Move a control, as a reader would.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...checkpoint import replace_file
 from ...train import Adam, Diverged, Learner, Optimizer, Step, Trainer
 
 RECENT = 10  # a training's loss is the mean of so many steps: of one step it is mostly chance
@@ -64,10 +64,7 @@ class History:
 
     def save(self, path: str | Path) -> None:
         """Write it as JSON, all or nothing: a file already at `path` is replaced only by a whole one."""
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(asdict(self), indent=1, allow_nan=False) + "\n")
-        os.replace(partial, path)
+        replace_file(path, f"{json.dumps(asdict(self), indent=1, allow_nan=False)}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:

@@ -21,7 +21,6 @@ from .view import Progress, View, in_words, width
 TICK = 0.115  # seconds from one look at the controls, and one picture, to the next
 SHARE = 0.065  # of the time at most is spent on pictures: where drawing is slow they are fewer
 STEPS = 2000  # a usual budget
-SAME = 0.01  # a page rounds a slider's value to a whole step by itself, 0.4 to 0.398: that is no change of the reader's
 PATIENCE = 600.0  # seconds that a paused training waits for a reader
 
 
@@ -178,9 +177,8 @@ class Panel:
 
     def _obey(self, steps: int) -> None:
         """Take over what the controls are set to, and what was pressed."""
-        for name, value in self.controls.values().items():
-            if not math.isclose(value, self.driver.values[name], rel_tol=SAME):
-                self.driver.set(name, value)
+        for name, value in self.controls.moved(self.driver.values).items():
+            self.driver.set(name, value)
         for wish in self.controls.wishes():
             if wish == "start" and self._state == "paused":
                 self._go("running", "Training.")
