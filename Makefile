@@ -6,7 +6,7 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -44,6 +44,9 @@ diff: $(STAMP)  ## what changed in the lessons, as text (ARGS=main..HEAD)
 
 bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
 	$(RUN) metalab bench $(ARGS)
+
+panels: $(STAMP)  ## time the lessons' trainings with their panels and without, some seven minutes
+	$(RUN) metalab.lessons.speed $(ARGS)
 
 results: $(STAMP)  ## rewrite the results page from the measurements in results/
 	$(RUN) metalab results $(ARGS)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from metalab.lessons import live
+from metalab.lessons.steer.view import Canvas
 
 
 @pytest.fixture(autouse=True)
@@ -17,5 +18,11 @@ def threads_as_before():
 def figures(monkeypatch):
     """The figures drawn, in order, kept instead of turned into pictures (which takes most of the time)."""
     drawn = []
-    monkeypatch.setattr(live, "png", lambda fig: drawn.append(fig) or b"picture %d" % len(drawn))
+
+    def keep(fig):
+        drawn.append(fig)
+        return b"picture %d" % len(drawn)
+
+    monkeypatch.setattr(live, "png", keep)
+    monkeypatch.setattr(Canvas, "png", lambda canvas: keep(canvas.figure))
     return drawn

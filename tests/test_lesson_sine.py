@@ -9,7 +9,6 @@ from metalab.learners.maml import MAML
 from metalab.lessons import live
 from metalab.lessons import sine as lesson
 from metalab.lessons.figures import figure
-from metalab.lessons.steer.view import Canvas
 from metalab.losses import mse
 from metalab.nets import MLP
 from metalab.tasks.sine import Sine
@@ -128,13 +127,6 @@ def test_joint_prediction_is_the_network_alone():
 
 
 # The adaptation panel
-
-
-@pytest.fixture
-def figures(figures, monkeypatch):
-    """As everywhere, and those that are drawn in part."""
-    monkeypatch.setattr(Canvas, "png", lambda canvas: figures.append(canvas.figure) or b"picture %d" % len(figures))
-    return figures
 
 
 @pytest.mark.parametrize(

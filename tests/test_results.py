@@ -211,6 +211,16 @@ def test_memory(tmp_path):
     assert (tmp_path / "memory-cpu.svg").exists()
 
 
+def test_what_panels_cost(tmp_path):
+    training = {"steps": 100, "ms": [1.25, 1.5, 1.0], "share": [0.8, 0.93, 0.95], "frames": [8.4, 8.2, 9.0]}
+    goals = {"share": 0.9, "frames": 8.0, "ms": 100.0}
+    data = {"machine": MACHINE, "goals": goals, "trainings": {"1: sine": training}, "answers": {"1: two": [7, 90, 9]}}
+    text = write(folder(tmp_path, panels_cpu=data))
+    assert row(text, "lesson 1: sine", "1.25", "93% (80% … 95%)", "8.4")
+    assert row(text, "lesson 1: two", "9", "90")
+    assert "medians of 3 rounds (lowest … highest). Goals: 90% of the speed at least, and 8 pictures a second" in text
+
+
 def test_the_figures_show_the_numbers():
     measured = results.Measured("bench-cpu", speed_file(), "")
     (ax,) = results.speed_figure(measured).axes
@@ -243,6 +253,7 @@ def test_nothing_measured_is_said(tmp_path):
     assert "## Speed" not in text
     assert "No trained network has been evaluated." in text
     assert "Peak memory has not been measured." in text
+    assert "What panels cost has not been measured." in text
 
 
 @pytest.mark.parametrize(

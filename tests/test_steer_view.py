@@ -4,9 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from metalab.lessons.figures import figure
+from metalab.lessons.figures import FigureCanvasAgg, figure
 from metalab.lessons.steer.driver import Change, Gone
 from metalab.lessons.steer.view import MARKS, Canvas, Progress, View, curve, in_words, marks, width
 
@@ -45,7 +46,7 @@ def test_what_moves_is_drawn_as_by_the_whole_figure():
     line.set_ydata([8, 8])
     moved = pixels(canvas.png())
     assert (first != moved).any()
-    canvas.forget()
+    canvas.forget(fig)
     assert (pixels(canvas.png()) == moved).all()
     assert np.abs(pixels(canvas.jpeg()) - moved).mean() < 2
 
@@ -58,9 +59,27 @@ def test_what_stays_is_drawn_once(monkeypatch):
     for _ in range(3):
         canvas.jpeg()
     assert len(calls) == 1
-    canvas.forget()
+
+
+def test_a_part_that_changed_is_drawn_again_and_no_other(monkeypatch):
+    fig = Figure(figsize=(4, 2), layout="constrained", facecolor="white")
+    FigureCanvasAgg(fig)
+    left, right = fig.subfigures(1, 2, facecolor="white")
+    ax, other = left.subplots(), right.subplots()
+    canvas = Canvas(fig, ax.plot([0, 1], [2, 2]))
     canvas.png()
-    assert len(calls) == 2
+    drawn = []
+    monkeypatch.setattr(other.title, "draw", lambda renderer: drawn.append(renderer))
+    ax.set(xlim=(0, 2), ylim=(0, 10))
+    stale = pixels(canvas.png())
+    canvas.forget(left)
+    new = pixels(canvas.png())
+    assert (new != stale).any()
+    assert drawn == []
+    fresh = Canvas(fig, canvas.moving)  # draws all
+    assert (pixels(fresh.png()) == new).all()
+    assert len(drawn) == 1
+    assert (pixels(canvas.png()) == new).all()  # and it stays
 
 
 # The loss curve
@@ -112,7 +131,7 @@ def test_absurd_losses_are_drawn_without_a_warning(loss):
 def test_axes_grow_seldom_and_do_not_shrink(monkeypatch):
     view = View()
     forgot = []
-    monkeypatch.setattr(view.canvas, "forget", lambda: forgot.append(1))
+    monkeypatch.setattr(view.canvas, "forget", lambda part: forgot.append(1))
     for loss in (1.0, 0.5, 20.0, 30.0, 90.0, 0.2):
         view.frame(Progress([loss], 10))
     assert view.ax.get_ylim() == (0.1, 100)

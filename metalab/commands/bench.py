@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,7 +18,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -442,27 +440,6 @@ def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = 
     return {"settings": settings, "works": works, "first_step": first}
 
 
-def about(device: torch.device) -> dict[str, Any]:
-    """What everything is measured on, and with which versions."""
-    return {
-        "device": device.type,
-        "name": machine.name(device),
-        "cpu": machine.cpu(),
-        "cores": machine.cores(),
-        "threads": torch.get_num_threads(),
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "versions": {package: installed(package) for package in ("torch", "higher", "torchopt")},
-    }
-
-
-def installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def table(result: dict[str, Any]) -> str:
     """One work's result as text."""
     lines = [result["title"], f"  {'':22} {'ms':>9} {'min':>9} {'max':>9} {'threads':>8} {'times ours':>11}"]
@@ -508,7 +485,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--device {options.device}: PyTorch finds no such GPU here; leave it out to measure the CPU")
     if options.rounds < 1:
         raise ValueError(f"--rounds {options.rounds} must be at least 1")
-    data = {"benchmark": "memory" if options.memory else "speed", "quick": options.quick, "machine": about(device)}
+    where = machine.about(device, ("torch", "higher", "torchopt"))
+    data = {"benchmark": "memory" if options.memory else "speed", "quick": options.quick, "machine": where}
     if options.memory:
         data |= memory(device, quick=options.quick)
     else:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,3 +29,25 @@ def cpu() -> str:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def about(device: torch.device | str, packages: Iterable[str] = ("torch",)) -> dict[str, Any]:
+    """What something is measured on, and with which versions of `packages`: None where one is not installed."""
+    return {
+        "device": torch.device(device).type,
+        "name": name(device),
+        "cpu": cpu(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "versions": {package: installed(package) for package in packages},
+    }
+
+
+def installed(package: str) -> str | None:
+    """The installed version of a package."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

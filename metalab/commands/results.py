@@ -17,6 +17,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import replace_file
@@ -134,7 +135,7 @@ class Measured:
             raise ValueError(f"{path} is damaged: {error}") from error
         missing = [key for key in keys if key not in data]
         if missing:
-            raise ValueError(f"{path} has no {missing[0]!r}: write it by `python -m metalab {command}`")
+            raise ValueError(f"{path} has no {missing[0]!r}: write it by `{command}`")
         if data.get("quick"):
             raise ValueError(f"{path} was measured with --quick, which only tries the command out: measure without")
         return cls(path.stem, data, hashlib.sha256(raw).hexdigest())
@@ -144,22 +145,22 @@ class Measured:
 class Measurements:
     speed: list[Measured]
     memory: list[Measured]
+    panels: list[Measured]
     runs: list[Measured]
     notes: str
 
     @classmethod
     def read(cls, folder: Path) -> Measurements:
         notes = folder / NOTES
+
+        def files(pattern: str, command: str, *keys: str) -> list[Measured]:
+            return [Measured.read(path, command, *keys) for path in sorted(folder.glob(pattern))]
+
         return cls(
-            [Measured.read(path, "bench", "machine", "works") for path in sorted(folder.glob("bench-*.json"))],
-            [
-                Measured.read(path, "bench --memory", "machine", "peak_bytes")
-                for path in sorted(folder.glob("memory-*.json"))
-            ],
-            [
-                Measured.read(path, "evaluate --json", "trained", "results")
-                for path in sorted(folder.glob("runs/*.json"))
-            ],
+            files("bench-*.json", "python -m metalab bench", "machine", "works"),
+            files("memory-*.json", "python -m metalab bench --memory", "machine", "peak_bytes"),
+            files("panels-*.json", "make panels", "machine", "trainings", "answers"),
+            files("runs/*.json", "python -m metalab evaluate --json", "trained", "results"),
             notes.read_text().strip() if notes.exists() else "",
         )
 
@@ -173,6 +174,7 @@ def page(measured: Measurements) -> str:
         "Trained networks": networks(measured.runs),
         "Speed": (part for bench in measured.speed for part in speed(bench)),
         "Memory": (part for memory in measured.memory for part in peaks(memory)),
+        "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
         "Findings": [measured.notes] if measured.notes else [],
         "Not measured": not_measured(measured),
     }
@@ -343,6 +345,35 @@ def peaks(memory: Measured) -> Iterator[str]:
     yield f"The tasks' parameters, which metalab keeps for each inner step at order 2, take {step:.1f} MiB a step."
 
 
+def panel_costs(panels: Measured) -> Iterator[str]:
+    """What the lessons' panels cost on one machine."""
+    data = panels.data
+    goals = data["goals"]
+    rounds = {len(found["share"]) for found in data["trainings"].values()}
+    yield f"### {data['machine']['name']}"
+    yield (
+        f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; medians of "
+        f"{max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
+        f"{goals['frames']:g} pictures a second in lesson 1."
+    )
+    rows = [
+        [
+            f"lesson {name}",
+            milliseconds(median(found["ms"])),
+            f"{median(found['share']):.0%} ({min(found['share']):.0%} … {max(found['share']):.0%})",
+            f"{median(found['frames']):.1f}",
+        ]
+        for name, found in data["trainings"].items()
+    ]
+    yield table(["training", "ms a meta-step alone", "speed with the panel", "pictures a second"], rows)
+    yield (
+        "Panels that train nothing: milliseconds from a slider's new value to the redrawn picture, before the page "
+        f"shows it. Goal: a median of {goals['ms']:g} at most."
+    )
+    rows = [[f"lesson {name}", f"{median(ms):.0f}", f"{max(ms):.0f}"] for name, ms in data["answers"].items()]
+    yield table(["panel", "median", "most"], rows)
+
+
 def not_measured(measured: Measurements) -> Iterator[str]:
     devices = {m.data["machine"]["device"] for m in measured.speed}
     if "cpu" not in devices:
@@ -352,6 +383,8 @@ def not_measured(measured: Measurements) -> Iterator[str]:
             "No GPU was at hand: training by a recorded CUDA graph is written, and what can be tested of it without a "
             "GPU is, but it has not been run on one. `python -m metalab bench --device cuda` is ready to measure it."
         )
+    if not measured.panels:
+        yield "What panels cost has not been measured."
     if not measured.memory:
         yield "Peak memory has not been measured."
     if not measured.runs:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import ipywidgets as widgets
 import torch
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ..evaluate import Score
 from ..learners.maml import MAML
@@ -21,7 +26,7 @@ from . import live, steer
 from .figures import BLUE, GREEN, VERMILION, draw_character, figure, finish, plural
 from .live import LivePicture, Panel, log_slider, show_widget, slider
 from .sine import smooth
-from .steer.view import View
+from .steer.view import Canvas, View
 
 Predict = Callable[[Episode], Tensor]  # logits [T, Q, N] of an episode's queries
 
@@ -60,31 +65,70 @@ def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12
     return fig
 
 
-def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
-    """The first task: a column per class, its support drawing on top, below it its queries with the net's answers.
+class Answers:
+    """A task's drawings and the answers to its queries: a column per class, its support on top, below it its queries.
 
     A right answer has a green frame and ✓, a wrong one an orange frame, ✗ and the class it named; the percentage
-    is the probability given to the answer.
+    is the probability given to the answer. All drawings are one image: with axes for each it took matplotlib a fifth
+    of a second to draw them.
+
+    Args:
+        ax: where to draw.
+        episode: its first task is shown.
     """
-    ways = episode.ways
-    shots, queries = (len(x[0]) // ways for x in (episode.support_x, episode.query_x))
-    fig, axes = figure(
-        max(6.0, 1.15 * ways), 1.35 * (shots + queries) + 0.5, nrows=shots + queries, ncols=ways, squeeze=False
-    )
-    for n in range(ways):
-        for k in range(shots):
-            draw_character(axes[k, n], episode.support_x[0, n * shots + k], f"class {n + 1}" if k == 0 else "")
-        for q in range(queries):
-            row = n * queries + q
-            label, frame = ("query" if n == 0 and logits is None else ""), None
-            if logits is not None:
-                probability, answer = logits[0, row].softmax(0).max(0)
-                right = answer.item() == n
-                frame = GREEN if right else VERMILION
-                label = f"✓ {probability:.0%}" if right else f"✗ {answer.item() + 1} ({probability:.0%})"
-            draw_character(axes[shots + q, n], episode.query_x[0, row], label, frame=frame)
-    fig.suptitle(title, fontsize=13)
+
+    def __init__(self, ax: Axes, episode: Episode) -> None:
+        height, width = episode.support_x.shape[-2:]
+        above, beside = round(0.45 * height), round(0.1 * width)  # room for labels, and between columns
+        support, query = (
+            x[0].reshape(episode.ways, -1, height, width).cpu() for x in (episode.support_x, episode.query_x)
+        )
+        cells = pad(1 - torch.cat([support, query], 1), (beside, beside, above, 0), value=1.0)  # [N, K + Q, H, W]
+        image = cells.permute(1, 2, 0, 3).reshape(-1, episode.ways * cells.shape[3])
+        ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.axis("off")
+        self.truth = episode.query_y[0].tolist()
+        self.labels, self.frames = [], []
+        for n in range(episode.ways):
+            for row in range(cells.shape[1]):
+                x, y = n * cells.shape[3] + beside - 0.5, row * cells.shape[2] + above - 0.5
+                frame = Rectangle((x, y), width, height, fill=False, edgecolor="#BBBBBB")
+                ax.add_patch(frame)
+                words = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, support.shape[1]) else ""
+                label = ax.text(x + width / 2, y - 1.5, words, fontsize=11, ha="center", va="bottom")
+                if row >= support.shape[1]:
+                    self.labels.append(label)
+                    self.frames.append(frame)
+
+    def update(self, probabilities: Tensor) -> int:
+        """Show the answers, of which each class has the probability [Q, N]; returns how many are right."""
+        surest, answers = (x.tolist() for x in probabilities.max(1))
+        for label, frame, surety, answer, true in zip(
+            self.labels, self.frames, surest, answers, self.truth, strict=True
+        ):
+            right = answer == true
+            label.set_text(f"✓ {surety:.0%}" if right else f"✗ {answer + 1} ({surety:.0%})")
+            frame.set(edgecolor=GREEN if right else VERMILION, linewidth=3)
+        return sum(answer == true for answer, true in zip(answers, self.truth, strict=True))
+
+
+def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
+    """The first task's drawings, and the answers to its queries if there are logits [T, Q, N]."""
+    fig, ax, drawn = _answers(episode)
+    ax.set_title(title, fontsize=13)
+    if logits is not None:
+        drawn.update(logits[0].softmax(1))
     return fig
+
+
+def _answers(episode: Episode) -> tuple[Figure, Axes, Answers]:
+    """The first task on a figure as large as it needs."""
+    rows = (episode.support_x.shape[1] + episode.query_x.shape[1]) // episode.ways
+    height = 1.35 * rows + 0.5
+    fig, ax = figure(max(6.0, 1.15 * episode.ways), height)
+    fig.set_layout_engine(None)  # it takes as long as drawing, and there is only a title to make room for
+    ax.set_position((0.01, 0.01, 0.98, 0.98 - 0.4 / height))
+    return fig, ax, Answers(ax, episode)
 
 
 def train_live(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
@@ -239,16 +283,20 @@ def print_game_scores(game: Game, networks: dict[str, Predict]) -> None:
 def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: int = 10) -> Panel:
     """A slider through the inner steps of one episode, with the adapted net's answer to each query."""
     trajectory = learner.adapt(params, episode, steps=steps)
+    fig, ax, drawn = _answers(episode)
+    title = ax.set_title(" ", fontsize=13)
+    canvas = Canvas(fig, [title, *drawn.labels, *drawn.frames])
 
-    def redraw(step: int) -> tuple[Figure, str]:
-        logits = learner.query(trajectory[step], episode)
-        correct = accuracy(logits, episode.query_y)[0].item()
-        surety = logits.softmax(2).gather(2, episode.query_y[..., None]).mean().item()
+    def redraw(step: int) -> tuple[Canvas, str]:
+        probabilities = learner.query(trajectory[step], episode)[0].softmax(1)
+        title.set_text(f"MAML after {plural(step, 'inner step')}")
+        correct = drawn.update(probabilities) / len(probabilities)
+        surety = probabilities.gather(1, episode.query_y[0, :, None]).mean().item()
         words = (
             f"After {plural(step, 'inner step')}: {correct:.0%} of the queries right; "
             f"probability given to the true class: {surety:.0%} on average."
         )
-        return draw_answers(episode, logits, f"MAML after {plural(step, 'inner step')}"), words
+        return canvas, words
 
     controls = {"step": slider("inner step", 0, 0, steps, 1)}
     return Panel(controls, redraw, alt="Panel: a slider through the inner steps of one episode.")
@@ -259,22 +307,30 @@ def episode_panel(
 ) -> Panel:
     """Sliders for the episode and for MAML's inner loop, on trained networks: one episode shown, `episodes` scored."""
 
-    def redraw(ways: int, shots: int, inner_lr: float, steps: int) -> tuple[Figure, str]:
+    @lru_cache(maxsize=1)  # while only the inner loop is changed, the drawings stay
+    def shown(ways: int, shots: int) -> tuple[Episode, Text, Answers, Canvas]:
         episode = characters.sample(episodes, ways, shots, 1, torch.Generator().manual_seed(seed))
+        fig, ax, drawn = _answers(episode)
+        title = ax.set_title(" ", fontsize=13)
+        return episode, title, drawn, Canvas(fig, [title, *drawn.labels, *drawn.frames])
+
+    def redraw(ways: int, shots: int, inner_lr: float, steps: int) -> tuple[Canvas, str]:
+        episode, title, drawn, canvas = shown(ways, shots)
         logits = protonet(episode)
         scores = {"prototypes": Score.of(accuracy(logits, episode.query_y))}
-        words, shown = "", "prototypes"
+        words, by = "", "prototypes"
         if ways <= maml.net.outputs:
             learner = replace(maml, inner_lr=inner_lr, inner_steps=steps)
             logits = learner.predict(maml_params, episode)
             if not torch.isfinite(logits).all():
                 words = f" MAML's adaptation diverged: move the inner learning rate (now {inner_lr:.2g}) to the left."
-            scores["MAML"], shown = Score.of(accuracy(logits, episode.query_y)), "MAML"
+            scores["MAML"], by = Score.of(accuracy(logits, episode.query_y)), "MAML"
         else:
             words = f" MAML's last layer was trained for {maml.net.outputs} ways, so it is not asked."
         told = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
-        fig = draw_answers(episode[:1], logits[:1], f"{ways}-way {shots}-shot: one episode, answers by {shown}")
-        return fig, f"Accuracy over {episodes} episodes of unseen characters: {told}.{words}"
+        title.set_text(f"{ways}-way {shots}-shot: one episode, answers by {by}")
+        drawn.update(logits[0].softmax(1))
+        return canvas, f"Accuracy over {episodes} episodes of unseen characters: {told}.{words}"
 
     controls = {
         "ways": slider("ways N", 5, 2, 20, 1),
@@ -288,10 +344,7 @@ def episode_panel(
 
 
 class AnswersPicture:
-    """One task of unseen characters beside the loss curve of a training that is steered: the answers as they are now.
-
-    Its only task is drawn as by `draw_answers`: the support on top, and below it the queries with the answers.
-    """
+    """The answers to one task of unseen characters, as they are now, beside the loss of a training that is steered."""
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
@@ -301,30 +354,14 @@ class AnswersPicture:
         return driver.trainer.learner.predict(driver.trainer.params, self.episode)[0].softmax(1)
 
     def draw(self, figure: SubFigure) -> list[Artist]:
-        ways, queries = self.episode.ways, len(self.episode.query_x[0]) // self.episode.ways
-        axes = figure.subplots(1 + queries, ways, squeeze=False)
-        figure.suptitle("an unseen task, after adaptation", fontsize=12)
-        self.answers, self.frames = [], []
-        for n in range(ways):
-            draw_character(axes[0, n], self.episode.support_x[0, n], f"class {n + 1}")
-            for q in range(queries):
-                ax = axes[1 + q, n]
-                draw_character(ax, self.episode.query_x[0, n * queries + q], "✗ 5 (100%)", frame=GREEN)
-                self.answers.append(ax.title)
-                self.frames.append(list(ax.spines.values()))
-        return [*self.answers, *(spine for frame in self.frames for spine in frame)]
+        ax = figure.subplots()
+        ax.set_title("an unseen task, after adaptation", fontsize=12)
+        self.answers = Answers(ax, self.episode)
+        return [*self.answers.labels, *self.answers.frames]
 
     def update(self, data: Tensor) -> str:
-        truth = self.episode.query_y[0].tolist()
-        surest, answers = data.max(1)
-        rows = zip(self.answers, self.frames, surest.tolist(), answers.tolist(), truth, strict=True)
-        for title, frame, probability, answer, true in rows:
-            right = answer == true
-            title.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1} ({probability:.0%})")
-            for spine in frame:
-                spine.set_color(GREEN if right else VERMILION)
-        correct = sum(answer == true for answer, true in zip(answers.tolist(), truth, strict=True))
-        return f"On an unseen task {correct} of {len(truth)} queries are right after adaptation."
+        correct = self.answers.update(data)
+        return f"On an unseen task {correct} of {len(data)} queries are right after adaptation."
 
 
 def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steer.Panel:

@@ -186,7 +186,7 @@ class Plane:
         for line, rim in zip(self.rims, valleys.rims(0.4), strict=True):
             line.set_data(*rim.T)
         for line, path in zip(self.inner, torch.stack(valleys.adapt(start, inner_lr, steps), -2), strict=True):
-            line.set_data(*path.T)
+            line.set_data(*path.T.numpy())
 
         ends = []
         for order, (_color, _dash, name) in ORDER_STYLES.items():
@@ -194,7 +194,7 @@ class Plane:
             losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
             leads = "leads" if len(path) > UPDATES else "runs away"
             ends.append(f"{name} {leads} from a loss of {losses[0]:.3g} to {losses[-1]:.3g}")
-            self.paths[order].set_data(*path.T)
+            self.paths[order].set_data(*path.T.numpy())
             self.losses[order].set_data(range(len(losses)), losses)
             arrow = -gradients[order] / gradients[order].norm().clamp_min(1e-12)
             self.arrows[order].set_offsets([start.tolist()])

@@ -27,7 +27,7 @@ from . import live, steer
 from .figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, draw_character, figure, finish
 from .live import Panel, log_slider, slider
 from .sine import smooth
-from .steer.view import View
+from .steer.view import Canvas, View
 
 LETTERS = "ABCDEFGH"
 COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
@@ -60,26 +60,31 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
         loss: from distances [B], labels [B] and the margin to losses [B].
     """
     distance = torch.linspace(0, 3, 301)
+    fig, ax = figure(9, 3.6)
+    drawn = {}
+    for same, color, dash in ((True, BLUE, "-"), (False, VERMILION, "--")):
+        label = "same character: d²" if same else "different: max(0, m − d)²"
+        [line] = ax.plot(distance, torch.zeros(301), dash, color=color, linewidth=2.5, label=label)
+        drawn[same] = line, *ax.plot([0], [0], "o", color=color, markersize=9)
+    line_of_margin = ax.axvline(0, color=GREY, linestyle=":", label="margin m")
+    ax.set_ylim(-0.2, 4.2)
+    finish(ax, "the contrastive loss of one pair", "distance d of the two embeddings", "loss", legend=True)
+    canvas = Canvas(fig, [line_of_margin, *(artist for artists in drawn.values() for artist in artists)])
 
-    def redraw(margin: float, at: float) -> tuple[Figure, str]:
-        fig, ax = figure(9, 3.6)
-        here = torch.tensor([at])
+    def redraw(margin: float, at: float) -> tuple[Canvas, str]:
         words = []
-        for same, color, dash in ((True, BLUE, "-"), (False, VERMILION, "--")):
-            label = "same character: d²" if same else "different: max(0, m − d)²"
-            ax.plot(distance, loss(distance, torch.full((301,), same), margin), dash, color=color, lw=2.5, label=label)
-            value = loss(here, torch.tensor([same]), margin).item()
-            ax.plot(at, value, "o", color=color, markersize=9)
+        for same, (line, point) in drawn.items():
+            line.set_ydata(loss(distance, torch.full((301,), same), margin).numpy())
+            value = loss(torch.tensor([at]), torch.tensor([same]), margin).item()
+            point.set_data([at], [value])
             words.append(f"{value:.2f} if they are {'the same' if same else 'different'}")
-        ax.axvline(margin, color=GREY, linestyle=":", label=f"margin m = {margin:.1f}")
-        ax.set_ylim(-0.2, 4.2)
-        finish(ax, "the contrastive loss of one pair", "distance d of the two embeddings", "loss", legend=True)
+        line_of_margin.set_xdata([margin, margin])
         text = f"A pair at distance {at:.1f} costs {' and '.join(words)}."
         if margin == 0:
             text += " Without a margin a different pair costs nothing anywhere: nothing pushes."
         elif at >= margin:
             text += " Beyond the margin a different pair is left alone."
-        return fig, text
+        return canvas, text
 
     controls = {
         "margin": slider("margin m", 1.0, 0.0, 2.0, 0.1),
@@ -237,22 +242,26 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     top = distance.max().item()
     bins = torch.linspace(0, top, 61).tolist()
 
-    def redraw(threshold: float) -> tuple[Figure, str]:
-        fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))
-        for name, values, color, dash in (
-            ("same", distance[same], BLUE, "-"),
-            ("different", distance[~same], VERMILION, "--"),
-        ):
-            left.hist(values.tolist(), bins, histtype="stepfilled", alpha=0.25, color=color)
-            left.hist(values.tolist(), bins, histtype="step", color=color, linestyle=dash, linewidth=2, label=name)
-        left.axvline(threshold, color=BLACK, linewidth=2.5, label="threshold")
-        finish(left, title, "distance d of a pair", "pairs", legend=True)
+    fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))
+    for name, values, color, dash in (
+        ("same", distance[same], BLUE, "-"),
+        ("different", distance[~same], VERMILION, "--"),
+    ):
+        left.hist(values.tolist(), bins, histtype="stepfilled", alpha=0.25, color=color)
+        left.hist(values.tolist(), bins, histtype="step", color=color, linestyle=dash, linewidth=2, label=name)
+    line = left.axvline(0, color=BLACK, linewidth=2.5, label="threshold")
+    finish(left, title, "distance d of a pair", "pairs", legend=True)
+    right.plot(curve.false_positive, curve.true_positive, color=BLUE, linewidth=2.5, label="ROC curve")
+    right.plot([0, 1], [1, 0], color=GREY, linestyle=":", label="equal errors")
+    [point] = right.plot([0], [0], "o", color=BLACK, markersize=9, label="this threshold")
+    finish(right, f"AUC {curve.auc:.3f}", "different pairs accepted (share)", "same pairs accepted", legend=True)
+    canvas = Canvas(fig, [line, point])
+
+    def redraw(threshold: float) -> tuple[Canvas, str]:
         taken = distance <= threshold
         false, true = (taken & ~same).sum() / (~same).sum(), (taken & same).sum() / same.sum()
-        right.plot(curve.false_positive, curve.true_positive, color=BLUE, linewidth=2.5, label="ROC curve")
-        right.plot([0, 1], [1, 0], color=GREY, linestyle=":", label="equal errors")
-        right.plot(false, true, "o", color=BLACK, markersize=9, label="this threshold")
-        finish(right, f"AUC {curve.auc:.3f}", "different pairs accepted (share)", "same pairs accepted", legend=True)
+        line.set_xdata([threshold, threshold])
+        point.set_data([false.item()], [true.item()])
         found = decide(-distance, same, -threshold)
         words = (
             f"Up to {threshold:.2f} taken for one character: precision {found.precision:.1%}, recall "
@@ -261,7 +270,7 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
         )
         if not taken.any():
             words = "No pair is that near: nothing is accepted, and precision is not defined. " + words
-        return fig, words
+        return canvas, words
 
     step = top / 200
     controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
@@ -294,7 +303,7 @@ class MapPicture:
 
     def update(self, data: Tensor) -> str:
         for artist, points in zip(self.letters, data, strict=True):
-            artist.set_offsets(points)
+            artist.set_offsets(points.numpy())
         within, between = self.shown.spread()
         return (
             f"In the picture two drawings of one unseen character are {within:.2f} apart, the middles of two "
@@ -306,7 +315,7 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     """The contrastive loss, to be steered while it trains: `await training_panel(train, test).train(300)`."""
     learner = Contrastive(Conv4(channels=32), margin=2.0, hardest=5)
     turned = Groups(train.with_rotations(), characters=30, drawings=2)
-    images = train.batch(200, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
+    images = train.batch(100, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
     unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
     shown = Map(unseen, lambda params, x: learner.embed(params, x, stats=learner.net.statistics(params, images)))
     driver = steer.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)

@@ -86,9 +86,9 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
             before, after = (learner.query(theta, episode) for theta in (trajectory[0], trajectory[-1]))
             error = mse(after, episode.query_y).item()
             lines = drawn[name]
-            lines["support points"].set_data(episode.support_x.flatten(), episode.support_y.flatten())
+            lines["support points"].set_data(episode.support_x.flatten().numpy(), episode.support_y.flatten().numpy())
             for label, curve in {"the task": episode.query_y, "before": before, "after": after}.items():
-                lines[label].set_ydata(curve.flatten().clamp(-99, 99))
+                lines[label].set_ydata(curve.flatten().clamp(-99, 99).numpy())
             words.append(
                 f"{name}: mean squared error {mse(before, episode.query_y).item():.3g} → {error:.3g} "
                 f"after {plural(steps, 'step')}"
@@ -240,7 +240,8 @@ class FitPicture:
     def update(self, data: dict[int, Tensor]) -> str:
         errors = []
         for line, prediction in zip(self.lines, data.values(), strict=True):
-            line.set_ydata(prediction.clamp(-99, 99))  # beyond the axes, and not beyond what can be drawn
+            seen = prediction.clamp(-99, 99)  # beyond the axes, and not beyond what can be drawn
+            line.set_ydata(seen.numpy())  # a tensor is read a number at a time
             errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
         return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
 

@@ -1,7 +1,7 @@
 """Let a notebook's kernel deliver what sliders send, while a cell runs that awaits.
 
 A kernel takes one message after another, and a running cell is one. ipykernel 7.4 hands messages of widgets to a cell
-that sleeps, but does not tell the page that it has: the page, which sends a slider's next value only after the kernel
+that awaits, but does not tell the page that it has: the page, which sends a slider's next value only after the kernel
 is done with the one before, would wait until the cell ends. So we tell it.
 
 Before ipykernel 7, which Colab has, the messages themselves wait until the cell ends. There we take them from the
@@ -18,18 +18,19 @@ from typing import Any
 
 from IPython import get_ipython
 
+TURNS = 10  # of the event loop: a message needs several, and ten take a tenth of the shortest sleep, a millisecond
 
-async def poll(seconds: float = 0.001) -> None:
-    """Deliver the widgets' messages that have come in, and let an interrupt come through.
 
-    It sleeps for so many seconds, if it has to: where the kernel delivers the messages, or where there are none.
-    """
+async def poll(seconds: float = 0.0) -> None:
+    """Deliver the widgets' messages that have come in, let an interrupt come through, and sleep for so many seconds."""
     kernel = getattr(get_ipython(), "kernel", None)
     if hasattr(kernel, "msg_queue") and hasattr(kernel, "do_one_iteration"):
         await _deliver(kernel)
-        await asyncio.sleep(0 if seconds <= 0.001 else seconds)
+        await asyncio.sleep(seconds)
     elif kernel:
         with _answered(kernel):
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
             await asyncio.sleep(seconds)
     else:
         await asyncio.sleep(0)

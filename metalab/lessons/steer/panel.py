@@ -18,8 +18,8 @@ from .driver import RECENT, Driver, History, WentBack
 from .kernel import poll
 from .view import Progress, View, in_words, width
 
-TICK = 0.115  # seconds from one look at the controls, and one picture, to the next
-SHARE = 0.065  # of the time at most is spent on pictures: where drawing is slow they are fewer
+TICK = 0.12  # seconds from one look at the controls, and one picture, to the next
+SHARE = 0.05  # of the time at most is spent on pictures: where drawing is slow they are fewer
 STEPS = 2000  # a usual budget
 PATIENCE = 600.0  # seconds that a paused training waits for a reader
 
@@ -134,7 +134,7 @@ class Panel:
 
     async def _run(self, script: dict[int, dict[str, float]], steps: int, patience: float) -> None:
         looked, drawn = -math.inf, time.monotonic()
-        pause, cost = TICK, 0.0  # from one picture to the next, and what the last one took
+        pause, cost = TICK, math.inf  # from one picture to the next, and what the last one took
         since = 0.0  # when the training was paused
         while self.driver.steps < self._target:
             now = time.monotonic()

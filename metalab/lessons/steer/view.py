@@ -74,10 +74,11 @@ class Canvas:
         for artist in self.moving:
             artist.set_animated(True)  # left out when the figure is drawn
         self._still = None
+        self._stale: list[Figure | SubFigure] = []
 
-    def forget(self) -> None:
-        """Draw the whole figure the next time: something else has changed."""
-        self._still = None
+    def forget(self, part: Figure | SubFigure) -> None:
+        """Draw all of this part of the figure the next time: something else in it has changed."""
+        self._stale.append(part)
 
     def _draw(self) -> Image.Image:
         canvas = self.figure.canvas
@@ -85,7 +86,12 @@ class Canvas:
             canvas.draw()
             self.figure.set_layout_engine("none")  # it took half of the time, and things stay where they are
             self._still = canvas.copy_from_bbox(self.figure.bbox)
+            self._stale.clear()
         canvas.restore_region(self._still)
+        if self._stale:
+            while self._stale:
+                self._stale.pop().draw(canvas.get_renderer())
+            self._still = canvas.copy_from_bbox(self.figure.bbox)
         for artist in self.moving:
             artist.axes.draw_artist(artist)
         size = canvas.get_width_height()
@@ -121,8 +127,8 @@ class View:
         self.picture = picture
         figure = Figure(figsize=(10, 3.6), dpi=SMALL, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
-        left, right = figure.subfigures(1, 2) if picture else (figure, None)
-        self.ax = left.subplots()
+        self.left, right = figure.subfigures(1, 2, facecolor="white") if picture else (figure, None)
+        self.ax = self.left.subplots()
         self.ax.set_yscale("log")
         self.ax.minorticks_off()
         self.ax.set_ylim(*between)
@@ -190,7 +196,7 @@ class View:
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
-            self.canvas.forget()
+            self.canvas.forget(self.left)
 
 
 def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarray, np.ndarray]:
