@@ -352,8 +352,8 @@ def panel_costs(panels: Measured) -> Iterator[str]:
     rounds = {len(found["share"]) for found in data["trainings"].values()}
     yield f"### {data['machine']['name']}"
     yield (
-        f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; medians of "
-        f"{max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
+        f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; "
+        f"medians of {max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
         f"{goals['frames']:g} pictures a second in lesson 1."
     )
     rows = [

@@ -92,7 +92,7 @@ class Answers:
         for n in range(episode.ways):
             for row in range(cells.shape[1]):
                 x, y = n * cells.shape[3] + beside - 0.5, row * cells.shape[2] + above - 0.5
-                frame = Rectangle((x, y), width, height, fill=False, edgecolor="#BBBBBB")
+                frame = Rectangle((x, y), width, height, fill=False, edgecolor="#BBBBBB", clip_on=False)
                 ax.add_patch(frame)
                 words = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, support.shape[1]) else ""
                 label = ax.text(x + width / 2, y - 1.5, words, fontsize=11, ha="center", va="bottom")
