@@ -14,6 +14,7 @@ from . import distributed
 from .cuda_graph import record
 from .nets import Params
 
+RECORDINGS = 22  # that are kept: as many as ten inner steps, or none, of two orders need
 STATE = "trainer."  # what a state holds beside the parameters has names that start so
 
 
@@ -106,7 +107,7 @@ class Trainer:
     """Meta-training that can be stepped, watched, stopped, and gone on with.
 
     On a GPU the whole meta-step, sampling included, is recorded as a CUDA graph and replayed. The graph follows
-    `outer_lr`; another `learner` or `sample` is recorded anew.
+    `outer_lr`; another `learner` or `sample` is recorded when it is first used.
 
     Args:
         learner: gives the fresh parameters and the meta-gradient.
@@ -148,7 +149,7 @@ class Trainer:
         self._good, self._good_steps = self._flat.clone(), 0  # the parameters whose loss was finite last
         self._finite = torch.ones((), dtype=torch.bool, device=device)  # whether all losses of this call are
         self._finite_steps = torch.zeros((), dtype=torch.long, device=device)  # steps until one was not
-        self._replay: tuple[Any, Any, Callable[[], Tensor]] | None = None
+        self._recordings: dict[tuple[int, int], tuple[Learner, Any, Callable[[], Tensor]]] = {}
 
     def step(self, count: int = 1) -> Step:
         """Take `count` meta-steps, and read their metrics only then: a GPU need not wait in between.
@@ -239,8 +240,13 @@ class Trainer:
         )
 
     def _recorded(self) -> Callable[[], Tensor]:
-        if self._replay is None or self._replay[0] is not self.learner or self._replay[1] is not self.sample:
+        """The recording of this learner and this way to sample: there is one already when they were used before."""
+        key = id(self.learner), id(self.sample)  # of objects that the recording keeps, so no other has them
+        if key not in self._recordings:
+            if len(self._recordings) == RECORDINGS:
+                del self._recordings[next(iter(self._recordings))]
             kept = self._optimizer.state().values()
             changed = [self._flat, *kept, self._good, self._finite, self._finite_steps]
-            self._replay = self.learner, self.sample, record(self._meta_step, self.generator, changed)
-        return self._replay[2]
+            replay = record(self._meta_step, self.generator, changed)
+            self._recordings[key] = self.learner, self.sample, replay
+        return self._recordings[key][2]

@@ -100,6 +100,17 @@ def test_a_recorded_step_follows_the_rates(name, stays):
     assert (driver.trainer.learner is learner) == stays
 
 
+def test_a_setting_that_was_used_before_needs_no_new_recording():
+    driver = sine_driver()
+    seen = [driver.trainer.learner]
+    for name, value in (("order", 1), ("inner_steps", 3), ("order", 2), ("inner_steps", 1), ("inner_lr", 0.1)):
+        driver.set(name, value)
+        seen.append(driver.trainer.learner)
+        assert (seen[-1].order, seen[-1].inner_steps) == (driver.values["order"], driver.values["inner_steps"])
+    ids = [id(learner) for learner in seen]
+    assert [ids.index(i) for i in ids] == [0, 1, 2, 3, 0, 0]
+
+
 def test_only_the_last_of_many_changes_before_a_step_counts():
     driver = sine_driver()
     take(driver, 2)

@@ -430,8 +430,9 @@ def test_a_recorded_training_notes_a_loss_that_is_not_finite(no_gpu):
         trainer.step(10)
 
 
-def test_another_learner_or_sample_is_recorded_anew(no_gpu):
-    trainer = Trainer(Toy(), sample)
+def test_another_learner_or_sample_is_recorded_once(no_gpu):
+    learner = Toy()
+    trainer = Trainer(learner, sample)
     first = trainer._recorded()
     trainer.outer_lr = 0.5
     assert trainer._recorded() is first
@@ -441,3 +442,15 @@ def test_another_learner_or_sample_is_recorded_anew(no_gpu):
     trainer.sample = lambda generator: sample(generator)
     assert trainer._recorded() is not second
     assert len(no_gpu) == 3
+    trainer.learner, trainer.sample = learner, sample
+    assert trainer._recorded() is first
+    assert len(no_gpu) == 3
+
+
+def test_recordings_do_not_pile_up(no_gpu, monkeypatch):
+    monkeypatch.setattr(train, "RECORDINGS", 2)
+    learners = [Toy() for _ in range(3)]
+    trainer = Trainer(learners[0], sample)
+    for trainer.learner in (*learners, learners[2], learners[1], learners[0]):
+        trainer._recorded()
+    assert len(no_gpu) == 4  # the oldest had gone

@@ -97,7 +97,7 @@ class Driver:
 
     A setting is `outer_lr`, or the name of a field of the learner. Where that field holds a tensor without axes, the
     number in it is changed and the learner stays the same, so that a step recorded on a GPU follows; for any other
-    field the learner is replaced, and a GPU records the step anew.
+    field the learner is replaced, and a GPU records the step when the learner is first used: going back is free.
 
     Args:
         learner: what is trained; a dataclass.
@@ -134,6 +134,8 @@ class Driver:
         self._new = lambda seed: Trainer(learner, sample, seed=seed, optimizer=optimizer, device=device)
         self.trainer = self._new(seed)
         self.values: dict[str, float] = {}
+        self._fields = [name for name in values if not isinstance(getattr(learner, name, Tensor()), Tensor)]
+        self._learners = {tuple(getattr(learner, name) for name in self._fields): learner}
         for name, value in values.items():
             _check(name, value)
             self._put(name, value)
@@ -217,7 +219,9 @@ class Driver:
         elif isinstance(now := getattr(self.trainer.learner, name), Tensor):
             now.fill_(value)
         else:
-            self.trainer.learner = replace(self.trainer.learner, **{name: value})
+            new = replace(self.trainer.learner, **{name: value})
+            fields = (getattr(new, field) for field in self._fields)
+            self.trainer.learner = self._learners.setdefault(tuple(fields), new)
         self.values[name] = value
 
     def _log(self, name: str, value: float) -> None:
