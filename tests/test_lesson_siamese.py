@@ -135,7 +135,7 @@ def test_everything_in_one_point_can_be_drawn():
     assert shown.spread() == (0, 0)
 
 
-def test_the_slider_goes_back():
+def test_the_slider_goes_back(figures):
     shown = lesson.Map(groups(), lambda params, x: params["size"] * torch.eye(12)[:, :2])
     for step in (0, 10, 20):
         shown.add(step, {"size": torch.tensor(1.0 + step)})
@@ -143,6 +143,10 @@ def test_the_slider_goes_back():
     assert "Step 20:" in words(panel)
     panel.controls["moment"].value = 1
     assert "Step 10:" in words(panel)
+    seen, expected = figures[-1].axes[0], shown.draw(1).axes[0]
+    assert seen.get_title() == expected.get_title() == "unseen characters, step 10"
+    for letters, alone in zip(seen.collections, expected.collections, strict=True):
+        assert letters.get_offsets().tolist() == alone.get_offsets().tolist()
 
 
 def test_more_characters_than_letters_are_refused():

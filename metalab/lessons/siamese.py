@@ -136,7 +136,10 @@ class Map:
             ax.scatter(*points.T, s=60, marker=f"${letter}$", color=color)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
         ax.set_aspect("equal")
-        finish(ax, f"unseen characters, step {self.steps[moment]}", "embedding, units of d", "embedding, units of d")
+        finish(ax, self._title(moment), "embedding, units of d", "embedding, units of d")
+
+    def _title(self, moment: int) -> str:
+        return f"unseen characters, step {self.steps[moment]}"
 
     def spread(self, moment: int = -1) -> tuple[float, float]:
         """In the picture: mean distance of two drawings of one character, and of the characters' middles."""
@@ -157,15 +160,21 @@ class Map:
 
     def panel(self) -> Panel:
         """A slider back through the training."""
+        fig = self.draw()
+        ax = fig.axes[0]
+        canvas = Canvas(fig, [ax.title, *ax.collections])
 
-        def redraw(moment: int) -> tuple[Figure, str]:
+        def redraw(moment: int) -> tuple[Canvas, str]:
+            ax.title.set_text(self._title(moment))
+            for letters, points in zip(ax.collections, self.points[moment], strict=True):
+                letters.set_offsets(points.numpy())
             within, between = self.spread(moment)
             words = (
                 f"Step {self.steps[moment]}: in this picture two drawings of one character are {within:.2f} apart on "
                 f"average, the middles of two characters {between:.2f}. It shows {self.shares[moment]:.0%} of the "
                 "embedding's variance."
             )
-            return self.draw(moment), words
+            return canvas, words
 
         last = len(self.steps) - 1
         controls = {"moment": slider("moment of training", last, 0, last, 1)}

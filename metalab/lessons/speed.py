@@ -140,7 +140,8 @@ def in_a_kernel(code: str) -> Any:
     """What a cell with `code` sets `found` to, in a fresh kernel."""
     cell = nbformat.v4.new_code_cell(f"{code}\nimport json; print(json.dumps(found))")
     notebook = nbformat.v4.new_notebook(cells=[cell])
-    NotebookClient(notebook, kernel_name="python3", timeout=None).execute()
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    NotebookClient(notebook, kernel_name="python3", timeout=None, extra_arguments=quiet).execute()
     printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
     return json.loads(printed.splitlines()[-1])
 
