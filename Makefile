@@ -45,7 +45,7 @@ diff: $(STAMP)  ## what changed in the lessons, as text (ARGS=main..HEAD)
 bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
 	$(RUN) metalab bench $(ARGS)
 
-panels: $(STAMP)  ## time the lessons' trainings with their panels and without, some seven minutes
+panels: $(STAMP)  ## time trainings with and without their panels, some seven minutes (ARGS="--json FILE")
 	$(RUN) metalab.lessons.speed $(ARGS)
 
 results: $(STAMP)  ## rewrite the results page from the measurements in results/

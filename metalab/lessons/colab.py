@@ -45,7 +45,8 @@ def ready(lesson: str) -> None:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {gpu or 'CPU, no GPU found'}.")
     seconds = catalogue()["seconds"][lesson]
-    print(f"Run All {takes(seconds)}{'' if seconds['gpu'] else '; with a GPU it was not timed yet'}.")
+    untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet, and trains on the CPU all the same"
+    print(f"Run All {takes(seconds)}{untimed}.")
     if gpu is None:
         print("For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.")
 
