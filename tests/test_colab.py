@@ -293,7 +293,8 @@ def test_ready_says_the_device_and_both_times(checkout, monkeypatch, capfd):
     colab.ready(NAME)
     assert capfd.readouterr().out == (
         f"metalab {metalab.__version__} and torch {torch.__version__}. Device: CPU, no GPU found.\n"
-        "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet, and trains on the CPU all the same.\n"
+        "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet, and trains on the CPU all "
+        "the same.\n"
         "For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.\n"
     )
     run.record(NAME, "gpu", 29)

@@ -32,7 +32,7 @@ from . import characters, orders, siamese, sine, steer
 from .live import Panel
 
 SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 100.0  # of the speed without a panel; a second; milliseconds
-ROUNDS = 9
+ROUNDS = 7
 SECONDS = 4.0  # about, of each training in a round
 
 

@@ -4,6 +4,7 @@ Needs a chromium at CHROMIUM. Without it the tests are skipped, unless METALAB_T
 METALAB_SCREENSHOTS set to a folder, a picture of each panel is left there.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -27,8 +28,13 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+ALL = bool(os.environ.get("METALAB_TEST_ALL"))  # take the time that it takes: no lesson in part, and none skipped
 PATIENCE = 240_000  # milliseconds; for a page that hangs: longer than a lesson trains before its panel
 TOKEN = "metalab"
+SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},  # or it asks whether it may
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # or a panel out of sight is not on the page
+}
 LONG = 1_000_000  # meta-steps, instead of the few that a reader has: the test takes its time
 
 
@@ -43,7 +49,7 @@ class Lesson:
         rate: what four presses do to the outer learning rate, in words.
         second: another slider, what it reads after one press, and what that did, in words.
         orders: whether there is a choice of first order.
-        whole: whether all of its cells are run; else its imports and the panel, because the others train for minutes.
+        whole: whether all of its cells are run; else its imports and the panel, because the others take long.
     """
 
     name: str
@@ -70,7 +76,7 @@ LESSONS = [
         'panel.train(120, script={61: {"inner_lr": 1e-4}, 91: {"inner_lr": 0.4}})',
         "queries are right after adaptation",
         "0.01 → 0.0158",
-        whole=bool(os.environ.get("METALAB_TEST_ALL")),
+        whole=ALL,
     ),
     Lesson(
         "03_siamese_contrastive_loss",
@@ -79,16 +85,18 @@ LESSONS = [
         "0.001 → 0.00158",
         ("margin m", "2.10", "margin 2 → 2.1"),
         orders=False,
+        whole=ALL,
     ),
     Lesson(
         "04_second_vs_first_order_maml",
         'panel.train(1000, script={501: {"inner_lr": 0.1}})',
         "First and second order are",
         "0.001 → 0.00158",
+        whole=ALL,
     ),
 ]
 
-if not Path(CHROMIUM).exists() and not os.environ.get("METALAB_TEST_ALL"):
+if not Path(CHROMIUM).exists() and not ALL:
     pytest.skip(f"no browser at {CHROMIUM}", allow_module_level=True)
 
 
@@ -105,7 +113,7 @@ def server(tmp_path_factory):
         nbformat.write(notebook, place / f"{lesson.name}.ipynb")
     settings = place / ".config/labconfig/default_setting_overrides.json"
     settings.parent.mkdir(parents=True)
-    settings.write_text('{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}')  # it would ask
+    settings.write_text(json.dumps(SETTINGS))
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(place / ".config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(place / ".workspaces"),
@@ -164,9 +172,10 @@ def open_lesson(page, server, lesson):
 
 
 def idle(page):
-    """Wait until the kernel has nothing to do."""
+    """Wait until the kernel has nothing to do: no cell waits for it either, as between two cells of Run All."""
     kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
     page.wait_for_function(f"{kernel}?.status === 'idle'")
+    expect(page.locator(".jp-InputPrompt", has_text="*")).to_have_count(0)
 
 
 def run_all(page):
