@@ -100,6 +100,11 @@ class Answers:
                     self.labels.append(label)
                     self.frames.append(frame)
 
+    @property
+    def moving(self) -> list[Artist]:
+        """What `update` changes."""
+        return [*self.labels, *self.frames]
+
     def update(self, probabilities: Tensor) -> int:
         """Show the answers, of which each class has the probability [Q, N]; returns how many are right."""
         surest, answers = (x.tolist() for x in probabilities.max(1))
@@ -285,7 +290,7 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
     trajectory = learner.adapt(params, episode, steps=steps)
     fig, ax, drawn = _answers(episode)
     title = ax.set_title(" ", fontsize=13)
-    canvas = Canvas(fig, [title, *drawn.labels, *drawn.frames])
+    canvas = Canvas(fig, [title, *drawn.moving])
 
     def redraw(step: int) -> tuple[Canvas, str]:
         probabilities = learner.query(trajectory[step], episode)[0].softmax(1)
@@ -312,7 +317,7 @@ def episode_panel(
         episode = characters.sample(episodes, ways, shots, 1, torch.Generator().manual_seed(seed))
         fig, ax, drawn = _answers(episode)
         title = ax.set_title(" ", fontsize=13)
-        return episode, title, drawn, Canvas(fig, [title, *drawn.labels, *drawn.frames])
+        return episode, title, drawn, Canvas(fig, [title, *drawn.moving])
 
     def redraw(ways: int, shots: int, inner_lr: float, steps: int) -> tuple[Canvas, str]:
         episode, title, drawn, canvas = shown(ways, shots)
@@ -357,7 +362,7 @@ class AnswersPicture:
         ax = figure.subplots()
         ax.set_title("an unseen task, after adaptation", fontsize=12)
         self.answers = Answers(ax, self.episode)
-        return [*self.answers.labels, *self.answers.frames]
+        return self.answers.moving
 
     def update(self, data: Tensor) -> str:
         correct = self.answers.update(data)

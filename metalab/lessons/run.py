@@ -31,7 +31,7 @@ KEPT = {"tags", "cellView"}  # of a cell's metadata
 CELL_TIMEOUT = 300  # seconds; for a cell that hangs, not a time to aim at
 
 
-def execute(notebook: NotebookNode, folder: Path) -> str | None:
+def execute(notebook: NotebookNode, folder: Path, *, timeout: float = CELL_TIMEOUT) -> str | None:
     """Run all cells of `notebook` in place, in a fresh kernel whose working directory is `folder`.
 
     Returns None when every cell passed, else where and why it stopped: "cell 7: NameError: ...". Cells are counted as
@@ -49,7 +49,7 @@ def execute(notebook: NotebookNode, folder: Path) -> str | None:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
-        timeout=CELL_TIMEOUT,
+        timeout=timeout,
         resources={"metadata": {"path": str(folder)}},
         on_cell_execute=on_cell_execute,
         extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or it warns of its own transport, once a lesson
@@ -59,7 +59,7 @@ def execute(notebook: NotebookNode, folder: Path) -> str | None:
     except CellExecutionError as error:
         return f"cell {count}: {error.ename}: {error.evalue}".splitlines()[0]
     except CellTimeoutError:
-        return f"cell {count}: still running after {CELL_TIMEOUT} s"
+        return f"cell {count}: still running after {timeout} s"
     except DeadKernelError:
         return f"cell {count}: the kernel died"
     return None

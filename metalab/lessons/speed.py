@@ -20,7 +20,6 @@ from typing import Any
 import nbformat
 import torch
 from ipywidgets import FloatLogSlider, Widget
-from nbclient import NotebookClient
 
 from ..checkpoint import replace_file
 from ..commands import machine
@@ -28,7 +27,7 @@ from ..learners.maml import MAML
 from ..learners.prototypes import PrototypicalNet
 from ..nets import MLP, Conv4
 from ..tasks import glyphs
-from . import characters, orders, siamese, sine, steer
+from . import characters, orders, run, siamese, sine, steer
 from .live import Panel
 
 SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 100.0  # of the speed without a panel; a second; milliseconds
@@ -136,12 +135,13 @@ async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str
     }
 
 
-def in_a_kernel(code: str) -> Any:
-    """What a cell with `code` sets `found` to, in a fresh kernel."""
-    cell = nbformat.v4.new_code_cell(f"{code}\nimport json; print(json.dumps(found))")
-    notebook = nbformat.v4.new_notebook(cells=[cell])
-    quiet = ["--IPKernelApp.log_level=ERROR"]
-    NotebookClient(notebook, kernel_name="python3", timeout=None, extra_arguments=quiet).execute()
+def in_a_kernel() -> dict[str, Any]:
+    """What `measure` finds in a cell of a fresh kernel."""
+    cell = nbformat.v4.new_code_cell(
+        "import json\nfrom metalab.lessons import speed\nfound = json.dumps(await speed.measure())\nprint(found)"
+    )
+    if failure := run.execute(nbformat.v4.new_notebook(cells=[cell]), Path.cwd(), timeout=3600):
+        raise RuntimeError(failure)
     printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
     return json.loads(printed.splitlines()[-1])
 
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m metalab.lessons.speed", description="What panels cost.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
     options = parser.parse_args(arguments)
-    found = in_a_kernel("from metalab.lessons import speed\nfound = await speed.measure()")
+    found = in_a_kernel()
     for name, training in found["trainings"].items():
         share, frames = statistics.median(training["share"]), statistics.median(training["frames"])
         print(f"{name:32} {share:6.1%} of the speed without a panel, {frames:.1f} frames a second")

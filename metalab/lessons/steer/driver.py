@@ -134,7 +134,7 @@ class Driver:
         self._new = lambda seed: Trainer(learner, sample, seed=seed, optimizer=optimizer, device=device)
         self.trainer = self._new(seed)
         self.values: dict[str, float] = {}
-        self._fields = [name for name in values if not isinstance(getattr(learner, name, Tensor()), Tensor)]
+        self._fields = [n for n in values if n != "outer_lr" and not isinstance(getattr(learner, n), Tensor)]
         self._learners = {tuple(getattr(learner, name) for name in self._fields): learner}
         for name, value in values.items():
             _check(name, value)
