@@ -23,33 +23,33 @@ test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab 
 	.venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
 
 lessons: $(STAMP)  ## run every lesson without a browser; executed copies in build/lessons
-	$(RUN) metalab.lessons.run $(ARGS)
+	$(RUN) tools.run_lessons $(ARGS)
 
 notebooks: refresh  ## run every lesson and rewrite its committed outputs (ARGS=notebooks/NAME.ipynb for one)
-	$(RUN) metalab.lessons.run --write $(ARGS)
+	$(RUN) tools.run_lessons --write $(ARGS)
 
 times: $(STAMP)  ## measure how long the lessons take, and write it where it is told (ARGS=notebooks/NAME.ipynb)
-	$(RUN) metalab.lessons.run --times $(ARGS)
-	$(RUN) metalab.lessons.publish
+	$(RUN) tools.run_lessons --times $(ARGS)
+	$(RUN) tools.publish
 
 refresh: $(STAMP)  ## rewrite the set-up cell, times and badges of the lessons and of README.md; runs no lesson
-	$(RUN) metalab.lessons.publish
+	$(RUN) tools.publish
 
 colab: $(STAMP)  ## lessons that open alone, in build/colab; REPO=owner/name: they install from there, badges too
 	rm -f build/colab/*.ipynb
-	$(RUN) metalab.lessons.publish --out build/colab $(if $(REPO),--repository $(REPO))
+	$(RUN) tools.publish --out build/colab $(if $(REPO),--repository $(REPO))
 
 diff: $(STAMP)  ## what changed in the lessons, as text (ARGS=main..HEAD)
-	git -c diff.lesson.textconv=".venv/bin/python -m metalab.lessons.run --show" diff $(ARGS) -- notebooks
+	git -c diff.lesson.textconv=".venv/bin/python -m tools.run_lessons --show" diff $(ARGS) -- notebooks
 
 bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
-	$(RUN) metalab bench $(ARGS)
+	$(RUN) benchmarks meta-step $(ARGS)
 
 panels: $(STAMP)  ## time trainings with and without their panels, some seven minutes (ARGS="--json FILE")
-	$(RUN) metalab.lessons.speed $(ARGS)
+	$(RUN) benchmarks panels $(ARGS)
 
 results: $(STAMP)  ## rewrite the results page from the measurements in results/
-	$(RUN) metalab results $(ARGS)
+	$(RUN) benchmarks report $(ARGS)
 
 clean:  ## remove .venv and build
 	rm -rf .venv build

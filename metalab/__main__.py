@@ -7,9 +7,7 @@ python -m metalab train omniglot --algorithm protonet --minutes 30
 python -m metalab train --resume DIR                        # go on with a run that was stopped, or killed
 torchrun --nproc-per-node 2 -m metalab train omniglot       # the same training, shared by two processes
 python -m metalab evaluate DIR                              # mean ± 95 % CI, and the protocol
-python -m metalab bench                                     # the meta-step's speed beside other libraries
 python -m metalab orders                                    # does the second order matter? with several seeds
-python -m metalab results                                   # the page of results
 python -m metalab data                                      # fetch Omniglot, say where it was found
 """
 
@@ -24,11 +22,12 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import NoReturn
 
-from . import checkpoint, distributed
-from .commands import bench, orders, protocol, results
-from .commands.progress import duration
-from .commands.runs import CHECKPOINT, Interrupted, Run, usable
-from .commands.settings import Settings
+from . import checkpoint
+from .engine import processes
+from .experiments import first_vs_second_order, scoring
+from .experiments.progress import duration
+from .experiments.runs import CHECKPOINT, Interrupted, Run, usable
+from .experiments.settings import Settings
 from .tasks import omniglot
 from .train import Diverged
 
@@ -64,7 +63,7 @@ def train(options: argparse.Namespace) -> int:
     except Diverged as reason:
         inner = "" if run.settings.inner_lr is None else f", --inner-lr {run.settings.inner_lr:g}"
         words, code = f"{reason} They are --outer-lr {run.settings.outer_lr:g}{inner}. ", 1
-    if distributed.rank() == 0:
+    if processes.rank() == 0:
         out = sys.stderr if code else sys.stdout
         taken = f"{run.trainer.steps} meta-steps in {duration(run.seconds)}"
         print(f"{words}{taken}: {run.folder / CHECKPOINT}", file=out)
@@ -80,7 +79,7 @@ def default_folder(settings: Settings) -> Path:
 
 
 def resume_command(folder: Path) -> str:
-    several = distributed.processes() > 1
+    several = processes.count() > 1
     launch = f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}" if several else "python"
     return f"{launch} -m metalab train --resume {shlex.quote(str(folder))}"
 
@@ -93,7 +92,7 @@ def evaluate(options: argparse.Namespace) -> int:
     print("trained: " + ", ".join(f"{name} {value}" for name, value in trained.items() if value is not None))
     found = []
     tensors = {name: tensor.to(options.device) for name, tensor in tensors.items()}
-    for result in protocol.results(settings, tensors, episodes=options.episodes, seed=options.seed):
+    for result in scoring.results(settings, tensors, episodes=options.episodes, seed=options.seed):
         print(result, flush=True)
         found.append(result.as_json())
     if options.json:
@@ -110,7 +109,7 @@ def data(_options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m metalab", description="Train and evaluate outside the lessons.")
-    commands = top.add_subparsers(required=True, metavar="train | evaluate | bench | orders | results | data")
+    commands = top.add_subparsers(required=True, metavar="train | evaluate | orders | data")
     p = commands.add_parser("train", help="meta-train, and save the parameters", description=TRAIN)
     p.add_argument("tasks", nargs="?", help="sine, or omniglot; not with --resume")
     for f in fields(Settings):
@@ -128,33 +127,33 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="cpu")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
     p.set_defaults(run=evaluate)
-    p = commands.add_parser("bench", help="measure the meta-step's speed and memory beside other libraries")
-    bench.add_arguments(p)
-    p.set_defaults(run=bench.run)
     p = commands.add_parser("orders", help="train first- and second-order MAML and others side by side, several seeds")
-    orders.add_arguments(p)
-    p.set_defaults(run=orders.run)
-    p = commands.add_parser("results", help="write the page of results")
-    results.add_arguments(p)
-    p.set_defaults(run=results.run)
+    first_vs_second_order.add_arguments(p)
+    p.set_defaults(run=first_vs_second_order.run)
     p = commands.add_parser("data", help="fetch Omniglot if need be, and say what there is")
     p.set_defaults(run=data)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parser().parse_args(arguments)
+    """The command line; returns the exit status."""
+    return run(parser(), arguments)
+
+
+def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
+    """Run what `arguments` ask of a parser; complain about errors in one line. Returns the exit status."""
+    options = parser.parse_args(arguments)
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
-        if distributed.rank() == 0:
+        if processes.rank() == 0:
             print(f"metalab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("metalab: stopped at once, without saving", file=sys.stderr)
         return 130
     finally:
-        distributed.stop()
+        processes.stop()
 
 
 if __name__ == "__main__":

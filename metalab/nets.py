@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Params, Relu, SpatialMean
+from .engine.layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Params, Relu, SpatialMean
 
 
 class Net(Protocol):

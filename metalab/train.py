@@ -10,8 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from . import distributed
-from .cuda_graph import record
+from .engine import processes
+from .engine.cuda_graph import record
 from .nets import Params
 
 RECORDINGS = 22  # that are kept: as many as ten inner steps, or none, of two orders need
@@ -209,16 +209,16 @@ class Trainer:
         """One meta-step. It reads nothing back from the device, whose metrics it returns: a CUDA graph may hold it."""
         batch = self.sample(self.generator)
         weight = 1.0
-        if distributed.processes() > 1:
-            share = distributed.share(batch.tasks)
+        if processes.count() > 1:
+            share = processes.share(batch.tasks)
             weight = (share.stop - share.start) / batch.tasks
             batch = batch[share]
         grads, metrics = self.learner.meta_gradient(self.params, batch)
         self._metrics = tuple(metrics)
         gradient = torch.cat([grads[name].flatten() for name in self.params])
         values = torch.stack(list(metrics.values()))
-        if distributed.processes() > 1:
-            both = distributed.total(weight * torch.cat([gradient, values.to(gradient.dtype)]))
+        if processes.count() > 1:
+            both = processes.total(weight * torch.cat([gradient, values.to(gradient.dtype)]))
             gradient, values = both.split([len(gradient), len(values)])
         loss = values[self._metrics.index("loss")]
         self._finite &= loss - loss == 0  # neither infinite nor NaN, in fewer operations than `isfinite` takes

@@ -3,23 +3,23 @@
 import torch
 from answers import right, wrong
 
-from metalab.lessons.exercises import orders, solutions
+from metalab.lessons.second_vs_first_order_maml import exercises, solutions
 
 # adapt
 
 
-@right(orders.adapt)
+@right(exercises.adapt)
 def _(loss, params, inner_lr):
     value = loss(params)
     return [p.sub(inner_lr * torch.autograd.grad(value, p, create_graph=True)[0]) for p in params]
 
 
-@right(orders.adapt)
+@right(exercises.adapt)
 def _(loss, params, inner_lr):
     return tuple(p - inner_lr * g for p, g in zip(params, torch.func.grad(loss)(params), strict=True))
 
 
-@right(orders.adapt)
+@right(exercises.adapt)
 def _(loss, params, inner_lr):
     start = [p.clone() for p in params]
     new = start[:]
@@ -36,56 +36,56 @@ def stepped(params, gradients, inner_lr):
     return [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(orders.adapt, "the graph is cut between `params` and the gradients")
+@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
 def _(loss, params, inner_lr):
     return stepped(params, gradients_of(loss, params, create_graph=False), inner_lr)
 
 
-@wrong(orders.adapt, "the graph is cut between `params` and the gradients")
+@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
 def _(loss, params, inner_lr):
     fresh = [p.detach().clone().requires_grad_() for p in params]
     return stepped(params, gradients_of(loss, fresh), inner_lr)
 
 
-@wrong(orders.adapt, "the graph is cut between `params` and the gradients")
+@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
 def _(loss, params, inner_lr):
     return stepped(params, [g.detach() for g in torch.func.grad(loss)(params)], inner_lr)
 
 
-@wrong(orders.adapt, "retain_graph keeps how the loss was computed")
+@wrong(exercises.adapt, "retain_graph keeps how the loss was computed")
 def _(loss, params, inner_lr):
     return stepped(params, gradients_of(loss, params, create_graph=False, retain_graph=True), inner_lr)
 
 
-@wrong(orders.adapt, "retain_graph keeps how the loss was computed")
+@wrong(exercises.adapt, "retain_graph keeps how the loss was computed")
 def _(loss, params, inner_lr):
     return stepped(params, [g.detach() for g in gradients_of(loss, params)], inner_lr)
 
 
-@wrong(orders.adapt, "cut off from `params`")
+@wrong(exercises.adapt, "cut off from `params`")
 def _(loss, params, inner_lr):
     gradients = gradients_of(loss, params)
     with torch.no_grad():
         return stepped(params, gradients, inner_lr)
 
 
-@wrong(orders.adapt, "cut off from `params`")
+@wrong(exercises.adapt, "cut off from `params`")
 def _(loss, params, inner_lr):
     return [p.detach().requires_grad_() for p in solutions.adapt(loss, params, inner_lr)]
 
 
-@wrong(orders.adapt, "cut off from `params`")
+@wrong(exercises.adapt, "cut off from `params`")
 def _(loss, params, inner_lr):
     fresh = [p.detach().clone().requires_grad_() for p in params]
     return stepped(fresh, gradients_of(loss, fresh), inner_lr)
 
 
-@wrong(orders.adapt, "a loss through your step, the gradient of w1[")
+@wrong(exercises.adapt, "a loss through your step, the gradient of w1[")
 def _(loss, params, inner_lr):
     return stepped([p.detach() for p in params], gradients_of(loss, params), inner_lr)
 
 
-@wrong(orders.adapt, "updates the parameters in place")
+@wrong(exercises.adapt, "updates the parameters in place")
 def _(loss, params, inner_lr):
     gradients = gradients_of(loss, params)
     with torch.no_grad():
@@ -94,98 +94,98 @@ def _(loss, params, inner_lr):
     return params
 
 
-@wrong(orders.adapt, "updates the parameters in place")
+@wrong(exercises.adapt, "updates the parameters in place")
 def _(loss, params, inner_lr):
     for p, g in zip(params, gradients_of(loss, params), strict=True):
         p.data -= inner_lr * g.data
     return params
 
 
-@wrong(orders.adapt, "updates the parameters in place")
+@wrong(exercises.adapt, "updates the parameters in place")
 def _(loss, params, inner_lr):
     for i, g in enumerate(gradients_of(loss, params)):
         params[i] = params[i] - inner_lr * g
     return params
 
 
-@wrong(orders.adapt, "in-place operation., at line")
+@wrong(exercises.adapt, "in-place operation., at line")
 def _(loss, params, inner_lr):
     for p, g in zip(params, gradients_of(loss, params), strict=True):
         p -= inner_lr * g
     return params
 
 
-@wrong(orders.adapt, "and 'NoneType', at line")
+@wrong(exercises.adapt, "and 'NoneType', at line")
 def _(loss, params, inner_lr):
     copies = [p.clone() for p in params]
     return stepped(params, torch.autograd.grad(loss(params), copies, create_graph=True, allow_unused=True), inner_lr)
 
 
-@wrong(orders.adapt, "asks for the gradient of the wrong parameters")
+@wrong(exercises.adapt, "asks for the gradient of the wrong parameters")
 def _(loss, params, inner_lr):
     copies = [p.clone() for p in params]
     return stepped(params, torch.autograd.grad(loss(params), copies, create_graph=True), inner_lr)
 
 
-@wrong(orders.adapt, "cut before the gradient was taken")
+@wrong(exercises.adapt, "cut before the gradient was taken")
 def _(loss, params, inner_lr):
     value = loss([p.detach() for p in params])
     return stepped(params, torch.autograd.grad(value, params, create_graph=True), inner_lr)
 
 
-@wrong(orders.adapt, "one tensor is moved by another one's")
+@wrong(exercises.adapt, "one tensor is moved by another one's")
 def _(loss, params, inner_lr):
     w1, w2 = params
     dw2, dw1 = gradients_of(loss, params)
     return [w1 - inner_lr * dw1, w2 - inner_lr * dw2]
 
 
-@wrong(orders.adapt, "one tensor is moved by another one's")
+@wrong(exercises.adapt, "one tensor is moved by another one's")
 def _(loss, params, inner_lr):
     gradient = gradients_of(loss, params)[0]
     return [p - inner_lr * gradient for p in params]
 
 
-@wrong(orders.adapt, "one tensor is moved by another one's")
+@wrong(exercises.adapt, "one tensor is moved by another one's")
 def _(loss, params, inner_lr):
     for gradient in gradients_of(loss, params):
         new = [p - inner_lr * gradient for p in params]
     return new
 
 
-@wrong(orders.adapt, "Only one of the tensors moves")
+@wrong(exercises.adapt, "Only one of the tensors moves")
 def _(loss, params, inner_lr):
     *body, head = params
     (gradient,) = torch.autograd.grad(loss(params), head, create_graph=True)
     return [*body, head - inner_lr * gradient]
 
 
-@wrong(orders.adapt, "Only one of the tensors moves")
+@wrong(exercises.adapt, "Only one of the tensors moves")
 def _(loss, params, inner_lr):
     return [params[0] - inner_lr * gradients_of(loss, params)[0], *params[1:]]
 
 
-@wrong(orders.adapt, "The minus is missing")
+@wrong(exercises.adapt, "The minus is missing")
 def _(loss, params, inner_lr):
     return [p + inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True)]
 
 
-@wrong(orders.adapt, "The learning rate is missing")
+@wrong(exercises.adapt, "The learning rate is missing")
 def _(loss, params, inner_lr):
     return stepped(params, gradients_of(loss, params), 1)
 
 
-@wrong(orders.adapt, "The learning rate is squared")
+@wrong(exercises.adapt, "The learning rate is squared")
 def _(loss, params, inner_lr):
     return stepped(params, gradients_of(lambda ps: inner_lr * loss(ps), params), inner_lr)
 
 
-@wrong(orders.adapt, "Only the sign")
+@wrong(exercises.adapt, "Only the sign")
 def _(loss, params, inner_lr):
     return stepped(params, [torch.sign(g) for g in gradients_of(loss, params)], inner_lr)
 
 
-@wrong(orders.adapt, "no step was taken")
+@wrong(exercises.adapt, "no step was taken")
 def _(loss, params, inner_lr):
     new = [p.clone() for p in params]
     for p, g in zip(new, gradients_of(loss, params), strict=True):
@@ -193,34 +193,34 @@ def _(loss, params, inner_lr):
     return new
 
 
-@wrong(orders.adapt, "returns the change alone, or the gradient")
+@wrong(exercises.adapt, "returns the change alone, or the gradient")
 def _(loss, params, inner_lr):
     return gradients_of(loss, params)
 
 
-@wrong(orders.adapt, "returns the change alone, or the gradient")
+@wrong(exercises.adapt, "returns the change alone, or the gradient")
 def _(loss, params, inner_lr):
     return [-inner_lr * g for g in gradients_of(loss, params)]
 
 
-@wrong(orders.adapt, "calls backward()")
+@wrong(exercises.adapt, "calls backward()")
 def _(loss, params, inner_lr):
     loss(params).backward()
     return [p - inner_lr * p.grad for p in params]
 
 
-@wrong(orders.adapt, "2 tensors, one for each of `params`; yours are 1")
+@wrong(exercises.adapt, "2 tensors, one for each of `params`; yours are 1")
 def _(loss, params, inner_lr):
     for p, g in zip(params, gradients_of(loss, params), strict=True):
         return [p - inner_lr * g]
 
 
-@wrong(orders.adapt, "the new parameters as a list of tensors; yours is a tensor of shape [2, 3, 3]")
+@wrong(exercises.adapt, "the new parameters as a list of tensors; yours is a tensor of shape [2, 3, 3]")
 def _(loss, params, inner_lr):
     return torch.stack(solutions.adapt(loss, params, inner_lr))
 
 
-@wrong(orders.adapt, "not a mistake we know")
+@wrong(exercises.adapt, "not a mistake we know")
 def _(loss, params, inner_lr):
     return stepped(params, gradients_of(loss, params), 0.9 * inner_lr)
 
@@ -228,25 +228,25 @@ def _(loss, params, inner_lr):
 # hessian_vector
 
 
-@right(orders.hessian_vector)
+@right(exercises.hessian_vector)
 def _(loss, params, vector):
     gradients = torch.autograd.grad(loss(params), params, create_graph=True)
     return torch.autograd.grad(gradients, params, grad_outputs=vector)
 
 
-@right(orders.hessian_vector)
+@right(exercises.hessian_vector)
 def _(loss, params, vector):
     _, pull_back = torch.func.vjp(torch.func.grad(loss), params)  # H is symmetric
     return pull_back(list(vector))[0]
 
 
-@right(orders.hessian_vector)
+@right(exercises.hessian_vector)
 def _(loss, params, vector):
     _, product = torch.autograd.functional.hvp(lambda *ps: loss(ps), tuple(params), tuple(vector))
     return list(product)
 
 
-@right(orders.hessian_vector)
+@right(exercises.hessian_vector)
 def _(loss, params, vector):
     """One flat vector, on detached copies."""
     leaves = [p.detach().requires_grad_() for p in params]
@@ -263,61 +263,61 @@ def constant(tensors):
     return [tensor.detach() for tensor in tensors]
 
 
-@wrong(orders.hessian_vector, "graph is cut before the second differentiation")
+@wrong(exercises.hessian_vector, "graph is cut before the second differentiation")
 def _(loss, params, vector):
     return torch.autograd.grad(dot(gradients_of(loss, params, create_graph=False), vector), params)
 
 
-@wrong(orders.hessian_vector, "graph is cut before the second differentiation")
+@wrong(exercises.hessian_vector, "graph is cut before the second differentiation")
 def _(loss, params, vector):
     gradients = gradients_of(loss, params, create_graph=False, retain_graph=True)
     return torch.autograd.grad(dot(gradients, vector), params)
 
 
-@wrong(orders.hessian_vector, "does not have a grad_fn, at line")
+@wrong(exercises.hessian_vector, "does not have a grad_fn, at line")
 def _(loss, params, vector):
     return torch.autograd.grad(dot(gradients_of(loss, params, create_graph=False), constant(vector)), params)
 
 
-@wrong(orders.hessian_vector, "vector is differentiated as well")
+@wrong(exercises.hessian_vector, "vector is differentiated as well")
 def _(loss, params, vector):
     return torch.autograd.grad(dot(gradients_of(loss, params), vector), params)
 
 
-@wrong(orders.hessian_vector, "not differentiated again")
+@wrong(exercises.hessian_vector, "not differentiated again")
 def _(loss, params, vector):
     return [g * v for g, v in zip(gradients_of(loss, params), vector, strict=True)]
 
 
-@wrong(orders.hessian_vector, "This is the gradient of the loss")
+@wrong(exercises.hessian_vector, "This is the gradient of the loss")
 def _(loss, params, vector):
     return list(gradients_of(loss, params))
 
 
-@wrong(orders.hessian_vector, "The vector comes back as it went in")
+@wrong(exercises.hessian_vector, "The vector comes back as it went in")
 def _(loss, params, vector):
     return vector
 
 
-@wrong(orders.hessian_vector, "H·H·v")
+@wrong(exercises.hessian_vector, "H·H·v")
 def _(loss, params, vector):
     once = torch.autograd.grad(gradients_of(loss, params), params, grad_outputs=vector)
     return torch.autograd.grad(gradients_of(loss, params), params, grad_outputs=once)
 
 
-@wrong(orders.hessian_vector, "g gᵀ v")
+@wrong(exercises.hessian_vector, "g gᵀ v")
 def _(loss, params, vector):
     gradients = gradients_of(loss, params)
     return [g * dot(gradients, vector) for g in gradients]
 
 
-@wrong(orders.hessian_vector, "the Hessian's row sums")
+@wrong(exercises.hessian_vector, "the Hessian's row sums")
 def _(loss, params, vector):
     total = sum(g.sum() for g in gradients_of(loss, params))
     return [row * v for row, v in zip(torch.autograd.grad(total, params), vector, strict=True)]
 
 
-@wrong(orders.hessian_vector, "only the blocks on the Hessian's diagonal")
+@wrong(exercises.hessian_vector, "only the blocks on the Hessian's diagonal")
 def _(loss, params, vector):
     product = []
     for p, v in zip(params, vector, strict=True):
@@ -326,19 +326,19 @@ def _(loss, params, vector):
     return product
 
 
-@wrong(orders.hessian_vector, "Only the last tensor's part")
+@wrong(exercises.hessian_vector, "Only the last tensor's part")
 def _(loss, params, vector):
     for g, v in zip(gradients_of(loss, params), vector, strict=True):
         total = (g * v.detach()).sum()
     return torch.autograd.grad(total, params)
 
 
-@wrong(orders.hessian_vector, "It stops at one number")
+@wrong(exercises.hessian_vector, "It stops at one number")
 def _(loss, params, vector):
     return dot(gradients_of(loss, params), vector)
 
 
-@wrong(orders.hessian_vector, "Close, but only approximate: the relative error is 5e-09")
+@wrong(exercises.hessian_vector, "Close, but only approximate: the relative error is 5e-09")
 def _(loss, params, vector):
     def gradients_at(step):
         return gradients_of(
@@ -348,14 +348,14 @@ def _(loss, params, vector):
     return [(a - b) / 2e-4 for a, b in zip(gradients_at(1e-4), gradients_at(-1e-4), strict=True)]
 
 
-@wrong(orders.hessian_vector, "Close, but only approximate: the relative error is 1e-04")
+@wrong(exercises.hessian_vector, "Close, but only approximate: the relative error is 1e-04")
 def _(loss, params, vector):
     h = 1e-4
     there = [(p + h * v).detach().requires_grad_() for p, v in zip(params, vector, strict=True)]
     return [(a - b) / h for a, b in zip(gradients_of(loss, there), gradients_of(loss, params), strict=True)]
 
 
-@wrong(orders.hessian_vector, "price is that of the whole Hessian")
+@wrong(exercises.hessian_vector, "price is that of the whole Hessian")
 def _(loss, params, vector):
     flat = torch.cat([g.flatten() for g in gradients_of(loss, params)])
     v = torch.cat([v.flatten() for v in vector])
@@ -373,26 +373,26 @@ def by_blocks(hessian, params, vector):
     ]
 
 
-@wrong(orders.hessian_vector, "price is that of the whole Hessian")
+@wrong(exercises.hessian_vector, "price is that of the whole Hessian")
 def _(loss, params, vector):
     hessian = torch.autograd.functional.hessian(lambda *ps: loss(ps), tuple(params))
     return by_blocks(hessian, params, vector)
 
 
-@wrong(orders.hessian_vector, "price is that of the whole Hessian")
+@wrong(exercises.hessian_vector, "price is that of the whole Hessian")
 def _(loss, params, vector):
     return by_blocks(
         torch.func.jacrev(torch.func.grad(loss))(params), params, vector
     )  # batched: one call, as many rows
 
 
-@wrong(orders.hessian_vector, "calls backward()")
+@wrong(exercises.hessian_vector, "calls backward()")
 def _(loss, params, vector):
     dot(gradients_of(loss, params), constant(vector)).backward()
     return [p.grad for p in params]
 
 
-@wrong(orders.hessian_vector, "changes the parameters or the vector")
+@wrong(exercises.hessian_vector, "changes the parameters or the vector")
 def _(loss, params, vector):
     product = solutions.hessian_vector(loss, params, vector)
     for p, v in zip(params, vector, strict=True):
@@ -400,12 +400,12 @@ def _(loss, params, vector):
     return product
 
 
-@wrong(orders.hessian_vector, "the product as a list of tensors; yours is a tensor of shape [18]")
+@wrong(exercises.hessian_vector, "the product as a list of tensors; yours is a tensor of shape [18]")
 def _(loss, params, vector):
     return torch.cat([h.flatten() for h in solutions.hessian_vector(loss, params, vector)])
 
 
-@wrong(orders.hessian_vector, "not a mistake we know")
+@wrong(exercises.hessian_vector, "not a mistake we know")
 def _(loss, params, vector):
     return [-h for h in solutions.hessian_vector(loss, params, vector)]
 
@@ -413,7 +413,7 @@ def _(loss, params, vector):
 # reptile_update
 
 
-@right(orders.reptile_update)
+@right(exercises.reptile_update)
 def _(params, adapted, outer_lr):
     new = []
     for i, p in enumerate(params):
@@ -422,7 +422,7 @@ def _(params, adapted, outer_lr):
     return new
 
 
-@right(orders.reptile_update)
+@right(exercises.reptile_update)
 def _(params, adapted, outer_lr):
     new = [p.clone() for p in params]
     for task in adapted:
@@ -431,7 +431,7 @@ def _(params, adapted, outer_lr):
     return tuple(new)
 
 
-@right(orders.reptile_update)
+@right(exercises.reptile_update)
 def _(params, adapted, outer_lr):
     return [torch.lerp(p, torch.stack([task[i] for task in adapted]).mean(0), outer_lr) for i, p in enumerate(params)]
 
@@ -440,83 +440,83 @@ def mean_of(adapted):
     return [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
 
 
-@wrong(orders.reptile_update, "moves away from where the tasks ended")
+@wrong(exercises.reptile_update, "moves away from where the tasks ended")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * (p - m) for p, m in zip(params, mean_of(adapted), strict=True)]
 
 
-@wrong(orders.reptile_update, "added up over the tasks, not averaged")
+@wrong(exercises.reptile_update, "added up over the tasks, not averaged")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * sum(task[i] - p for task in adapted) for i, p in enumerate(params)]
 
 
-@wrong(orders.reptile_update, "jumps to the mean of the ends")
+@wrong(exercises.reptile_update, "jumps to the mean of the ends")
 def _(params, adapted, outer_lr):
     return mean_of(adapted)
 
 
-@wrong(orders.reptile_update, "Only the last task counts")
+@wrong(exercises.reptile_update, "Only the last task counts")
 def _(params, adapted, outer_lr):
     for task in adapted:
         new = [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
     return new
 
 
-@wrong(orders.reptile_update, "Only the first task counts")
+@wrong(exercises.reptile_update, "Only the first task counts")
 def _(params, adapted, outer_lr):
     for task in adapted:
         return [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
 
 
-@wrong(orders.reptile_update, "one after another")
+@wrong(exercises.reptile_update, "one after another")
 def _(params, adapted, outer_lr):
     for task in adapted:
         params = [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
     return params
 
 
-@wrong(orders.reptile_update, "one after another")
+@wrong(exercises.reptile_update, "one after another")
 def _(params, adapted, outer_lr):
     for task in adapted:
         params = [p + outer_lr / len(adapted) * (end - p) for p, end in zip(params, task, strict=True)]
     return params
 
 
-@wrong(orders.reptile_update, "a part of the mean itself")
+@wrong(exercises.reptile_update, "a part of the mean itself")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * m for p, m in zip(params, mean_of(adapted), strict=True)]
 
 
-@wrong(orders.reptile_update, "weights are swapped")
+@wrong(exercises.reptile_update, "weights are swapped")
 def _(params, adapted, outer_lr):
     return [outer_lr * p + (1 - outer_lr) * m for p, m in zip(params, mean_of(adapted), strict=True)]
 
 
-@wrong(orders.reptile_update, "returns the change alone")
+@wrong(exercises.reptile_update, "returns the change alone")
 def _(params, adapted, outer_lr):
     return [outer_lr * (m - p) for p, m in zip(params, mean_of(adapted), strict=True)]
 
 
-@wrong(orders.reptile_update, "no step was taken")
+@wrong(exercises.reptile_update, "no step was taken")
 def _(params, adapted, outer_lr):
     for p, m in zip(params, mean_of(adapted), strict=True):
         p = p + outer_lr * (m - p)
     return params
 
 
-@wrong(orders.reptile_update, "divides by the number of tensors")
+@wrong(exercises.reptile_update, "divides by the number of tensors")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * sum(task[i] - p for task in adapted) / len(params) for i, p in enumerate(params)]
 
 
-@wrong(orders.reptile_update, "in place")
+@wrong(exercises.reptile_update, "in place")
 def _(params, adapted, outer_lr):
     for p, m in zip(params, mean_of(adapted), strict=True):
         p += outer_lr * (m - p)
     return params
 
 
-@wrong(orders.reptile_update, "in place")
+@wrong(exercises.reptile_update, "in place")
 def _(params, adapted, outer_lr):
     for task in adapted:
         for p, end in zip(params, task, strict=True):
@@ -524,21 +524,21 @@ def _(params, adapted, outer_lr):
     return params
 
 
-@wrong(orders.reptile_update, "w1 has the shape [3, 2, 2]; it should be [2, 2]")
+@wrong(exercises.reptile_update, "w1 has the shape [3, 2, 2]; it should be [2, 2]")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * (torch.stack(ends) - p) for p, ends in zip(params, zip(*adapted, strict=True), strict=True)]
 
 
-@wrong(orders.reptile_update, "2 tensors, one for each of `params`; yours are 3")
+@wrong(exercises.reptile_update, "2 tensors, one for each of `params`; yours are 3")
 def _(params, adapted, outer_lr):
     return [p + outer_lr * (end - p) for task in adapted for p, end in [(params[0], task[0])]]
 
 
-@wrong(orders.reptile_update, "the new parameters as a list of tensors; yours is a list of 2")
+@wrong(exercises.reptile_update, "the new parameters as a list of tensors; yours is a list of 2")
 def _(params, adapted, outer_lr):
     return [new.tolist() for new in solutions.reptile_update(params, adapted, outer_lr)]
 
 
-@wrong(orders.reptile_update, "not a mistake we know")
+@wrong(exercises.reptile_update, "not a mistake we know")
 def _(params, adapted, outer_lr):
     return solutions.reptile_update(params, adapted, 0.9 * outer_lr)

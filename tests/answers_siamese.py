@@ -6,18 +6,18 @@ import torch
 import torch.nn.functional as F
 from answers import right, wrong
 
-from metalab.lessons.exercises import siamese, solutions
+from metalab.lessons.siamese_contrastive_loss import exercises, solutions
 
 # contrastive_loss
 
 
-@right(siamese.contrastive_loss)
+@right(exercises.contrastive_loss)
 def _(distance, same, margin):
     y = same.float()
     return y * distance**2 + (1 - y) * torch.relu(margin - distance) ** 2
 
 
-@right(siamese.contrastive_loss)
+@right(exercises.contrastive_loss)
 def _(distance, same, margin):
     loss = torch.zeros_like(distance)
     loss[same] = distance[same].square()
@@ -25,7 +25,7 @@ def _(distance, same, margin):
     return loss
 
 
-@right(siamese.contrastive_loss)
+@right(exercises.contrastive_loss)
 def _(distance, same, margin):
     losses = []
     for d, alike in zip(distance, same.tolist(), strict=True):
@@ -33,165 +33,165 @@ def _(distance, same, margin):
     return torch.stack(losses)
 
 
-@right(siamese.contrastive_loss)
+@right(exercises.contrastive_loss)
 def _(distance, same, margin):
     y = same.int()
     return distance**2 * y + (distance < margin) * (margin - distance) ** 2 * (y == 0)
 
 
-@wrong(siamese.contrastive_loss, "convention is flipped")
+@wrong(exercises.contrastive_loss, "convention is flipped")
 def _(distance, same, margin):
     y = same.float()
     return (1 - y) * distance**2 + y * (margin - distance).clamp(min=0) ** 2
 
 
-@wrong(siamese.contrastive_loss, "as Hadsell, Chopra & LeCun (2006) print it")
+@wrong(exercises.contrastive_loss, "as Hadsell, Chopra & LeCun (2006) print it")
 def _(distance, same, margin):
     y = same.float()
     return (1 - y) * 0.5 * distance**2 + y * 0.5 * F.relu(margin - distance) ** 2
 
 
-@wrong(siamese.contrastive_loss, "Right but for a factor ½")
+@wrong(exercises.contrastive_loss, "Right but for a factor ½")
 def _(distance, same, margin):
     y = same.float()
     return 0.5 * (y * distance**2 + (1 - y) * (margin - distance).clamp(min=0) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "The hinge is missing")
+@wrong(exercises.contrastive_loss, "The hinge is missing")
 def _(distance, same, margin):
     return torch.where(same, distance**2, (margin - distance) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "The hinge is missing")
+@wrong(exercises.contrastive_loss, "The hinge is missing")
 def _(distance, same, margin):
     return torch.where(same, distance**2, ((margin - distance) ** 2).clamp(min=0))
 
 
-@wrong(siamese.contrastive_loss, "Nothing is squared")
+@wrong(exercises.contrastive_loss, "Nothing is squared")
 def _(distance, same, margin):
     return torch.where(same, distance, F.relu(margin - distance))
 
 
-@wrong(siamese.contrastive_loss, "distance of a pair of one character is not squared")
+@wrong(exercises.contrastive_loss, "distance of a pair of one character is not squared")
 def _(distance, same, margin):
     y = same.float()
     return y * distance + (1 - y) * (margin - distance).clamp(min=0) ** 2
 
 
-@wrong(siamese.contrastive_loss, "What lacks to the margin is not squared")
+@wrong(exercises.contrastive_loss, "What lacks to the margin is not squared")
 def _(distance, same, margin):
     y = same.float()
     return y * distance**2 + (1 - y) * (margin - distance).clamp(min=0)
 
 
-@wrong(siamese.contrastive_loss, "max(0, m² - d²) in place of")
+@wrong(exercises.contrastive_loss, "max(0, m² - d²) in place of")
 def _(distance, same, margin):
     return torch.where(same, distance**2, (margin**2 - distance**2).clamp(min=0))
 
 
-@wrong(siamese.contrastive_loss, "max(0, m - d²) in place of")
+@wrong(exercises.contrastive_loss, "max(0, m - d²) in place of")
 def _(distance, same, margin):
     squared = distance**2
     return torch.where(same, squared, (margin - squared).clamp(min=0))
 
 
-@wrong(siamese.contrastive_loss, "max(0, m - d²)² in place of")
+@wrong(exercises.contrastive_loss, "max(0, m - d²)² in place of")
 def _(distance, same, margin):
     squared = distance**2
     return torch.where(same, squared, (margin - squared).clamp(min=0) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "hinge is turned around")
+@wrong(exercises.contrastive_loss, "hinge is turned around")
 def _(distance, same, margin):
     return torch.where(same, distance**2, F.relu(distance - margin) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "hinge is turned around")
+@wrong(exercises.contrastive_loss, "hinge is turned around")
 def _(distance, same, margin):
     return torch.where(same, distance**2, (margin - distance).clamp(max=0) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "hinge is on the wrong term")
+@wrong(exercises.contrastive_loss, "hinge is on the wrong term")
 def _(distance, same, margin):
     y = same.float()
     return y * F.relu(distance - margin) ** 2 + (1 - y) * (distance - margin) ** 2
 
 
-@wrong(siamese.contrastive_loss, "hinge on both terms")
+@wrong(exercises.contrastive_loss, "hinge on both terms")
 def _(distance, same, margin):
     gap = torch.where(same, distance - margin, margin - distance)
     return gap.clamp(min=0) ** 2
 
 
-@wrong(siamese.contrastive_loss, "second term is subtracted")
+@wrong(exercises.contrastive_loss, "second term is subtracted")
 def _(distance, same, margin):
     y = same.float()
     return y * distance**2 - (1 - y) * F.relu(margin - distance) ** 2
 
 
-@wrong(siamese.contrastive_loss, "`~same` was taken of whole numbers")
+@wrong(exercises.contrastive_loss, "`~same` was taken of whole numbers")
 def _(distance, same, margin):
     y = same.int()
     return y * distance**2 + ~y * F.relu(margin - distance) ** 2
 
 
-@wrong(siamese.contrastive_loss, "Only pairs of one character count")
+@wrong(exercises.contrastive_loss, "Only pairs of one character count")
 def _(distance, same, margin):
     return same * distance**2
 
 
-@wrong(siamese.contrastive_loss, "Only pairs of two characters count")
+@wrong(exercises.contrastive_loss, "Only pairs of two characters count")
 def _(distance, same, margin):
     return ~same * F.relu(margin - distance) ** 2
 
 
-@wrong(siamese.contrastive_loss, "The margin is always 1")
+@wrong(exercises.contrastive_loss, "The margin is always 1")
 def _(distance, same, margin):
     return torch.where(same, distance**2, F.relu(1 - distance) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "one number for the whole batch")
+@wrong(exercises.contrastive_loss, "one number for the whole batch")
 def _(distance, same, margin):
     return torch.where(same, distance**2, F.relu(margin - distance) ** 2).mean()
 
 
-@wrong(siamese.contrastive_loss, "one number for the whole batch")
+@wrong(exercises.contrastive_loss, "one number for the whole batch")
 def _(distance, same, margin):
     return distance[same].square().sum() + F.relu(margin - distance[~same]).square().sum()
 
 
-@wrong(siamese.contrastive_loss, "of which torch takes no differences")
+@wrong(exercises.contrastive_loss, "of which torch takes no differences")
 def _(distance, same, margin):
     return same * distance**2 + (1 - same) * F.relu(margin - distance) ** 2
 
 
-@wrong(siamese.contrastive_loss, "cut off from the distances")
+@wrong(exercises.contrastive_loss, "cut off from the distances")
 def _(distance, same, margin):
     loss = [d**2 if y else max(0, margin - d) ** 2 for d, y in zip(distance.tolist(), same.tolist(), strict=True)]
     return torch.tensor(loss)
 
 
-@wrong(siamese.contrastive_loss, "the slope of the loss[3] should be -3; yours is 0")
+@wrong(exercises.contrastive_loss, "the slope of the loss[3] should be -3; yours is 0")
 def _(distance, same, margin):
     return torch.where(same, distance**2, F.relu(margin - distance.detach()) ** 2)
 
 
-@wrong(siamese.contrastive_loss, "tensor with the loss of each pair, [B]; yours is a list of 8")
+@wrong(exercises.contrastive_loss, "tensor with the loss of each pair, [B]; yours is a list of 8")
 def _(distance, same, margin):
     return list(solutions.contrastive_loss(distance, same, margin))
 
 
-@wrong(siamese.contrastive_loss, "the loss has the shape [8, 8]; it should be [8]")
+@wrong(exercises.contrastive_loss, "the loss has the shape [8, 8]; it should be [8]")
 def _(distance, same, margin):
     return solutions.contrastive_loss(distance, same[:, None], margin)
 
 
-@wrong(siamese.contrastive_loss, "not a mistake we know")
+@wrong(exercises.contrastive_loss, "not a mistake we know")
 def _(distance, same, margin):
     return 1.1 * solutions.contrastive_loss(distance, same, margin)
 
 
-@wrong(siamese.contrastive_loss, "changes the distances or labels")
+@wrong(exercises.contrastive_loss, "changes the distances or labels")
 def _(distance, same, margin):
     distance.data.clamp_(max=margin)
     return solutions.contrastive_loss(distance, same, margin)
@@ -200,7 +200,7 @@ def _(distance, same, margin):
 # draw_pairs
 
 
-@right(siamese.draw_pairs)
+@right(exercises.draw_pairs)
 def _(images, count, generator):
     """All at once; both kinds from the same anchors; with channels."""
     characters, drawings = images.shape[:2]
@@ -212,7 +212,7 @@ def _(images, count, generator):
     return images[chance[:, 0], drawing[:, 0]][:, None], images[other, drawing[:, 1]][:, None], same
 
 
-@right(siamese.draw_pairs)
+@right(exercises.draw_pairs)
 def _(images, count, generator):
     """Python's random module, seeded from the generator; characters in order; pixels scaled; first one kind."""
     dice = random.Random(torch.randint(2**31, (), generator=generator).item())
@@ -227,7 +227,7 @@ def _(images, count, generator):
     return [torch.stack(first), torch.stack(second), torch.tensor([True] * (count // 2) + [False] * (count // 2))]
 
 
-@right(siamese.draw_pairs)
+@right(exercises.draw_pairs)
 def _(images, count, generator):
     """Shifted by a random step that is never the whole circle."""
     characters, drawings = images.shape[:2]
@@ -257,79 +257,79 @@ def numbers(n, count, generator):
     return torch.randint(n, (count,), generator=generator)
 
 
-@wrong(siamese.draw_pairs, "one drawing twice")
+@wrong(exercises.draw_pairs, "one drawing twice")
 def _(images, count, generator):
     return pairs_of(images, count, generator, j=numbers(images.shape[1], count, generator))
 
 
-@wrong(siamese.draw_pairs, 'A "different" pair can show the same character')
+@wrong(exercises.draw_pairs, 'A "different" pair can show the same character')
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     a, b = numbers(len(images), count, generator), numbers(len(images), count, generator)
     return pairs_of(images, count, generator, a=a, b=torch.where(same, a, b), same=same)
 
 
-@wrong(siamese.draw_pairs, "label True show two characters")
+@wrong(exercises.draw_pairs, "label True show two characters")
 def _(images, count, generator):
     same = torch.arange(count) % 3 == 0
     return *pairs_of(images, count, generator, same=same)[:2], same | (torch.arange(count) % 3 == 1)
 
 
-@wrong(siamese.draw_pairs, "labels are the wrong way round")
+@wrong(exercises.draw_pairs, "labels are the wrong way round")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     return first, second, ~same
 
 
-@wrong(siamese.draw_pairs, "out of step")
+@wrong(exercises.draw_pairs, "out of step")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     order = torch.randperm(count, generator=generator)
     return first[order], second[order], same
 
 
-@wrong(siamese.draw_pairs, "two drawings taken at random rarely are")
+@wrong(exercises.draw_pairs, "two drawings taken at random rarely are")
 def _(images, count, generator):
     a, b = numbers(len(images), count, generator), numbers(len(images), count, generator)
     return pairs_of(images, count, generator, a=a, b=b, same=a == b)
 
 
-@wrong(siamese.draw_pairs, "as if coins were tossed")
+@wrong(exercises.draw_pairs, "as if coins were tossed")
 def _(images, count, generator):
     return pairs_of(images, count, generator, same=torch.rand(count, generator=generator) < 0.5)
 
 
-@wrong(siamese.draw_pairs, "80% of the pairs are of one character")
+@wrong(exercises.draw_pairs, "80% of the pairs are of one character")
 def _(images, count, generator):
     return pairs_of(images, count, generator, same=torch.arange(count) % 5 > 0)
 
 
-@wrong(siamese.draw_pairs, "All pairs are of one character")
+@wrong(exercises.draw_pairs, "All pairs are of one character")
 def _(images, count, generator):
     return pairs_of(images, count, generator, same=torch.ones(count, dtype=torch.bool))
 
 
-@wrong(siamese.draw_pairs, "All pairs are of two characters")
+@wrong(exercises.draw_pairs, "All pairs are of two characters")
 def _(images, count, generator):
     return pairs_of(images, count, generator, same=torch.zeros(count, dtype=torch.bool))
 
 
-@wrong(siamese.draw_pairs, "from somewhere else than the generator")
+@wrong(exercises.draw_pairs, "from somewhere else than the generator")
 def _(images, count, generator):
     return pairs_of(images, count, None)
 
 
-@wrong(siamese.draw_pairs, "from somewhere else than the generator")
+@wrong(exercises.draw_pairs, "from somewhere else than the generator")
 def _(images, count, generator):
     return pairs_of(images, count, generator, j=torch.randint(1, images.shape[1], (count,)), i=torch.tensor(0))
 
 
-@wrong(siamese.draw_pairs, "Every batch is the same one")
+@wrong(exercises.draw_pairs, "Every batch is the same one")
 def _(images, count, generator):
     return pairs_of(images, count, torch.Generator().manual_seed(0))
 
 
-@wrong(siamese.draw_pairs, "all pairs of one character are of the same one")
+@wrong(exercises.draw_pairs, "all pairs of one character are of the same one")
 def _(images, count, generator):
     a = torch.randint(len(images), (1,), generator=generator).expand(count)
     same = torch.arange(count) % 2 == 0
@@ -337,19 +337,19 @@ def _(images, count, generator):
     return pairs_of(images, count, generator, a=a, b=torch.where(same, a, other), same=same)
 
 
-@wrong(siamese.draw_pairs, "Only 11 of the 12 characters ever come up in pairs of one character")
+@wrong(exercises.draw_pairs, "Only 11 of the 12 characters ever come up in pairs of one character")
 def _(images, count, generator):
     return pairs_of(images[:-1], count, generator)
 
 
-@wrong(siamese.draw_pairs, "Only 4 of the 12 characters ever come up in pairs of two characters")
+@wrong(exercises.draw_pairs, "Only 4 of the 12 characters ever come up in pairs of two characters")
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     a = torch.where(same, numbers(len(images), count, generator), numbers(2, count, generator))
     return pairs_of(images, count, generator, a=a, b=torch.where(same, a, 2 + numbers(2, count, generator)), same=same)
 
 
-@wrong(siamese.draw_pairs, "Only 10 of the 20 drawings of a character ever come up in pairs of one character")
+@wrong(exercises.draw_pairs, "Only 10 of the 20 drawings of a character ever come up in pairs of one character")
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     half = images.shape[1] // 2
@@ -357,80 +357,80 @@ def _(images, count, generator):
     return pairs_of(images, count, generator, i=two[:, 0], j=two[:, 1], same=same)
 
 
-@wrong(siamese.draw_pairs, "Only 1 of the 20 drawings of a character ever come up in pairs of two characters")
+@wrong(exercises.draw_pairs, "Only 1 of the 20 drawings of a character ever come up in pairs of two characters")
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     two = torch.rand(count, images.shape[1], generator=generator).topk(2).indices * same[:, None]
     return pairs_of(images, count, generator, i=two[:, 0], j=two[:, 1], same=same)
 
 
-@wrong(siamese.draw_pairs, "is by the same hand")
+@wrong(exercises.draw_pairs, "is by the same hand")
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     two = torch.rand(count, images.shape[1], generator=generator).topk(2).indices
     return pairs_of(images, count, generator, i=two[:, 0], j=torch.where(same, two[:, 1], two[:, 0]), same=same)
 
 
-@wrong(siamese.draw_pairs, "Only neighbours make a pair: drawing k goes with drawing k + 1")
+@wrong(exercises.draw_pairs, "Only neighbours make a pair: drawing k goes with drawing k + 1")
 def _(images, count, generator):
     i = numbers(images.shape[1] - 1, count, generator)
     return pairs_of(images, count, generator, i=i, j=i + 1)
 
 
-@wrong(siamese.draw_pairs, "Only neighbours make a pair: character k goes with character k + 1")
+@wrong(exercises.draw_pairs, "Only neighbours make a pair: character k goes with character k + 1")
 def _(images, count, generator):
     same = torch.arange(count) % 2 == 0
     a = numbers(len(images), count, generator)
     return pairs_of(images, count, generator, a=a, b=torch.where(same, a, a - 1), same=same)
 
 
-@wrong(siamese.draw_pairs, "Of all 190 combinations of drawings come up in positive pairs only 19.")
+@wrong(exercises.draw_pairs, "Of all 190 combinations of drawings come up in positive pairs only 19.")
 def _(images, count, generator):
     i = torch.zeros(count, dtype=torch.int64)
     return pairs_of(images, count, generator, i=i, j=1 + numbers(images.shape[1] - 1, count, generator))
 
 
-@wrong(siamese.draw_pairs, "Of all 190 combinations of drawings come up in positive pairs only 100.")
+@wrong(exercises.draw_pairs, "Of all 190 combinations of drawings come up in positive pairs only 100.")
 def _(images, count, generator):
     i, j = numbers(10, count, generator), 10 + numbers(10, count, generator)  # one half against the other
     return pairs_of(images, count, generator, i=i, j=j)
 
 
-@wrong(siamese.draw_pairs, "their pixels are mixed up")
+@wrong(exercises.draw_pairs, "their pixels are mixed up")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     return first.permute(1, 2, 0).reshape(first.shape), second, same
 
 
-@wrong(siamese.draw_pairs, "first should hold 30 drawings of 28 × 28; yours is a tensor of shape [15, 28, 28]")
+@wrong(exercises.draw_pairs, "first should hold 30 drawings of 28 × 28; yours is a tensor of shape [15, 28, 28]")
 def _(images, count, generator):
     return pairs_of(images, count // 2, generator)
 
 
-@wrong(siamese.draw_pairs, "same should hold 30 labels; yours is a tensor of shape [30, 2]")
+@wrong(exercises.draw_pairs, "same should hold 30 labels; yours is a tensor of shape [30, 2]")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     return first, second, F.one_hot(same.long(), 2)
 
 
-@wrong(siamese.draw_pairs, "same has the dtype torch.float32")
+@wrong(exercises.draw_pairs, "same has the dtype torch.float32")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     return first, second, same.float()
 
 
-@wrong(siamese.draw_pairs, "first should be one tensor, as a network wants it; yours is a list of 30")
+@wrong(exercises.draw_pairs, "first should be one tensor, as a network wants it; yours is a list of 30")
 def _(images, count, generator):
     first, second, same = pairs_of(images, count, generator)
     return list(first), list(second), same
 
 
-@wrong(siamese.draw_pairs, "should return first, second, same; yours is a tuple of 2")
+@wrong(exercises.draw_pairs, "should return first, second, same; yours is a tuple of 2")
 def _(images, count, generator):
     return pairs_of(images, count, generator)[:2]
 
 
-@wrong(siamese.draw_pairs, "changes `images` in place")
+@wrong(exercises.draw_pairs, "changes `images` in place")
 def _(images, count, generator):
     images /= 255
     return pairs_of(images, count, generator)
@@ -439,14 +439,14 @@ def _(images, count, generator):
 # one_shot_answers
 
 
-@right(siamese.one_shot_answers)
+@right(exercises.one_shot_answers)
 def _(support_z, query_z):
     squared = ((query_z[:, None] - support_z[None]) ** 2).sum(dim=-1)
     nearest = squared == squared.amin(dim=1)[:, None]
     return nearest / nearest.sum(1, keepdim=True)
 
 
-@right(siamese.one_shot_answers)
+@right(exercises.one_shot_answers)
 def _(support_z, query_z):
     distances = torch.cdist(query_z, support_z)
     shares = torch.zeros_like(distances)
@@ -456,7 +456,7 @@ def _(support_z, query_z):
     return shares
 
 
-@right(siamese.one_shot_answers)
+@right(exercises.one_shot_answers)
 def _(support_z, query_z):
     rows = []
     for z in query_z:
@@ -479,137 +479,137 @@ def expanded(support_z, query_z):
     return (query_z**2).sum(1, keepdim=True) + (support_z**2).sum(1) - 2 * query_z @ support_z.T
 
 
-@wrong(siamese.one_shot_answers, "farthest support")
+@wrong(exercises.one_shot_answers, "farthest support")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     return split(d == d.amax(dim=1, keepdim=True))
 
 
-@wrong(siamese.one_shot_answers, "A tie goes to the first class")
+@wrong(exercises.one_shot_answers, "A tie goes to the first class")
 def _(support_z, query_z):
     return F.one_hot(lengths(support_z, query_z).argmin(dim=1), len(support_z))
 
 
-@wrong(siamese.one_shot_answers, "Of several nearest classes one gets everything")
+@wrong(exercises.one_shot_answers, "Of several nearest classes one gets everything")
 def _(support_z, query_z):
     last = len(support_z) - 1 - lengths(support_z, query_z).flip(1).argmin(dim=1)
     return F.one_hot(last, len(support_z)).float()
 
 
-@wrong(siamese.one_shot_answers, "Of several nearest classes one gets everything")
+@wrong(exercises.one_shot_answers, "Of several nearest classes one gets everything")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     chosen = split(d == d.amin(dim=1, keepdim=True)).multinomial(1).squeeze(1)
     return F.one_hot(chosen, len(support_z)).float()
 
 
-@wrong(siamese.one_shot_answers, "Of several nearest classes one gets everything")
+@wrong(exercises.one_shot_answers, "Of several nearest classes one gets everything")
 def _(support_z, query_z):
     d = F.pairwise_distance(query_z[:, None], support_z)
     return split(d == d.amin(dim=1, keepdim=True))
 
 
-@wrong(siamese.one_shot_answers, "probabilities, as from a softmax")
+@wrong(exercises.one_shot_answers, "probabilities, as from a softmax")
 def _(support_z, query_z):
     return (-lengths(support_z, query_z)).softmax(dim=1)
 
 
-@wrong(siamese.one_shot_answers, "probabilities, as from a softmax")
+@wrong(exercises.one_shot_answers, "probabilities, as from a softmax")
 def _(support_z, query_z):
     return F.softmax(-0.1 * lengths(support_z, query_z) ** 2, dim=1)
 
 
-@wrong(siamese.one_shot_answers, "dot product")
+@wrong(exercises.one_shot_answers, "dot product")
 def _(support_z, query_z):
     return F.one_hot((query_z @ support_z.T).argmax(dim=1), len(support_z))
 
 
-@wrong(siamese.one_shot_answers, "by the cosine")
+@wrong(exercises.one_shot_answers, "by the cosine")
 def _(support_z, query_z):
     likeness = F.cosine_similarity(query_z[:, None], support_z, dim=2)
     return split(torch.isclose(likeness, likeness.amax(dim=1, keepdim=True)))
 
 
-@wrong(siamese.one_shot_answers, "L1 distance")
+@wrong(exercises.one_shot_answers, "L1 distance")
 def _(support_z, query_z):
     d = torch.cdist(query_z, support_z, p=1)
     return split(d == d.amin(dim=1, keepdim=True))
 
 
-@wrong(siamese.one_shot_answers, "each support chooses its nearest query")
+@wrong(exercises.one_shot_answers, "each support chooses its nearest query")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     nearest = (d == d.min(dim=0).values).float()
     return nearest / nearest.sum(dim=0)
 
 
-@wrong(siamese.one_shot_answers, "Each of several nearest classes gets a whole 1")
+@wrong(exercises.one_shot_answers, "Each of several nearest classes gets a whole 1")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     return d == d.min(dim=1, keepdim=True).values
 
 
-@wrong(siamese.one_shot_answers, "In a tie nobody gets anything")
+@wrong(exercises.one_shot_answers, "In a tie nobody gets anything")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     nearest = d == d.amin(dim=1, keepdim=True)
     return nearest.float() * (nearest.sum(dim=1, keepdim=True) < 2)
 
 
-@wrong(siamese.one_shot_answers, "These are the distances")
+@wrong(exercises.one_shot_answers, "These are the distances")
 def _(support_z, query_z):
     return torch.cdist(query_z, support_z)
 
 
-@wrong(siamese.one_shot_answers, "These are the distances")
+@wrong(exercises.one_shot_answers, "These are the distances")
 def _(support_z, query_z):
     return -((query_z[:, None] - support_z) ** 2).sum(dim=2)
 
 
-@wrong(siamese.one_shot_answers, "transposed")
+@wrong(exercises.one_shot_answers, "transposed")
 def _(support_z, query_z):
     return solutions.one_shot_answers(support_z, query_z).T
 
 
-@wrong(siamese.one_shot_answers, "one number for each query, as argmin does")
+@wrong(exercises.one_shot_answers, "one number for each query, as argmin does")
 def _(support_z, query_z):
     return lengths(support_z, query_z).argmin(dim=1)
 
 
-@wrong(siamese.one_shot_answers, "but nan where they lie close together")
+@wrong(exercises.one_shot_answers, "but nan where they lie close together")
 def _(support_z, query_z):
     d = expanded(support_z, query_z).sqrt()
     return split(d == d.amin(dim=1, keepdim=True))
 
 
-@wrong(siamese.one_shot_answers, "loses the distance to rounding")
+@wrong(exercises.one_shot_answers, "loses the distance to rounding")
 def _(support_z, query_z):
     d = expanded(support_z, query_z).clamp(min=0).sqrt()
     return split(d == d.amin(dim=1, keepdim=True))
 
 
-@wrong(siamese.one_shot_answers, "loses the distance to rounding")
+@wrong(exercises.one_shot_answers, "loses the distance to rounding")
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     return split(d < d.amin(dim=1, keepdim=True) + 0.1)
 
 
-@wrong(siamese.one_shot_answers, "one tensor of shares [Q, N]; yours is a list of 8")
+@wrong(exercises.one_shot_answers, "one tensor of shares [Q, N]; yours is a list of 8")
 def _(support_z, query_z):
     return solutions.one_shot_answers(support_z, query_z).tolist()
 
 
-@wrong(siamese.one_shot_answers, "the share has the shape [8, 1]; it should be [8, 5]")
+@wrong(exercises.one_shot_answers, "the share has the shape [8, 1]; it should be [8, 5]")
 def _(support_z, query_z):
     return lengths(support_z, query_z).amin(dim=1, keepdim=True)
 
 
-@wrong(siamese.one_shot_answers, "not a mistake we know")
+@wrong(exercises.one_shot_answers, "not a mistake we know")
 def _(support_z, query_z):
     return 2 * solutions.one_shot_answers(support_z, query_z)
 
 
-@wrong(siamese.one_shot_answers, "changes the embeddings")
+@wrong(exercises.one_shot_answers, "changes the embeddings")
 def _(support_z, query_z):
     query_z -= support_z.mean(dim=0)
     support_z -= support_z.mean(dim=0)

@@ -7,119 +7,119 @@ import torch
 import torch.nn.functional as F
 from answers import right, wrong
 
-from metalab.lessons.exercises import sine, solutions
-from metalab.lessons.exercises.sine import forward
+from metalab.lessons.sine_regression import exercises, solutions
+from metalab.lessons.sine_regression.exercises import forward
 
 # sample_task
 
 
-@right(sine.sample_task)
+@right(exercises.sample_task)
 def _(generator):
     u, v = torch.rand(2, generator=generator).tolist()
     return u * (5.0 - 0.1) + 0.1, v * math.pi
 
 
-@right(sine.sample_task)
+@right(exercises.sample_task)
 def _(generator):
     amplitude = torch.empty(1).uniform_(0.1, 5.0, generator=generator)
     phase = torch.empty(1).uniform_(0, math.pi, generator=generator)
     return [amplitude, phase]
 
 
-@right(sine.sample_task)
+@right(exercises.sample_task)
 def _(generator):
     phase = math.pi - torch.rand((), generator=generator, dtype=torch.float64) * math.pi
     return 5 - 4.9 * torch.rand((), generator=generator), phase
 
 
-@right(sine.sample_task)
+@right(exercises.sample_task)
 def _(generator):
     low, high = torch.tensor([0.1, 0.0]), torch.tensor([5.0, math.pi])
     return torch.lerp(low, high, torch.rand(2, generator=generator))
 
 
-@wrong(sine.sample_task, "up to 2π")
+@wrong(exercises.sample_task, "up to 2π")
 def _(generator):
     u, v = torch.rand(2, generator=generator)
     return 0.1 + 4.9 * u, 2 * math.pi * v
 
 
-@wrong(sine.sample_task, "starts at 0 instead of 0.1")
+@wrong(exercises.sample_task, "starts at 0 instead of 0.1")
 def _(generator):
     return 5 * torch.rand(1, generator=generator), math.pi * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "up to 5.1")
+@wrong(exercises.sample_task, "up to 5.1")
 def _(generator):
     return 0.1 + 5 * torch.rand(1, generator=generator), math.pi * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "amplitude takes only 5 different values")
+@wrong(exercises.sample_task, "amplitude takes only 5 different values")
 def _(generator):
     return torch.randint(1, 6, (1,), generator=generator).item(), math.pi * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "from somewhere else than the generator")
+@wrong(exercises.sample_task, "from somewhere else than the generator")
 def _(generator):
     return 0.1 + 4.9 * torch.rand(1), math.pi * torch.rand(1)
 
 
-@wrong(sine.sample_task, "from somewhere else than the generator")
+@wrong(exercises.sample_task, "from somewhere else than the generator")
 def _(generator):
     return random.uniform(0.1, 5), random.uniform(0, math.pi)
 
 
-@wrong(sine.sample_task, "swapped")
+@wrong(exercises.sample_task, "swapped")
 def _(generator):
     amplitude, phase = 0.1 + 4.9 * torch.rand(1, generator=generator), math.pi * torch.rand(1, generator=generator)
     return phase, amplitude
 
 
-@wrong(sine.sample_task, "tied together")
+@wrong(exercises.sample_task, "tied together")
 def _(generator):
     u = torch.rand(1, generator=generator).item()
     return 0.1 + 4.9 * u, math.pi * u
 
 
-@wrong(sine.sample_task, "tied together")
+@wrong(exercises.sample_task, "tied together")
 def _(generator):
     u = torch.rand(1, generator=generator).item()
     return 0.1 + 4.9 * u, math.pi * (1 - u)
 
 
-@wrong(sine.sample_task, "the same task every time")
+@wrong(exercises.sample_task, "the same task every time")
 def _(generator):
     generator.manual_seed(0)
     return 0.1 + 4.9 * torch.rand(1, generator=generator), math.pi * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "amplitude has the right range, but some parts")
+@wrong(exercises.sample_task, "amplitude has the right range, but some parts")
 def _(generator):
     u, v = torch.rand(2, generator=generator).tolist()
     return 0.1 * 50**u, math.pi * v
 
 
-@wrong(sine.sample_task, "amplitude lies in -")
+@wrong(exercises.sample_task, "amplitude lies in -")
 def _(generator):
     return 2 * torch.randn(1, generator=generator), math.pi * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "should fill 0.00 … 3.14")
+@wrong(exercises.sample_task, "should fill 0.00 … 3.14")
 def _(generator):
     return 0.1 + 4.9 * torch.rand(1, generator=generator), 180 * torch.rand(1, generator=generator)
 
 
-@wrong(sine.sample_task, "should return two numbers, amplitude and phase; yours is of the type float")
+@wrong(exercises.sample_task, "should return two numbers, amplitude and phase; yours is of the type float")
 def _(generator):
     return torch.rand(1, generator=generator).item()
 
 
-@wrong(sine.sample_task, "the amplitude should be one number; yours is a tensor of shape [2]")
+@wrong(exercises.sample_task, "the amplitude should be one number; yours is a tensor of shape [2]")
 def _(generator):
     return 0.1 + 4.9 * torch.rand(2, generator=generator), math.pi * torch.rand(2, generator=generator)
 
 
-@wrong(sine.sample_task, "not finite")
+@wrong(exercises.sample_task, "not finite")
 def _(generator):
     return 0.1 + 4.9 / torch.zeros(1), math.pi * torch.rand(1, generator=generator)
 
@@ -127,7 +127,7 @@ def _(generator):
 # inner_step
 
 
-@right(sine.inner_step)
+@right(exercises.inner_step)
 def _(params, x, y, inner_lr):
     w1, b1, w2, b2, w3, b3 = params
     error = torch.relu(torch.relu(x @ w1 + b1) @ w2 + b2) @ w3 + b3 - y
@@ -139,20 +139,20 @@ def _(params, x, y, inner_lr):
     return adapted
 
 
-@right(sine.inner_step)
+@right(exercises.inner_step)
 def _(params, x, y, inner_lr):
     gradients = torch.func.grad(lambda ps: F.mse_loss(forward(ps, x), y))(tuple(params))
     return tuple(p - inner_lr * g for p, g in zip(params, gradients, strict=True))
 
 
-@right(sine.inner_step)
+@right(exercises.inner_step)
 def _(params, x, y, inner_lr):
     loss = torch.square(y - forward(params, x)).sum() / len(x)
     scaled = torch.autograd.grad(loss, params, grad_outputs=torch.tensor(-inner_lr), create_graph=True)
     return list(map(torch.add, params, scaled))
 
 
-@right(sine.inner_step)
+@right(exercises.inner_step)
 def _(params, x, y, inner_lr):
     adapted = [p.clone() for p in params]
     loss = F.mse_loss(forward(adapted, x), y)
@@ -165,23 +165,23 @@ def gradients_of(params, x, y, **options):
     return torch.autograd.grad(F.mse_loss(forward(params, x), y), params, **options)
 
 
-@wrong(sine.inner_step, "takes your gradients for constants")
+@wrong(exercises.inner_step, "takes your gradients for constants")
 def _(params, x, y, inner_lr):
     return [p - inner_lr * g for p, g in zip(params, gradients_of(params, x, y), strict=True)]
 
 
-@wrong(sine.inner_step, "takes your gradients for constants")
+@wrong(exercises.inner_step, "takes your gradients for constants")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     return [p - inner_lr * g.detach() for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(sine.inner_step, "It climbs")
+@wrong(exercises.inner_step, "It climbs")
 def _(params, x, y, inner_lr):
     return [p + inner_lr * g for p, g in zip(params, gradients_of(params, x, y, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "changes the shared parameters themselves")
+@wrong(exercises.inner_step, "changes the shared parameters themselves")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y)
     with torch.no_grad():
@@ -190,13 +190,13 @@ def _(params, x, y, inner_lr):
     return params
 
 
-@wrong(sine.inner_step, "changes the shared parameters themselves")
+@wrong(exercises.inner_step, "changes the shared parameters themselves")
 def _(params, x, y, inner_lr):
     for p, g in zip(params, gradients_of(params, x, y), strict=True):
         p.data = p.data - inner_lr * g
 
 
-@wrong(sine.inner_step, "changes the shared parameters themselves")
+@wrong(exercises.inner_step, "changes the shared parameters themselves")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     for i, g in enumerate(gradients):
@@ -204,42 +204,42 @@ def _(params, x, y, inner_lr):
     return params
 
 
-@wrong(sine.inner_step, "changes the shared parameters themselves")
+@wrong(exercises.inner_step, "changes the shared parameters themselves")
 def _(params, x, y, inner_lr):
     params[:] = [p.detach().requires_grad_() for p in params]  # the same numbers, but no longer the caller's start
     return adapt(params, x, y, inner_lr)
 
 
-@wrong(sine.inner_step, "sum over the points, not a mean")
+@wrong(exercises.inner_step, "sum over the points, not a mean")
 def _(params, x, y, inner_lr):
     loss = ((forward(params, x) - y) ** 2).sum()
     return [p - inner_lr * g for p, g in zip(params, torch.autograd.grad(loss, params, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "learning rate is missing")
+@wrong(exercises.inner_step, "learning rate is missing")
 def _(params, x, y, inner_lr):
     return [p - g for p, g in zip(params, gradients_of(params, x, y, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "learning rate comes in twice")
+@wrong(exercises.inner_step, "learning rate comes in twice")
 def _(params, x, y, inner_lr):
     loss = inner_lr * F.mse_loss(forward(params, x), y)
     return [p - inner_lr * g for p, g in zip(params, torch.autograd.grad(loss, params, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "half as long")
+@wrong(exercises.inner_step, "half as long")
 def _(params, x, y, inner_lr):
     loss = 0.5 * F.mse_loss(forward(params, x), y)
     return [p - inner_lr * g for p, g in zip(params, torch.autograd.grad(loss, params, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "biases stay")
+@wrong(exercises.inner_step, "biases stay")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     return [p if i % 2 else p - inner_lr * gradients[i] for i, p in enumerate(params)]
 
 
-@wrong(sine.inner_step, "Only the last layer moves")
+@wrong(exercises.inner_step, "Only the last layer moves")
 def _(params, x, y, inner_lr):
     w3, b3 = params[-2:]
     loss = F.mse_loss(forward(params, x), y)
@@ -247,37 +247,37 @@ def _(params, x, y, inner_lr):
     return [*params[:-2], w3 - inner_lr * dw3, b3 - inner_lr * db3]
 
 
-@wrong(sine.inner_step, "cut off from `params`")
+@wrong(exercises.inner_step, "cut off from `params`")
 def _(params, x, y, inner_lr):
     return [p.data - inner_lr * g for p, g in zip(params, gradients_of(params, x, y), strict=True)]
 
 
-@wrong(sine.inner_step, "cut off from `params`")
+@wrong(exercises.inner_step, "cut off from `params`")
 def _(params, x, y, inner_lr):
     fresh = [p.detach().clone().requires_grad_() for p in params]
     return [p - inner_lr * g for p, g in zip(fresh, gradients_of(fresh, x, y, create_graph=True), strict=True)]
 
 
-@wrong(sine.inner_step, "gradient is normalised")
+@wrong(exercises.inner_step, "gradient is normalised")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     length = sum((g**2).sum() for g in gradients) ** 0.5
     return [p - inner_lr * g / length for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(sine.inner_step, "gradient is normalised")
+@wrong(exercises.inner_step, "gradient is normalised")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     return [p - inner_lr * F.normalize(g.flatten(), dim=0).view_as(g) for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(sine.inner_step, "Only the sign")
+@wrong(exercises.inner_step, "Only the sign")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     return [p - inner_lr * torch.sign(g) for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(sine.inner_step, "no step was taken")
+@wrong(exercises.inner_step, "no step was taken")
 def _(params, x, y, inner_lr):
     adapted = [p.clone() for p in params]
     for p, g in zip(adapted, gradients_of(params, x, y), strict=True):
@@ -285,48 +285,48 @@ def _(params, x, y, inner_lr):
     return adapted
 
 
-@wrong(sine.inner_step, "returns the change alone, or the gradient")
+@wrong(exercises.inner_step, "returns the change alone, or the gradient")
 def _(params, x, y, inner_lr):
     return gradients_of(params, x, y, create_graph=True)
 
 
-@wrong(sine.inner_step, "returns the change alone, or the gradient")
+@wrong(exercises.inner_step, "returns the change alone, or the gradient")
 def _(params, x, y, inner_lr):
     return [-inner_lr * g for g in gradients_of(params, x, y, create_graph=True)]
 
 
-@wrong(sine.inner_step, "calls backward()")
+@wrong(exercises.inner_step, "calls backward()")
 def _(params, x, y, inner_lr):
     F.mse_loss(forward(params, x), y).backward()
     return [p - inner_lr * p.grad for p in params]
 
 
-@wrong(sine.inner_step, "returns 2 of the 6 parameters")
+@wrong(exercises.inner_step, "returns 2 of the 6 parameters")
 def _(params, x, y, inner_lr):
     return [p - inner_lr * g for p, g in zip(params, gradients_of(params, x, y), strict=True)][:2]
 
 
-@wrong(sine.inner_step, "list of tensors; yours is a tensor of shape []")
+@wrong(exercises.inner_step, "list of tensors; yours is a tensor of shape []")
 def _(params, x, y, inner_lr):
     return F.mse_loss(forward(params, x), y)
 
 
-@wrong(sine.inner_step, "w1 has the shape [8]; it should be [1, 8]")
+@wrong(exercises.inner_step, "w1 has the shape [8]; it should be [1, 8]")
 def _(params, x, y, inner_lr):
     return [p.flatten() for p in params]
 
 
-@wrong(sine.inner_step, "not a mistake we know. With the arguments exercises.inner_step.inputs(), w1[0, ")
+@wrong(exercises.inner_step, "not a mistake we know. With the arguments exercises.inner_step.inputs(), w1[0, ")
 def _(params, x, y, inner_lr):
     return [p - inner_lr * 0.7 * g for p, g in zip(params, gradients_of(params, x, y), strict=True)]
 
 
-@wrong(sine.inner_step, "yours is nan")
+@wrong(exercises.inner_step, "yours is nan")
 def _(params, x, y, inner_lr):
     return [p * float("nan") for p in params]
 
 
-@wrong(sine.inner_step, "and a loss through your step, the gradient of w1[0, ")
+@wrong(exercises.inner_step, "and a loss through your step, the gradient of w1[0, ")
 def _(params, x, y, inner_lr):
     gradients = gradients_of(params, x, y, create_graph=True)
     return [p.detach() - inner_lr * g for p, g in zip(params, gradients, strict=True)]
@@ -335,7 +335,7 @@ def _(params, x, y, inner_lr):
 # meta_loss
 
 
-@right(sine.meta_loss)
+@right(exercises.meta_loss)
 def _(params, tasks, inner_lr):
     total = 0.0
     for support_x, support_y, query_x, query_y in tasks:
@@ -344,7 +344,7 @@ def _(params, tasks, inner_lr):
     return total / len(tasks)
 
 
-@right(sine.meta_loss)
+@right(exercises.meta_loss)
 def _(params, tasks, inner_lr):
     def error(task):
         return forward(solutions.inner_step(params, task[0], task[1], inner_lr), task[2]) - task[3]
@@ -352,7 +352,7 @@ def _(params, tasks, inner_lr):
     return torch.cat([error(task) for task in tasks]).square().mean().reshape(1)
 
 
-@right(sine.meta_loss)
+@right(exercises.meta_loss)
 def _(params, tasks, inner_lr):
     def loss(ps, x, y):
         return F.mse_loss(forward(ps, x), y)
@@ -373,12 +373,12 @@ def adapt(params, x, y, inner_lr, **options):
     return [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
 
 
-@wrong(sine.meta_loss, "outer loss is taken on the support set")
+@wrong(exercises.meta_loss, "outer loss is taken on the support set")
 def _(params, tasks, inner_lr):
     return mean_over_tasks([F.mse_loss(forward(adapt(params, sx, sy, inner_lr), sx), sy) for sx, sy, _, _ in tasks])
 
 
-@wrong(sine.meta_loss, "unadapted parameters")
+@wrong(exercises.meta_loss, "unadapted parameters")
 def _(params, tasks, inner_lr):
     losses = []
     for support_x, support_y, query_x, query_y in tasks:
@@ -387,17 +387,17 @@ def _(params, tasks, inner_lr):
     return mean_over_tasks(losses)
 
 
-@wrong(sine.meta_loss, "adapts on the query set, then judges on the same points")
+@wrong(exercises.meta_loss, "adapts on the query set, then judges on the same points")
 def _(params, tasks, inner_lr):
     return mean_over_tasks([F.mse_loss(forward(adapt(params, qx, qy, inner_lr), qx), qy) for _, _, qx, qy in tasks])
 
 
-@wrong(sine.meta_loss, "Support and query are swapped")
+@wrong(exercises.meta_loss, "Support and query are swapped")
 def _(params, tasks, inner_lr):
     return mean_over_tasks([F.mse_loss(forward(adapt(params, qx, qy, inner_lr), sx), sy) for sx, sy, qx, qy in tasks])
 
 
-@wrong(sine.meta_loss, "reuses one task's weights for the next task")
+@wrong(exercises.meta_loss, "reuses one task's weights for the next task")
 def _(params, tasks, inner_lr):
     total = 0
     for support_x, support_y, query_x, query_y in tasks:
@@ -406,32 +406,32 @@ def _(params, tasks, inner_lr):
     return total / len(tasks)
 
 
-@wrong(sine.meta_loss, "added up, not averaged")
+@wrong(exercises.meta_loss, "added up, not averaged")
 def _(params, tasks, inner_lr):
     return sum(F.mse_loss(forward(adapt(params, sx, sy, inner_lr), qx), qy) for sx, sy, qx, qy in tasks)
 
 
-@wrong(sine.meta_loss, "Only the last task counts")
+@wrong(exercises.meta_loss, "Only the last task counts")
 def _(params, tasks, inner_lr):
     for support_x, support_y, query_x, query_y in tasks:
         loss = F.mse_loss(forward(adapt(params, support_x, support_y, inner_lr), query_x), query_y)
     return loss
 
 
-@wrong(sine.meta_loss, "Only the first task counts")
+@wrong(exercises.meta_loss, "Only the first task counts")
 def _(params, tasks, inner_lr):
     for support_x, support_y, query_x, query_y in tasks:
         return F.mse_loss(forward(adapt(params, support_x, support_y, inner_lr), query_x), query_y)
 
 
-@wrong(sine.meta_loss, "only one task's loss is in the sum")
+@wrong(exercises.meta_loss, "only one task's loss is in the sum")
 def _(params, tasks, inner_lr):
     for support_x, support_y, query_x, query_y in tasks:
         total = F.mse_loss(forward(adapt(params, support_x, support_y, inner_lr), query_x), query_y)
     return total / len(tasks)
 
 
-@wrong(sine.meta_loss, "only one task's loss is in the sum")
+@wrong(exercises.meta_loss, "only one task's loss is in the sum")
 def _(params, tasks, inner_lr):
     total = 0
     for support_x, support_y, query_x, query_y in tasks:
@@ -439,14 +439,14 @@ def _(params, tasks, inner_lr):
         return total / len(tasks)
 
 
-@wrong(sine.meta_loss, "meta-gradient is the first-order one")
+@wrong(exercises.meta_loss, "meta-gradient is the first-order one")
 def _(params, tasks, inner_lr):
     return mean_over_tasks(
         [F.mse_loss(forward(adapt(params, sx, sy, inner_lr, create_graph=False), qx), qy) for sx, sy, qx, qy in tasks]
     )
 
 
-@wrong(sine.meta_loss, "the meta-gradient is zero")
+@wrong(exercises.meta_loss, "the meta-gradient is zero")
 def _(params, tasks, inner_lr):
     losses = []
     for support_x, support_y, query_x, query_y in tasks:
@@ -455,27 +455,27 @@ def _(params, tasks, inner_lr):
     return torch.stack(losses).mean()
 
 
-@wrong(sine.meta_loss, "the meta-gradient is zero")
+@wrong(exercises.meta_loss, "the meta-gradient is zero")
 def _(params, tasks, inner_lr):
     adapted = [[p.detach().requires_grad_() for p in adapt(params, *task[:2], inner_lr)] for task in tasks]
     return mean_over_tasks([F.mse_loss(forward(a, qx), qy) for a, (_, _, qx, qy) in zip(adapted, tasks, strict=True)])
 
 
-@wrong(sine.meta_loss, "plain Python number")
+@wrong(exercises.meta_loss, "plain Python number")
 def _(params, tasks, inner_lr):
     return mean_over_tasks(
         [F.mse_loss(forward(adapt(params, sx, sy, inner_lr), qx), qy).item() for sx, sy, qx, qy in tasks]
     )
 
 
-@wrong(sine.meta_loss, "calls backward()")
+@wrong(exercises.meta_loss, "calls backward()")
 def _(params, tasks, inner_lr):
     loss = solutions.meta_loss(params, tasks, inner_lr)
     loss.backward()
     return loss
 
 
-@wrong(sine.meta_loss, "changes the parameters or the tasks")
+@wrong(exercises.meta_loss, "changes the parameters or the tasks")
 def _(params, tasks, inner_lr):
     for support_x, support_y, _, _ in tasks:
         for p, new in zip(params, adapt(params, support_x, support_y, inner_lr), strict=True):
@@ -483,7 +483,7 @@ def _(params, tasks, inner_lr):
     return mean_over_tasks([F.mse_loss(forward(params, qx), qy) for _, _, qx, qy in tasks])
 
 
-@wrong(sine.meta_loss, "changes the parameters or the tasks")
+@wrong(exercises.meta_loss, "changes the parameters or the tasks")
 def _(params, tasks, inner_lr):
     losses = []
     while tasks:
@@ -492,13 +492,14 @@ def _(params, tasks, inner_lr):
     return mean_over_tasks(losses)
 
 
-@wrong(sine.meta_loss, "the meta-loss should be one number; yours is a tensor of shape [3]")
+@wrong(exercises.meta_loss, "the meta-loss should be one number; yours is a tensor of shape [3]")
 def _(params, tasks, inner_lr):
     return torch.stack([F.mse_loss(forward(adapt(params, sx, sy, inner_lr), qx), qy) for sx, sy, qx, qy in tasks])
 
 
 @wrong(
-    sine.meta_loss, "not a mistake we know. With the arguments exercises.meta_loss.inputs(), the meta-loss should be"
+    exercises.meta_loss,
+    "not a mistake we know. With the arguments exercises.meta_loss.inputs(), the meta-loss should be",
 )
 def _(params, tasks, inner_lr):
     return 0.9 * solutions.meta_loss(params, tasks, inner_lr)

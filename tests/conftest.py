@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from metalab.lessons import live
-from metalab.lessons.steer.view import Canvas
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.steering.view import Canvas
 
 
 @pytest.fixture(autouse=True)
@@ -23,6 +23,6 @@ def figures(monkeypatch):
         drawn.append(fig)
         return b"picture %d" % len(drawn)
 
-    monkeypatch.setattr(live, "png", keep)
+    monkeypatch.setattr(panels, "png", keep)
     monkeypatch.setattr(Canvas, "png", lambda canvas: keep(canvas.figure))
     return drawn

@@ -9,7 +9,7 @@ import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
-from metalab.lessons import publish, run
+from tools import publish, run_lessons
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 40  # a cell fits a screen
@@ -78,7 +78,7 @@ def problems(notebook: NotebookNode, set_up: str) -> list[str]:
     if not asserts:
         found.append("it asserts nothing")
     written = copy.deepcopy(notebook)
-    run.normalise(written)
+    run_lessons.normalise(written)
     if not found and written != notebook:
         found.append("not as `make notebooks` writes it")
     return found

@@ -9,8 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metalab.commands import bench, machine
-from metalab.commands.peers import PEERS
+from benchmarks import meta_step
+from benchmarks.peers import PEERS
+from metalab.experiments import machine
 from metalab.learners.maml import MAML
 
 CPU = torch.device("cpu")
@@ -22,20 +23,20 @@ def seeded(seed=0):
 
 def options(*arguments):
     parser = argparse.ArgumentParser()
-    bench.add_arguments(parser)
+    meta_step.add_arguments(parser)
     return parser.parse_args(arguments)
 
 
 @pytest.mark.parametrize("name", PEERS)
-@pytest.mark.parametrize("work", bench.WORKS)
+@pytest.mark.parametrize("work", meta_step.WORKS)
 def test_every_peer_does_the_same_work(name, work):
-    work = bench.small(bench.WORKS[work])
-    assert bench.difference(name, work, *work.start(seeded())) < bench.TOLERANCE
+    work = meta_step.small(meta_step.WORKS[work])
+    assert meta_step.difference(name, work, *work.start(seeded())) < meta_step.TOLERANCE
 
 
 def test_another_meta_gradient_would_be_seen():
     """The start is one at which a wrong learning rate or a missing Hessian changes the meta-gradient."""
-    for work in (bench.SINE, bench.small(bench.OMNIGLOT)):
+    for work in (meta_step.SINE, meta_step.small(meta_step.OMNIGLOT)):
         params, episode = work.start(seeded())
         wrong = replace(work, inner_lr=1.01 * work.inner_lr)
         grads, _ = wrong.learner().meta_gradient(params, episode)
@@ -46,14 +47,14 @@ def test_another_meta_gradient_would_be_seen():
             a, b = (torch.cat([g[n].flatten() for n in second]) for g in (grads, second))
             return ((a - b).norm() / b.norm()).item()
 
-        assert error(grads) > 1e4 * bench.TOLERANCE
+        assert error(grads) > 1e4 * meta_step.TOLERANCE
         assert error(first) > 1e-3
 
 
 def test_a_peer_that_does_other_work_is_not_timed(monkeypatch):
     honest = PEERS["vmap"]
     monkeypatch.setitem(PEERS, "vmap", lambda m, loss, e, inner_lr, steps: honest(m, loss, e, 2 * inner_lr, steps))
-    result = bench.compare(bench.small(bench.SINE), CPU, rounds=1, seconds=0.0)
+    result = meta_step.compare(meta_step.small(meta_step.SINE), CPU, rounds=1, seconds=0.0)
     assert result["contestants"]["vmap"]["error"].startswith("its meta-gradient differs from ours by ")
     assert "ms" not in result["contestants"]["vmap"]
     assert set(result["ratios"]) == {"higher", "torchopt", "create_graph loop"}
@@ -61,12 +62,12 @@ def test_a_peer_that_does_other_work_is_not_timed(monkeypatch):
 
 def test_a_peer_that_is_not_installed_is_named_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "higher", None)
-    work = replace(bench.small(bench.SINE), goals={"cpu": {"higher": 40, "torchopt": 1e-9}})
-    result = bench.compare(work, CPU, rounds=1, seconds=0.0)
+    work = replace(meta_step.small(meta_step.SINE), goals={"cpu": {"higher": 40, "torchopt": 1e-9}})
+    result = meta_step.compare(work, CPU, rounds=1, seconds=0.0)
     assert "higher" in result["contestants"]["higher"]["error"]
     assert result["goals"][0] == {"of": "higher", "goal": 40, "reached": None, "met": False}
     assert result["goals"][1]["met"]
-    assert bench.table(result).endswith("goal: at least 40 times higher: not measured\n" + last_line(result))
+    assert meta_step.table(result).endswith("goal: at least 40 times higher: not measured\n" + last_line(result))
 
 
 def last_line(result):
@@ -89,12 +90,12 @@ def test_turns_alternate_and_the_median_counts(monkeypatch):
         since_prepared = times[name] - 1 - prepared
         return (10 if name == "higher" else 1) * [9, 1, 2][max(since_prepared, 0)] / 1e3
 
-    monkeypatch.setattr(bench, "enter", enter)
-    monkeypatch.setattr(bench, "seconds_per_step", seconds_per_step)
-    with bench.Threads(1):
+    monkeypatch.setattr(meta_step, "enter", enter)
+    monkeypatch.setattr(meta_step, "seconds_per_step", seconds_per_step)
+    with meta_step.Threads(1):
         prepared = 1
-        result = bench.compare(bench.SINE, CPU, rounds=3, seconds=0.0)
-    names = [bench.OURS, bench.FIRST_ORDER, *PEERS]
+        result = meta_step.compare(meta_step.SINE, CPU, rounds=3, seconds=0.0)
+    names = [meta_step.OURS, meta_step.FIRST_ORDER, *PEERS]
     assert [name for name, _ in turns[-18:]] == 3 * names
     assert result["contestants"]["higher"]["rounds"] == pytest.approx([90, 10, 20])
     assert [result["contestants"]["higher"][k] for k in ("ms", "min", "max")] == pytest.approx([20, 10, 90])
@@ -105,20 +106,22 @@ def test_turns_alternate_and_the_median_counts(monkeypatch):
 def test_the_better_way_and_thread_count_are_chosen(monkeypatch):
     seconds = {("slow", 1): 3.0, ("slow", 2): 2.0, ("fast", 1): 0.01, ("fast", 2): 0.02}
     runs = {way: (lambda steps, way=way: way) for way in ("slow", "fast")}
-    monkeypatch.setattr(bench, "seconds_per_step", lambda run, steps, device: seconds[run(1), torch.get_num_threads()])
-    with bench.Threads(2):
-        entry = bench.Entry.prepare(runs, CPU, seconds=0.3)
+    monkeypatch.setattr(
+        meta_step, "seconds_per_step", lambda run, steps, device: seconds[run(1), torch.get_num_threads()]
+    )
+    with meta_step.Threads(2):
+        entry = meta_step.Entry.prepare(runs, CPU, seconds=0.3)
         assert (entry.way, entry.threads, entry.steps) == ("fast", 1, 30)
         assert torch.get_num_threads() == 2
 
 
 def test_the_trainer_takes_the_steps():
-    work = bench.small(bench.OMNIGLOT)
+    work = meta_step.small(meta_step.OMNIGLOT)
     params, episode = work.start(seeded())
     before = {name: p.clone() for name, p in params.items()}
     trainers = []
     for order in (1, 2):
-        run = bench.with_us(work, params, lambda _generator: episode, CPU, order=order)
+        run = meta_step.with_us(work, params, lambda _generator: episode, CPU, order=order)
         run(3)
         (trainer,) = [cell.cell_contents for cell in run.__closure__ if hasattr(cell.cell_contents, "learner")]
         trainers.append(trainer)
@@ -129,20 +132,20 @@ def test_the_trainer_takes_the_steps():
 @pytest.mark.parametrize(
     ("goal", "text"),
     [
-        (bench.judge("torchopt", 4, 1.0, {"torchopt": 4.81}), "at least 4 times torchopt: 4.81, reached"),
-        (bench.judge("vmap", 3.4 / 0.6, 1.0, {"vmap": 5.5}), "at least 5.67 times vmap: 5.5, missed"),
-        (bench.judge("ms", 1.5, 1.2, {}), "at most 1.5 ms: 1.2, reached"),
-        (bench.judge("ms", 1.5, 1.6, {}), "at most 1.5 ms: 1.6, missed"),
-        (bench.judge("higher", 40, 1.0, {}), "at least 40 times higher: not measured"),
+        (meta_step.judge("torchopt", 4, 1.0, {"torchopt": 4.81}), "at least 4 times torchopt: 4.81, reached"),
+        (meta_step.judge("vmap", 3.4 / 0.6, 1.0, {"vmap": 5.5}), "at least 5.67 times vmap: 5.5, missed"),
+        (meta_step.judge("ms", 1.5, 1.2, {}), "at most 1.5 ms: 1.2, reached"),
+        (meta_step.judge("ms", 1.5, 1.6, {}), "at most 1.5 ms: 1.6, missed"),
+        (meta_step.judge("higher", 40, 1.0, {}), "at least 40 times higher: not measured"),
     ],
 )
 def test_goals_in_words(goal, text):
-    assert bench.goal_text(goal) == text
+    assert meta_step.goal_text(goal) == text
 
 
 def test_the_works_are_the_stated_ones():
     shapes = {}
-    for name, work in bench.WORKS.items():
+    for name, work in meta_step.WORKS.items():
         e = work.start(seeded())[1]
         shapes[name] = (tuple(e.support_x.shape[:2]), tuple(e.query_x.shape[:2]), work.inner_steps)
     assert shapes == {
@@ -156,25 +159,25 @@ def test_the_works_are_the_stated_ones():
 
 def test_the_command_writes_what_it_prints(tmp_path, capsys):
     out = tmp_path / "deep" / "bench.json"
-    with bench.Threads(1):
-        assert bench.run(options("--quick", "--work", "sine", "--out", str(out))) == 0
+    with meta_step.Threads(1):
+        assert meta_step.run(options("--quick", "--work", "sine", "--out", str(out))) == 0
     data = json.loads(out.read_text())
     assert (data["benchmark"], data["quick"], data["settings"]["rounds"]) == ("speed", True, 1)
     assert data["machine"]["name"] == machine.name("cpu")
     assert data["machine"]["versions"]["torch"] == torch.__version__
     sine = data["works"]["sine"]
-    assert set(sine["contestants"]) == {bench.OURS, bench.FIRST_ORDER, *PEERS}
+    assert set(sine["contestants"]) == {meta_step.OURS, meta_step.FIRST_ORDER, *PEERS}
     assert sine["ratios"]["higher"] == sine["contestants"]["higher"]["ms"] / sine["contestants"]["metalab"]["ms"]
     start = data["first_step"]["sine"]
     assert start["import_seconds"] > 0
     assert start["step_seconds"] > 0
-    assert capsys.readouterr().out.startswith(bench.table(sine))
+    assert capsys.readouterr().out.startswith(meta_step.table(sine))
 
 
 def test_the_memory_command(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(bench, "MEMORY_METHODS", ("create_graph",))
+    monkeypatch.setattr(meta_step, "MEMORY_METHODS", ("create_graph",))
     out = tmp_path / "memory.json"
-    assert bench.run(options("--memory", "--quick", "--out", str(out))) == 0
+    assert meta_step.run(options("--memory", "--quick", "--out", str(out))) == 0
     data = json.loads(out.read_text())
     assert (data["benchmark"], data["inner_steps"]) == ("memory", [1])
     ((method, (peak,)),) = data["peak_bytes"].items()
@@ -188,7 +191,7 @@ def test_peak_sees_what_is_allocated_and_freed():
     """A child of a process that has had far more in memory, as a test run has."""
     ballast = torch.ones(2**26)  # 256 MiB
     code = (
-        "import torch; from metalab.commands.bench import resident_peak as peak; "
+        "import torch; from benchmarks.meta_step import resident_peak as peak; "
         "before = peak(); x = torch.ones(2**24); del x; after = peak(); y = torch.ones(2**22); "
         "print(before, after - before, peak() - after)"
     )
@@ -201,10 +204,10 @@ def test_peak_sees_what_is_allocated_and_freed():
 
 
 def test_create_graph_over_tasks_has_the_same_meta_gradient():
-    work = replace(bench.small(bench.MEMORY), inner_steps=2)
+    work = replace(meta_step.small(meta_step.MEMORY), inner_steps=2)
     params, episode = work.start(seeded())
     params, episode = {n: p.double() for n, p in params.items()}, episode.to(torch.float64)
-    backward = bench.graph_over_tasks(work, params, episode)
+    backward = meta_step.graph_over_tasks(work, params, episode)
     backward()
     (leaves,) = [cell.cell_contents for cell in backward.__closure__ if isinstance(cell.cell_contents, dict)]
     ours, _ = MAML(work.net, inner_lr=work.inner_lr, inner_steps=2).meta_gradient(params, episode)
@@ -225,4 +228,4 @@ def test_create_graph_over_tasks_has_the_same_meta_gradient():
 )
 def test_bad_options_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        bench.run(options(*arguments))
+        meta_step.run(options(*arguments))

@@ -16,13 +16,14 @@ import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import metalab
-from metalab.lessons import colab, publish, run
+from metalab.lessons.kit import setup
+from tools import publish, run_lessons
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 COLAB = ROOT / "build/colab-venv/bin/python"
 NAME = "01_sine_regression"
-READY, VERSION = f'colab.ready("{NAME}")', "import metalab; print(metalab.__version__)"  # the second needs no torch
+READY, VERSION = f'setup.ready("{NAME}")', "import metalab; print(metalab.__version__)"  # the second needs no torch
 
 
 def read(path):
@@ -42,10 +43,10 @@ def checkout(tmp_path, monkeypatch):
         new_code_cell("x = 1", execution_count=1),
         new_code_cell("x", execution_count=2, outputs=[picture(), result("1", 2)]),
     ]
-    run.write(new_notebook(cells=cells), tmp_path / f"notebooks/{NAME}.ipynb")
+    run_lessons.write(new_notebook(cells=cells), tmp_path / f"notebooks/{NAME}.ipynb")
     (tmp_path / "README.md").write_text(f"| 1 | [Sine](notebooks/{NAME}.ipynb) | fit | long |\n")
-    monkeypatch.setattr(colab, "FILE", tmp_path / "lessons.json")
-    run.write_catalogue({"repository": None, "seconds": {NAME: {"cpu": 41.0, "gpu": None}}})
+    monkeypatch.setattr(setup, "FILE", tmp_path / "catalogue.json")
+    run_lessons.write_catalogue({"repository": None, "seconds": {NAME: {"cpu": 41.0, "gpu": None}}})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -77,8 +78,8 @@ def test_refresh_inserts_the_cell_and_the_time(checkout, capfd):
 
 def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
     publish.main([])
-    run.record(NAME, "cpu", 125)
-    run.record(NAME, "gpu", 31)
+    run_lessons.record(NAME, "cpu", 125)
+    run_lessons.record(NAME, "gpu", 31)
     publish.main([])
     path = checkout / f"notebooks/{NAME}.ipynb"
     refreshed = read(path)
@@ -89,7 +90,7 @@ def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
 
     spoiled = read(path)
     spoiled.cells[1].source += "\n%pip install --upgrade ipykernel"
-    run.write(spoiled, path)
+    run_lessons.write(spoiled, path)
     publish.main([])
     assert read(path) == refreshed
 
@@ -97,8 +98,8 @@ def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
 def test_an_address_puts_it_and_the_badges_everywhere(checkout):
     assert publish.main(["--out", "built", "--repository", "ada/lab.v2"]) == 0
     badge = (
-        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
-        f"(https://colab.research.google.com/github/ada/lab.v2/blob/colab/notebooks/{NAME}.ipynb)"
+        "[![Open in Colab](https://setup.research.google.com/assets/colab-badge.svg)]"
+        f"(https://setup.research.google.com/github/ada/lab.v2/blob/colab/notebooks/{NAME}.ipynb)"
     )
     for path in (checkout / f"notebooks/{NAME}.ipynb", checkout / f"built/{NAME}.ipynb"):
         title, set_up, *_ = read(path).cells
@@ -121,17 +122,19 @@ def test_what_is_no_address_is_refused(address, checkout, capfd):
     with pytest.raises(SystemExit, match="2"):
         publish.main(["--repository", address])
     assert "owner/name" in capfd.readouterr().err
-    assert colab.catalogue()["repository"] is None
+    assert setup.catalogue()["repository"] is None
 
 
 def test_what_is_missing_is_named(checkout, capfd):
     (checkout / "README.md").write_text("| no lesson |\n")
     assert publish.main([]) == 1
     assert f"README.md: 0 rows of a table link to notebooks/{NAME}.ipynb, not one" in capfd.readouterr().err
-    run.write(new_notebook(cells=[new_markdown_cell("# Small"), new_code_cell("1")]), Path(f"notebooks/{NAME}.ipynb"))
+    run_lessons.write(
+        new_notebook(cells=[new_markdown_cell("# Small"), new_code_cell("1")]), Path(f"notebooks/{NAME}.ipynb")
+    )
     assert publish.main([]) == 1
     assert f"{NAME}: its first cell must say once" in capfd.readouterr().err
-    run.write_catalogue({"repository": None, "seconds": {}})
+    run_lessons.write_catalogue({"repository": None, "seconds": {}})
     assert publish.main([]) == 1
     assert f"{NAME} was never timed: make times" in capfd.readouterr().err
 
@@ -151,7 +154,7 @@ def test_release_workflow_uses_its_own_address():
     steps = [step.get("run", "") for step in workflow["jobs"]["colab"]["steps"]]
     assert 'make colab REPO="$GITHUB_REPOSITORY"' in steps
     assert f"HEAD:refs/heads/{publish.BRANCH}" in steps[-1]
-    assert f"metalab/lessons/{colab.FILE.name}" in steps[-1]
+    assert f"metalab/lessons/{setup.FILE.name}" in steps[-1]
 
 
 # The copies that carry the package.
@@ -165,13 +168,13 @@ def test_wheel_has_all_and_is_the_same_each_time(wheel):
 
 
 def test_copies_of_all_lessons_are_small_enough(wheel, tmp_path):
-    lessons = [path for path in LESSONS if path.stem in colab.catalogue()["seconds"]]
+    lessons = [path for path in LESSONS if path.stem in setup.catalogue()["seconds"]]
     publish.write_copies(lessons, tmp_path, publish.install_carried(wheel), None)
     assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in lessons]
     for path in tmp_path.iterdir():
         assert path.stat().st_size < 3_000_000
         nbformat.validate(read(path))
-        assert run.pictures(read(path)) == []
+        assert run_lessons.pictures(read(path)) == []
 
 
 def test_copy_that_is_too_large_is_refused(checkout, monkeypatch, capfd):
@@ -290,17 +293,17 @@ def test_set_up_cell_installs_the_tag_of_a_repository(tmp_path):
 
 def test_ready_says_the_device_and_both_times(checkout, monkeypatch, capfd):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    colab.ready(NAME)
+    setup.ready(NAME)
     assert capfd.readouterr().out == (
         f"metalab {metalab.__version__} and torch {torch.__version__}. Device: CPU, no GPU found.\n"
         "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet, and trains on the CPU all "
         "the same.\n"
         "For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.\n"
     )
-    run.record(NAME, "gpu", 29)
+    run_lessons.record(NAME, "gpu", 29)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    colab.ready(NAME)
+    setup.ready(NAME)
     assert capfd.readouterr().out == (
         f"metalab {metalab.__version__} and torch {torch.__version__}. Device: Tesla T4.\n"
         "Run All takes about 40 seconds on two CPU cores, 30 seconds with a GPU.\n"
@@ -308,9 +311,9 @@ def test_ready_says_the_device_and_both_times(checkout, monkeypatch, capfd):
 
 
 def test_ready_says_what_is_missing(monkeypatch):
-    monkeypatch.setitem(colab.NEEDS, "no_such_module", "some-package")
+    monkeypatch.setitem(setup.NEEDS, "no_such_module", "some-package")
     with pytest.raises(ModuleNotFoundError, match=r"not installed here: some-package\. Run: %pip install some-package"):
-        colab.ready(NAME)
+        setup.ready(NAME)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +321,7 @@ def test_ready_says_what_is_missing(monkeypatch):
     [(1, "5 seconds"), (38, "40 seconds"), (89, "90 seconds"), (91, "1.5 minutes"), (115, "2 minutes")],
 )
 def test_about(seconds, said):
-    assert colab.about(seconds) == said
+    assert setup.about(seconds) == said
 
 
 # The environment like Colab's.
@@ -333,7 +336,7 @@ assert [path.name for path in Path().iterdir()] == ["01_sine_regression.ipynb"]"
 
 def test_lesson_runs_alone_as_in_colab(wheel, tmp_path):
     cells = [new_markdown_cell("# Small\n\n*Run All* takes long."), new_code_cell(COLABS, execution_count=1)]
-    run.write(new_notebook(cells=cells), tmp_path / f"{NAME}.ipynb")
+    run_lessons.write(new_notebook(cells=cells), tmp_path / f"{NAME}.ipynb")
     publish.write_copies([tmp_path / f"{NAME}.ipynb"], tmp_path / "built", publish.install_carried(wheel), None)
     (tmp_path / "run").mkdir()
     assert colab_like.run(base("colab"), tmp_path / f"built/{NAME}.ipynb", tmp_path / "run") == []
@@ -342,7 +345,7 @@ def test_lesson_runs_alone_as_in_colab(wheel, tmp_path):
 def test_faults_are_seen_as_in_colab(tmp_path):
     faults = "open('left', 'w').close()\nimport sysconfig\n"
     faults += "open(sysconfig.get_path('purelib') + '/other.py', 'w').close()\nassert 1 > 2"
-    run.write(new_notebook(cells=[new_code_cell(faults, execution_count=1)]), tmp_path / "small.ipynb")
+    run_lessons.write(new_notebook(cells=[new_code_cell(faults, execution_count=1)]), tmp_path / "small.ipynb")
     (tmp_path / "run").mkdir()
     *nbval, environment, folder = colab_like.run(base("colab"), tmp_path / "small.ipynb", tmp_path / "run")
     assert "assert 1 > 2" in "\n".join(nbval)

@@ -1,10 +1,10 @@
-"""The derivatives written out in metalab.layers against autograd's of the same networks."""
+"""The derivatives written out in metalab.engine.layers against autograd's of the same networks."""
 
 import pytest
 import torch
 
-from metalab.derivatives import _Autograd, differentiate, gradient, hessian_vector
-from metalab.layers import Tape, patches
+from metalab.engine.derivatives import _Autograd, differentiate, gradient, hessian_vector
+from metalab.engine.layers import Tape, patches
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
 

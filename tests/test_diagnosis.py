@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call, grad, vjp, vmap
 
-from metalab.diagnosis import Problem, diagnose, mlp
+from metalab.analysis.diagnosis import Problem, diagnose, mlp
 from metalab.learners.maml import MAML
-from metalab.lessons.exercises import solutions
+from metalab.lessons.sine_regression import solutions
 from metalab.losses import mse
 from metalab.nets import MLP
 from metalab.tasks import Episode

@@ -8,18 +8,19 @@ import pytest
 import torch
 
 import metalab.__main__ as command
-from metalab import checkpoint, distributed
+from metalab import checkpoint
+from metalab.engine import processes
 
 # Each of the two processes runs this. The sines of the last run send process 0 a Ctrl-C, and only that one.
 SCRIPT = """
 import signal
-from metalab import distributed
+from metalab.engine import processes
 from metalab.__main__ import main
 from metalab.tasks import sine
 
-distributed.start("cpu")
-leave = distributed.stop
-distributed.stop = lambda: None  # one group for all these commands: a process cannot join a second one safely
+processes.start("cpu")
+leave = processes.stop
+processes.stop = lambda: None  # one group for all these commands: a process cannot join a second one safely
 
 def train(*arguments):
     code = main(["train", *arguments])
@@ -36,7 +37,7 @@ train("sine", "--meta-batch", "1", "--out", "few")
 expected, drawn, sample = 130, [], sine.sample
 def interrupting(*arguments):
     drawn.append(arguments)
-    if len(drawn) == 5 and distributed.rank() == 0:
+    if len(drawn) == 5 and processes.rank() == 0:
         signal.raise_signal(signal.SIGINT)
     return sample(*arguments)
 
@@ -94,20 +95,20 @@ def test_both_stop_after_the_same_step_and_are_told_how_to_go_on(folder):
     assert "Go on with: torchrun --nproc-per-node 2 -m metalab train --resume cut\n" in err
 
 
-@pytest.mark.parametrize(("tasks", "processes"), [(5, 2), (7, 3), (4, 4)])
-def test_every_task_is_somebodys(tasks, processes, monkeypatch):
-    monkeypatch.setattr(distributed, "processes", lambda: processes)
+@pytest.mark.parametrize(("tasks", "count"), [(5, 2), (7, 3), (4, 4)])
+def test_every_task_is_somebodys(tasks, count, monkeypatch):
+    monkeypatch.setattr(processes, "count", lambda: count)
     shared = []
-    for rank in range(processes):
-        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        part = list(range(tasks))[distributed.share(tasks)]
+    for rank in range(count):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        part = list(range(tasks))[processes.share(tasks)]
         assert part
         shared += part
     assert shared == list(range(tasks))
 
 
 def test_alone_there_is_nothing_to_agree_on():
-    assert (distributed.start("cpu"), distributed.rank(), distributed.processes()) == ("cpu", 0, 1)
-    assert distributed.share(3) == slice(0, 3)
-    assert [distributed.agreed(answer, torch.device("cpu")) for answer in (True, False)] == [True, False]
-    assert distributed.total(torch.ones(2)).tolist() == [1, 1]
+    assert (processes.start("cpu"), processes.rank(), processes.count()) == ("cpu", 0, 1)
+    assert processes.share(3) == slice(0, 3)
+    assert [processes.agreed(answer, torch.device("cpu")) for answer in (True, False)] == [True, False]
+    assert processes.total(torch.ones(2)).tolist() == [1, 1]

@@ -15,9 +15,12 @@ import pytest
 import torch
 from answers import RIGHT, WRONG
 
-from metalab.lessons.exercises import characters, orders, siamese, sine, solutions
-from metalab.lessons.exercises.mechanism import Exercise
-from metalab.lessons.exercises.sine import forward
+from metalab.lessons.kit.exercise import Exercise
+from metalab.lessons.omniglot_few_shot import exercises as characters
+from metalab.lessons.second_vs_first_order_maml import exercises as orders
+from metalab.lessons.siamese_contrastive_loss import exercises as siamese
+from metalab.lessons.sine_regression import exercises as sine
+from metalab.lessons.sine_regression.exercises import forward
 
 LESSONS = [sine, characters, siamese, orders]
 ALL = [exercise for lesson in LESSONS for exercise in vars(lesson).values() if isinstance(exercise, Exercise)]
@@ -151,7 +154,7 @@ def test_or_solution_says_whose_function_the_lesson_goes_on_with():
         "confidence_interval: the lesson goes on with ours (yours is not right yet, check() says why)\n"
     )
     with contextlib.redirect_stdout(io.StringIO()):
-        assert exercise.or_solution(mistaken) is solutions.confidence_interval
+        assert exercise.or_solution(mistaken) is exercise.answer
 
 
 @every_exercise
@@ -268,7 +271,7 @@ def test_hints_come_in_steps_and_the_last_one_stays(exercise):
 @every_exercise
 def test_the_solution_shown_passes_its_own_check(exercise):
     source = printed(exercise.solution)
-    cell = {"torch": torch, "forward": forward, "inner_step": solutions.inner_step}
+    cell = {"torch": torch, "forward": forward, "inner_step": sine.inner_step.answer}
     exec(source, cell)
     assert len(source.splitlines()) <= 16
     assert exercise.diagnose(cell[exercise.name]).state == "right"

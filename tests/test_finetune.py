@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalab.learners.finetune import FineTuning
+from metalab.learners.finetuning import FineTuning
 from metalab.nets import Conv4
 from metalab.tasks import Characters
 

@@ -7,10 +7,11 @@ from matplotlib.colors import to_rgba
 
 from metalab.evaluate import Score
 from metalab.learners.maml import MAML
-from metalab.lessons import characters as lesson
-from metalab.lessons import live
-from metalab.lessons.characters import Game, draw_answers, episode_panel, print_game_scores
-from metalab.lessons.figures import GREEN, VERMILION
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.characters import load_characters
+from metalab.lessons.kit.figures import GREEN, VERMILION
+from metalab.lessons.omniglot_few_shot import figures as lesson
+from metalab.lessons.omniglot_few_shot.figures import Game, draw_answers, episode_panel, print_game_scores
 from metalab.losses import accuracy
 from metalab.nets import Conv4
 from metalab.tasks import Characters, glyphs, omniglot
@@ -55,7 +56,7 @@ def small_glyphs(monkeypatch):
 def test_omniglot_is_used_where_it_can_be_had(monkeypatch, capsys):
     sets = noise(), noise(seed=2)
     monkeypatch.setattr(omniglot, "load", lambda: sets)
-    assert lesson.load_characters() == sets
+    assert load_characters() == sets
     assert capsys.readouterr().out.splitlines() == [
         "train on    8 characters of 2 alphabets (noise)",
         "test on     8 characters of 2 alphabets (noise)",
@@ -68,7 +69,7 @@ def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_why(monkeypatch, ca
 
     monkeypatch.setattr(omniglot, "load", load)
     small_glyphs(monkeypatch)
-    train, test = lesson.load_characters()
+    train, test = load_characters()
     out = capsys.readouterr().out
     assert out.startswith("Omniglot could not be had, so this lesson runs on glyphs")
     assert "Nothing in any of the places looked at." in out
@@ -87,7 +88,7 @@ def test_data_that_are_refused_are_not_passed_over(monkeypatch):
 
     monkeypatch.setattr(omniglot, "load", load)
     with pytest.raises(omniglot.OmniglotRefused, match="the file you named is damaged"):
-        lesson.load_characters()
+        load_characters()
 
 
 # Pictures
@@ -131,7 +132,7 @@ def test_answers_are_marked_right_and_wrong_by_more_than_colour():
     logits[0, 1, 2] = 0.0  # class 2 taken for class 3
     logits[0, 2] = torch.tensor([0.0, 0.0, 1.0])  # right, with a probability of e/(e + 2)
     fig = draw_answers(episode, logits, "title")
-    live.png(fig)  # every sign is in the font: a missing one would warn
+    panels.png(fig)  # every sign is in the font: a missing one would warn
     assert labels(fig) == ["class 1", "", "✓ 100%", "class 2", "", "✗ 3 (100%)", "class 3", "", "✓ 58%"]
     assert borders(fig)[2::3] == [to_rgba(GREEN), to_rgba(VERMILION), to_rgba(GREEN)]
     assert {*borders(fig)[::3], *borders(fig)[1::3]} == {to_rgba("#BBBBBB")}
@@ -152,8 +153,8 @@ def test_without_answers_the_queries_are_just_shown():
 
 def test_live_training_tests_every_quarter_and_says_how_it_went(figures, monkeypatch):
     shown, scored = [], []
-    monkeypatch.setattr(live, "show_widget", lambda *_: None)
-    monkeypatch.setattr(live, "show", lambda fig, text: shown.append((fig, text)))
+    monkeypatch.setattr(panels, "show_widget", lambda *_: None)
+    monkeypatch.setattr(panels, "show", lambda fig, text: shown.append((fig, text)))
 
     class Learner:
         def init(self, generator):

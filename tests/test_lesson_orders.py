@@ -7,13 +7,13 @@ from importlib.resources import as_file, files
 import pytest
 import torch
 
-from metalab.commands import orders
+from metalab.analysis.second_order import meta_loss
+from metalab.experiments import first_vs_second_order
 from metalab.learners.maml import MAML
-from metalab.lessons import orders as lesson
-from metalab.lessons.figures import png
-from metalab.lessons.orders import BENT, STRAIGHT, WRONG_WAY, PeakMemory, Valleys
+from metalab.lessons.kit.figures import png
+from metalab.lessons.second_vs_first_order_maml import figures as lesson
+from metalab.lessons.second_vs_first_order_maml.figures import BENT, STRAIGHT, WRONG_WAY, PeakMemory, Valleys
 from metalab.losses import mse
-from metalab.microscope import meta_loss
 from metalab.nets import MLP
 from metalab.tasks import sine
 
@@ -210,13 +210,16 @@ def test_the_engines_peak_hardly_grows_with_the_inner_steps_and_that_of_a_kept_g
 
 def test_shipped_results_were_measured_with_todays_settings():
     with as_file(files("metalab") / "parameters" / "orders.json") as path:
-        comparisons = orders.start(path)["comparisons"]  # raises where settings differ
+        comparisons = first_vs_second_order.start(path)["comparisons"]  # raises where settings differ
     assert comparisons == lesson.load_results()["comparisons"]
-    assert list(comparisons) == list(orders.COMPARISONS)
+    assert list(comparisons) == list(first_vs_second_order.COMPARISONS)
     for name, measured in comparisons.items():
-        for algorithm in orders.COMPARISONS[name].algorithms:
-            assert len(orders.errors(measured, algorithm, "steps")) >= 3
-        assert orders.errors(measured, "fomaml", "time").keys() == orders.errors(measured, "maml", "steps").keys()
+        for algorithm in first_vs_second_order.COMPARISONS[name].algorithms:
+            assert len(first_vs_second_order.errors(measured, algorithm, "steps")) >= 3
+        assert (
+            first_vs_second_order.errors(measured, "fomaml", "time").keys()
+            == first_vs_second_order.errors(measured, "maml", "steps").keys()
+        )
 
 
 # Pictures

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 import torch
 
-from metalab.commands.settings import Settings
+from metalab.analysis.roc import roc
 from metalab.evaluate import Score
+from metalab.experiments.settings import Settings
 from metalab.learners.contrastive import Contrastive
 from metalab.learners.siamese import distances
-from metalab.lessons import live
-from metalab.lessons import siamese as lesson
+from metalab.lessons.kit import panels
+from metalab.lessons.siamese_contrastive_loss import figures as lesson
 from metalab.nets import Conv4
 from metalab.tasks import Characters
 from metalab.tasks.pairs import Groups, as_pairs
 from metalab.train import Trainer
-from metalab.verification import roc
 
 
 def seeded(seed=0):
@@ -158,7 +158,7 @@ def test_more_characters_than_letters_are_refused():
 
 
 def test_training_is_drawn_and_remembered(monkeypatch):
-    monkeypatch.setattr(live.LivePicture, "due", lambda self: False)  # only the last picture
+    monkeypatch.setattr(panels.LivePicture, "due", lambda self: False)  # only the last picture
     learner = Contrastive(Conv4(outputs=2, channels=2))
     images = noise().batch(20, seeded())[0]
     shown = lesson.Map(

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from metalab.learners.maml import MAML
-from metalab.lessons import live
-from metalab.lessons import sine as lesson
-from metalab.lessons.figures import figure
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.figures import figure
+from metalab.lessons.sine_regression import figures as lesson
 from metalab.losses import mse
 from metalab.nets import MLP
 from metalab.tasks.sine import Sine
@@ -188,8 +188,8 @@ def test_a_diverging_adaptation_names_the_slider_to_move(steps):
 
 def test_live_training_returns_the_losses(figures, monkeypatch):
     shown = []
-    monkeypatch.setattr(live, "show_widget", lambda *_: None)
-    monkeypatch.setattr(live, "show", lambda fig, text: shown.append((fig, text)))
+    monkeypatch.setattr(panels, "show_widget", lambda *_: None)
+    monkeypatch.setattr(panels, "show", lambda fig, text: shown.append((fig, text)))
     learner = MAML(MLP(), mse, inner_lr=0.01)
     trainer, twin = (Trainer(learner, lambda g: lesson.sample(4, 5, 5, g)) for _ in range(2))
     losses = lesson.train_live(trainer, 6, title="MAML")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from metalab.lessons import figures, live
-from metalab.lessons.figures import draw_character, figure, finish, plural, png
-from metalab.lessons.live import LivePicture, Panel, log_slider, rows, slider, train_live
+from metalab.lessons.kit import figures, panels
+from metalab.lessons.kit.figures import draw_character, figure, finish, plural, png
+from metalab.lessons.kit.panels import LivePicture, Panel, log_slider, rows, slider, train_live
 from metalab.train import Trainer
 
 
@@ -24,7 +24,7 @@ def displayed(monkeypatch):
         assert raw
         shown.append((bundle, metadata))
 
-    monkeypatch.setattr(live, "display", display)
+    monkeypatch.setattr(panels, "display", display)
     monkeypatch.setattr(figures, "display", display)
     return shown
 
@@ -129,7 +129,7 @@ def test_plural():
 
 def test_a_live_picture_is_redrawn_at_most_so_often(monkeypatch):
     now = 100.0
-    monkeypatch.setattr(live.time, "monotonic", lambda: now)
+    monkeypatch.setattr(panels.time, "monotonic", lambda: now)
     picture = LivePicture(per_second=4)
     assert picture.due(), "the first picture is due at once"
     picture.draw(bar(1), "one")
@@ -179,7 +179,7 @@ def test_a_panel_answers_to_each_control():
 
 
 def test_changes_in_a_row_end_with_the_last_value_however_fast(monkeypatch):
-    monkeypatch.setattr(live.time, "monotonic", lambda: 5.0)
+    monkeypatch.setattr(panels.time, "monotonic", lambda: 5.0)
     ours, calls = panel()
     ours.controls["height"].value = 4
     ours.controls["height"].value = 5
@@ -250,7 +250,7 @@ def test_live_training_draws_when_a_picture_is_due_and_at_the_end(displayed, mon
         return draw(done)
 
     drawn = []
-    monkeypatch.setattr(live.time, "monotonic", clock)
+    monkeypatch.setattr(panels.time, "monotonic", clock)
     train_live(trainer(), 8, drawing, alt="", after=after, per_second=8)
     assert drawn == [1, 4, 7, 8]
 

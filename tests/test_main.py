@@ -8,7 +8,7 @@ import pytest
 
 import metalab.__main__ as command
 from metalab import checkpoint
-from metalab.commands.settings import Settings
+from metalab.experiments.settings import Settings
 from metalab.tasks import omniglot, sine
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalab.learners import maml, parts
+from metalab.engine import cores
+from metalab.learners import maml
 from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
@@ -245,15 +246,15 @@ def test_parts_add_up_to_the_whole(name, threads, monkeypatch):
         learner, params, episode = variant(name, "conv4", inner_steps=2)
     else:
         learner, params, episode = character_problem(inner_steps=2)
-    monkeypatch.setattr(parts, "SMALL", 10**9)
+    monkeypatch.setattr(cores, "SMALL", 10**9)
     whole, whole_metrics = learner.meta_gradient(params, episode)
     sizes_seen = []
-    monkeypatch.setattr(parts, "SMALL", 0)
+    monkeypatch.setattr(cores, "SMALL", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(MAML, "_recursion", counted(MAML._recursion, sizes_seen))
     for tasks_in_cache, sizes in [(1, [1, 1, 1]), (2, [2, 1] if threads == 1 else [1, 1, 1])]:
         sizes_seen.clear()
-        monkeypatch.setattr(parts, "IN_CACHE", tasks_in_cache * 15 * 28 * 28)
+        monkeypatch.setattr(cores, "IN_CACHE", tasks_in_cache * 15 * 28 * 28)
         ours, metrics = learner.meta_gradient(params, episode)
         assert sorted(sizes_seen, reverse=True) == sizes
         assert relative_error(ours, whole) < 1e-13

@@ -6,10 +6,10 @@ import noise
 import pytest
 import torch
 
-from metalab import microscope
+from metalab.analysis import second_order
+from metalab.analysis.second_order import activations, compare, hessian_share, linear_cka, similarity
 from metalab.learners.maml import MAML
 from metalab.losses import mse
-from metalab.microscope import activations, compare, hessian_share, linear_cka, similarity
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Episode, sine
 
@@ -92,10 +92,10 @@ def test_an_engine_that_is_wrong_is_seen():
 
 
 def test_autograd_is_not_the_engine(monkeypatch):
-    monkeypatch.setattr(microscope, "differentiate", None)
+    monkeypatch.setattr(second_order, "differentiate", None)
     monkeypatch.setattr(MAML, "adapt", None)
     learner, params, episode = sine_problem()
-    losses = [microscope.meta_loss(replace(learner, order=order), params, episode) for order in (1, 2)]
+    losses = [second_order.meta_loss(replace(learner, order=order), params, episode) for order in (1, 2)]
     assert losses[0] == losses[1]
     assert learner.meta_gradient(params, episode)[1]["loss"].item() == pytest.approx(losses[0].item(), rel=1e-6)
 
@@ -113,13 +113,13 @@ def test_what_a_kink_falsifies_is_left_out():
 
 
 def test_kinks_everywhere_are_an_error(monkeypatch):
-    monkeypatch.setattr(microscope, "KINK", -1.0)
+    monkeypatch.setattr(second_order, "KINK", -1.0)
     with pytest.raises(ValueError, match="a kink of the loss lies in every direction"):
         compare(*sine_problem(), directions=2)
 
 
 def test_a_comparison_prints_as_a_table():
-    text = str(microscope.Comparison({"engine": 1.5e-9, "first order": 0.25}, 0.0, 31, 1)).splitlines()
+    text = str(second_order.Comparison({"engine": 1.5e-9, "first order": 0.25}, 0.0, 31, 1)).splitlines()
     assert text[1].split() == ["engine", "1.5e-09"]
     assert text[2].split() == ["first", "order", "2.5e-01"]
     assert text[3:] == [

@@ -12,11 +12,12 @@ import torch
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from notebook_form import MAX_BYTES, MAX_LINES, PLACES, problems
 
-from metalab.lessons import colab, publish, run
+from metalab.lessons.kit import setup
+from tools import publish, run_lessons
 
 ROOT = Path(__file__).parents[1]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-REPOSITORY = colab.catalogue()["repository"]
+REPOSITORY = setup.catalogue()["repository"]
 INSTALL = publish.install_from(REPOSITORY) if REPOSITORY else publish.install_nothing()
 SET_UP = publish.set_up_cell("00_small", INSTALL)
 
@@ -35,7 +36,7 @@ def test_lesson_has_the_form(path):
 
 
 def test_lessons_are_those_that_were_timed():
-    seconds = colab.catalogue()["seconds"]
+    seconds = setup.catalogue()["seconds"]
     assert list(seconds) == [path.stem for path in LESSONS]  # one missing: make times
     assert all(of_one["cpu"] > 0 for of_one in seconds.values())
 
@@ -49,7 +50,7 @@ def test_lesson_has_its_times_badge_and_set_up_cell(path):
 
 def test_readme_has_every_lesson_with_its_time_and_badge():
     text = (ROOT / "README.md").read_text()
-    assert publish.refresh_readme(text, colab.catalogue()["seconds"], REPOSITORY) == text  # else: make refresh
+    assert publish.refresh_readme(text, setup.catalogue()["seconds"], REPOSITORY) == text  # else: make refresh
 
 
 # The check of the form: a small lesson that passes, and every way to spoil it.
@@ -116,7 +117,9 @@ def widget_state(lesson):
 
 
 def widget_view(lesson):
-    lesson.cells[2].outputs = [new_output("display_data", data={"text/plain": "IntSlider()", run.WIDGET_VIEW: {}})]
+    lesson.cells[2].outputs = [
+        new_output("display_data", data={"text/plain": "IntSlider()", run_lessons.WIDGET_VIEW: {}})
+    ]
 
 
 def too_large(lesson):
@@ -321,7 +324,7 @@ def lesson(tmp_path):
     def make(*sources):
         path = tmp_path / "lessons" / "01_small.ipynb"
         cells = [new_markdown_cell("# Small"), *(new_code_cell(source) for source in sources)]
-        run.write(new_notebook(cells=cells), path)
+        run_lessons.write(new_notebook(cells=cells), path)
         return path
 
     return make
@@ -330,7 +333,7 @@ def lesson(tmp_path):
 def test_run_leaves_an_executed_copy_and_a_line(lesson, tmp_path, capfd):
     path = lesson("x = 6", "print(x * 7)")
     before = path.read_bytes()
-    assert run.main([str(path), "--out", str(tmp_path / "out")]) == 0
+    assert run_lessons.main([str(path), "--out", str(tmp_path / "out")]) == 0
     copied = read(tmp_path / "out" / path.name)
     assert [cell.execution_count for cell in copied.cells[1:]] == [1, 2]
     assert copied.cells[2].outputs[0].text == "42\n"
@@ -346,9 +349,9 @@ def test_run_names_the_failing_cell_and_keeps_the_copy(lesson, tmp_path, capfd):
     path = lesson("x = 1", "\n", "print(x)\nlost", "print(2)")
     notebook = read(path)
     notebook.cells[4].update(execution_count=9, outputs=[stream("of an older run\n")])
-    run.write(notebook, path)
+    run_lessons.write(notebook, path)
     before = path.read_bytes()
-    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 1
+    assert run_lessons.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 1
     assert "failed at cell 2: NameError: name 'lost' is not defined\n" in capfd.readouterr().out
     assert path.read_bytes() == before
     copied = read(tmp_path / "out" / path.name)
@@ -359,8 +362,8 @@ def test_run_names_the_failing_cell_and_keeps_the_copy(lesson, tmp_path, capfd):
 def test_run_goes_on_after_a_failure(lesson, tmp_path, capfd):
     path = lesson("raise ValueError('too\\nlong')")
     other = path.with_name("02_fine.ipynb")
-    run.write(new_notebook(cells=[new_code_cell("1")]), other)
-    assert run.main([str(path), str(other), "--out", str(tmp_path / "out")]) == 1
+    run_lessons.write(new_notebook(cells=[new_code_cell("1")]), other)
+    assert run_lessons.main([str(path), str(other), "--out", str(tmp_path / "out")]) == 1
     first, second = capfd.readouterr().out.splitlines()
     assert first.startswith("01_small")
     assert first.endswith("failed at cell 1: ValueError: too")
@@ -370,25 +373,25 @@ def test_run_goes_on_after_a_failure(lesson, tmp_path, capfd):
 
 def test_run_reports_a_kernel_that_dies(lesson, tmp_path, capfd):
     path = lesson("x = 1", "import os\nos._exit(1)")
-    assert run.main([str(path), "--out", str(tmp_path)]) == 1
+    assert run_lessons.main([str(path), "--out", str(tmp_path)]) == 1
     assert "failed at cell 2: the kernel died\n" in capfd.readouterr().out
 
 
 def test_run_reports_a_cell_that_hangs(lesson, tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(run, "CELL_TIMEOUT", 1)
+    monkeypatch.setattr(run_lessons, "CELL_TIMEOUT", 1)
     path = lesson("import threading\nthreading.Event().wait()")
-    assert run.main([str(path), "--out", str(tmp_path)]) == 1
+    assert run_lessons.main([str(path), "--out", str(tmp_path)]) == 1
     assert "failed at cell 1: still running after 1 s\n" in capfd.readouterr().out
 
 
 def test_lesson_runs_in_its_own_folder(lesson, tmp_path):
     path = lesson("assert open('beside.txt').read() == 'yes'")
     path.with_name("beside.txt").write_text("yes")
-    assert run.main([str(path), "--out", str(tmp_path / "out")]) == 0
+    assert run_lessons.main([str(path), "--out", str(tmp_path / "out")]) == 0
 
 
 def test_normalise_joins_a_stream_and_drops_views():
-    view = {run.WIDGET_VIEW: {"model_id": "7f", "version_major": 2, "version_minor": 0}}
+    view = {run_lessons.WIDGET_VIEW: {"model_id": "7f", "version_major": 2, "version_minor": 0}}
     lesson = small_lesson()
     lesson.cells[1].outputs = [
         stream("a\n"),
@@ -398,7 +401,7 @@ def test_normalise_joins_a_stream_and_drops_views():
         new_output("display_data", data={**view, "text/plain": "IntSlider(value=3)"}),
         stream("c\n"),
     ]
-    run.normalise(lesson)
+    run_lessons.normalise(lesson)
     assert lesson.cells[1].outputs == [
         stream("a\nb\n"),
         stream("careful\n", name="stderr"),
@@ -419,7 +422,7 @@ slider"""
 
 def test_written_lesson_has_the_form_is_reproducible_and_passes_nbval(lesson, tmp_path, capfd):
     path = lesson(WIDGETS)
-    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
+    assert run_lessons.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
     assert "    + cell 1: IntSlider(value=3)\n" in capfd.readouterr().out
     assert problems(read(path), SET_UP) == ["its second cell is not the set-up cell: run make refresh"]
     assert path.read_bytes() == (tmp_path / "out" / path.name).read_bytes()
@@ -429,11 +432,11 @@ def test_written_lesson_has_the_form_is_reproducible_and_passes_nbval(lesson, tm
     spoiled.cells[1].outputs[0].text = "one\nthree\n"
     spoiled.metadata.language_info.version = "3.99"
     spoiled.cells[1].metadata.execution = {"iopub.execute_input": "2026-01-01T00:00:00Z"}
-    run.write(spoiled, path)
+    run_lessons.write(spoiled, path)
     strict = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env", str(path)]
     assert subprocess.run(strict, capture_output=True).returncode == 1
 
-    assert run.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
+    assert run_lessons.main([str(path), "--out", str(tmp_path / "out"), "--write"]) == 0
     assert capfd.readouterr().out.splitlines()[1:] == ["    - cell 1: three", "    + cell 1: two"]
     assert read(path) == notebook
     assert subprocess.run(strict, capture_output=True).returncode == 0
@@ -446,54 +449,56 @@ def test_write_replaces_the_lesson_at_once_or_not_at_all(lesson, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(run.os, "replace", interrupted)
+    monkeypatch.setattr(run_lessons.os, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run.write(new_notebook(cells=[new_code_cell("2")]), path)
+        run_lessons.write(new_notebook(cells=[new_code_cell("2")]), path)
     assert path.read_bytes() == before
 
 
 @pytest.fixture
 def catalogue(tmp_path, monkeypatch):
     """A copy of the catalogue, that a test may change."""
-    monkeypatch.setattr(colab, "FILE", tmp_path / "lessons.json")
-    colab.FILE.write_text(json.dumps({"repository": None, "seconds": {"09_later": {"cpu": 7, "gpu": 3}}}))
+    monkeypatch.setattr(setup, "FILE", tmp_path / "catalogue.json")
+    setup.FILE.write_text(json.dumps({"repository": None, "seconds": {"09_later": {"cpu": 7, "gpu": 3}}}))
 
 
 @pytest.mark.usefixtures("catalogue")
 def test_times_are_kept_for_the_lessons_that_pass(lesson, tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "two_cores", lambda: True)
+    monkeypatch.setattr(run_lessons, "two_cores", lambda: True)
     passing, failing = lesson("x = 1"), lesson("x = 1").with_name("02_failing.ipynb")
-    run.write(new_notebook(cells=[new_code_cell("lost")]), failing)
-    assert run.main([str(passing), str(failing), "--out", str(tmp_path / "out"), "--times"]) == 1
+    run_lessons.write(new_notebook(cells=[new_code_cell("lost")]), failing)
+    assert run_lessons.main([str(passing), str(failing), "--out", str(tmp_path / "out"), "--times"]) == 1
     device, other = ("gpu", "cpu") if torch.cuda.is_available() else ("cpu", "gpu")
-    seconds = colab.catalogue()["seconds"]
+    seconds = setup.catalogue()["seconds"]
     assert list(seconds) == ["01_small", "09_later"]
     assert seconds["01_small"][device] > 0
     assert seconds["01_small"][other] is None
-    run.record("09_later", "cpu", 8.04)
-    assert colab.catalogue()["seconds"]["09_later"] == {"cpu": 8.0, "gpu": 3}
+    run_lessons.record("09_later", "cpu", 8.04)
+    assert setup.catalogue()["seconds"]["09_later"] == {"cpu": 8.0, "gpu": 3}
 
 
 def test_times_are_refused_where_there_are_not_two_cores(lesson, monkeypatch, capfd):
-    monkeypatch.setattr(run, "two_cores", lambda: False)
+    monkeypatch.setattr(run_lessons, "two_cores", lambda: False)
     with pytest.raises(SystemExit, match="2"):
-        run.main([str(lesson("x = 1")), "--times"])
+        run_lessons.main([str(lesson("x = 1")), "--times"])
     assert "--times: there are fewer than two cores" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("offered", "enough"), [({1}, False), ({4, 7}, True), ({2, 5, 8, 9}, True)])
 def test_two_cores_keeps_to_two(offered, enough, monkeypatch):
     kept = [offered]
-    monkeypatch.setattr(run.os, "sched_getaffinity", lambda _process: kept[-1], raising=False)
-    monkeypatch.setattr(run.os, "sched_setaffinity", lambda _process, cores: kept.append(set(cores)), raising=False)
-    assert run.two_cores() == enough
+    monkeypatch.setattr(run_lessons.os, "sched_getaffinity", lambda _process: kept[-1], raising=False)
+    monkeypatch.setattr(
+        run_lessons.os, "sched_setaffinity", lambda _process, cores: kept.append(set(cores)), raising=False
+    )
+    assert run_lessons.two_cores() == enough
     assert kept[-1] == set(sorted(offered)[:2])
 
 
 def test_show_gives_a_lesson_as_text(tmp_path, capfd):
     path = tmp_path / "01_small.ipynb"
-    run.write(small_lesson(), path)
-    assert run.main([str(path), "--show"]) == 0
+    run_lessons.write(small_lesson(), path)
+    assert run_lessons.main([str(path), "--show"]) == 0
     shown = capfd.readouterr().out
     assert shown.startswith("# %% [markdown]\n# A small lesson\n\n# %%\n# @title")
     assert shown.endswith("# %%\nx = 1\nprint(x)\n#> 1\n\n# %%\nassert x == 1\nx\n#> 1\n\n")
@@ -503,9 +508,9 @@ def test_writing_tells_of_pictures_that_changed(lesson, tmp_path, capfd):
     code = "from IPython.display import Image, display\ndisplay(Image(data={}, format='png'), metadata={{}})"
     path = lesson(code.format(b"one"))
     arguments = [str(path), "--out", str(tmp_path / "out"), "--write"]
-    assert run.main(arguments) == 0
+    assert run_lessons.main(arguments) == 0
     assert "pictures changed" in capfd.readouterr().out
-    assert run.main(arguments) == 0
+    assert run_lessons.main(arguments) == 0
     assert "pictures changed" not in capfd.readouterr().out
 
 
@@ -515,5 +520,5 @@ def test_writing_tells_of_pictures_that_changed(lesson, tmp_path, capfd):
 def test_nothing_to_run_is_an_error(arguments, message, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):
-        run.main(arguments)
+        run_lessons.main(arguments)
     assert message in capfd.readouterr().err

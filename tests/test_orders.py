@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from metalab.__main__ import main
-from metalab.commands import orders
-from metalab.commands.orders import COMPARISONS, Comparison, Interval
+from metalab.experiments import first_vs_second_order
+from metalab.experiments.first_vs_second_order import COMPARISONS, Comparison, Interval
 from metalab.learners.maml import GATE, RATE
 from metalab.train import Adam, Descent
 
@@ -21,16 +21,16 @@ TINY = Comparison(
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(orders, "COMPARISONS", {"tiny": TINY})
+    monkeypatch.setattr(first_vs_second_order, "COMPARISONS", {"tiny": TINY})
     monkeypatch.setattr(
-        orders, "step_times", lambda comparison: {"maml": 3.0, "fomaml": 2.0, "metasgd": 3, "reptile": 4}
+        first_vs_second_order, "step_times", lambda comparison: {"maml": 3.0, "fomaml": 2.0, "metasgd": 3, "reptile": 4}
     )
 
 
 def test_it_measures_every_training_and_goes_on_where_it_stopped(tiny, tmp_path, capsys, monkeypatch):
     out = tmp_path / "orders.json"
     command = ["orders", "--only", "sine", "--out", str(out)]
-    monkeypatch.setattr(orders, "COMPARISONS", {"sine": TINY})
+    monkeypatch.setattr(first_vs_second_order, "COMPARISONS", {"sine": TINY})
     assert main([*command, "--seeds", "2"]) == 0
     data = json.loads(out.read_text())
     runs = data["comparisons"]["sine"]["runs"]
@@ -46,27 +46,29 @@ def test_it_measures_every_training_and_goes_on_where_it_stopped(tiny, tmp_path,
     data["comparisons"]["sine"]["runs"].pop(3)
     out.write_text(json.dumps(data))
     measured = []
-    monkeypatch.setattr(orders, "measure", lambda comparison, planned: measured.append(planned) or runs[3])
+    monkeypatch.setattr(
+        first_vs_second_order, "measure", lambda comparison, planned: measured.append(planned) or runs[3]
+    )
     assert main([*command, "--seeds", "2"]) == 0
     assert [(p["algorithm"], p["seed"]) for p in measured] == [("metasgd", 0)]
 
 
 def test_the_same_seed_gives_the_same_error_and_another_gives_another():
     planned = {"algorithm": "fomaml", "equal": "steps", "steps": 4, "seed": 3}
-    first, again = orders.measure(TINY, planned), orders.measure(TINY, planned)
-    other = orders.measure(TINY, planned | {"seed": 4})
+    first, again = first_vs_second_order.measure(TINY, planned), first_vs_second_order.measure(TINY, planned)
+    other = first_vs_second_order.measure(TINY, planned | {"seed": 4})
     assert first["error"] == again["error"] != other["error"]
 
 
 def test_settings_that_another_file_was_measured_with_are_not_mixed(tiny, tmp_path, capsys):
     out = tmp_path / "orders.json"
-    about = orders.about(replace(TINY, steps=5))
+    about = first_vs_second_order.about(replace(TINY, steps=5))
     out.write_text(json.dumps({"comparisons": {"tiny": about | {"step_ms": {}, "runs": []}}}))
     with pytest.raises(ValueError, match="other settings: name another --out"):
-        orders.start(out)
+        first_vs_second_order.start(out)
     out.write_text("{")
     with pytest.raises(ValueError, match="damaged"):
-        orders.start(out)
+        first_vs_second_order.start(out)
 
 
 @pytest.mark.parametrize(("option", "value"), [("--seeds", "1"), ("--seeds", "21"), ("--first-seed", "-1")])
@@ -77,9 +79,11 @@ def test_impossible_numbers_are_refused(option, value, tmp_path, capsys):
 
 def test_a_divergence_is_recorded():
     wild = replace(TINY, given={"inner_lr": 1e18})
-    found = orders.measure(wild, {"algorithm": "maml", "equal": "steps", "steps": 4, "seed": 0})
+    found = first_vs_second_order.measure(wild, {"algorithm": "maml", "equal": "steps", "steps": 4, "seed": 0})
     assert found["diverged_after"] < 4
-    assert "diverged_after" not in orders.measure(TINY, {"algorithm": "maml", "equal": "steps", "steps": 4, "seed": 0})
+    assert "diverged_after" not in first_vs_second_order.measure(
+        TINY, {"algorithm": "maml", "equal": "steps", "steps": 4, "seed": 0}
+    )
 
 
 # What is compared
@@ -95,21 +99,21 @@ def test_orders_differ_in_nothing_but_the_order(name):
 
 
 def test_every_other_algorithm_is_in_a_table_for_either_kind_of_tasks():
-    in_full = [c for c in COMPARISONS.values() if c.algorithms == orders.EVERYONE]
+    in_full = [c for c in COMPARISONS.values() if c.algorithms == first_vs_second_order.EVERYONE]
     assert {c.tasks for c in in_full} == {"sine", "omniglot"}
 
 
 def test_outer_rates_fall_to_zero_in_a_straight_line():
     settings = TINY.settings("maml", 4, 0)
-    training = orders.trainer(settings)
+    training = first_vs_second_order.trainer(settings)
     assert [training.outer_lr(n) / settings.outer_lr for n in (1, 3, 5)] == [1.0, 0.5, 0.0]
     assert isinstance(training._optimizer, Adam)
-    assert isinstance(orders.trainer(TINY.settings("reptile", 4, 0))._optimizer, Descent)
+    assert isinstance(first_vs_second_order.trainer(TINY.settings("reptile", 4, 0))._optimizer, Descent)
 
 
 def test_step_times_are_of_every_algorithm(monkeypatch):
-    monkeypatch.setattr(orders, "TIMED", 3)
-    times = orders.step_times(TINY)
+    monkeypatch.setattr(first_vs_second_order, "TIMED", 3)
+    times = first_vs_second_order.step_times(TINY)
     assert list(times) == list(TINY.algorithms)
     assert all(ms > 0 for ms in times.values())
 
@@ -120,8 +124,8 @@ def test_what_was_learned_is_told_by_layer():
         RATE + "w": torch.arange(101.0),
         GATE + "b": torch.tensor([-1.0, 0.0, 2.0, 3.0]),
     }
-    assert orders.learned(params) == {"rates": {"w": [5, 25, 50, 75, 95]}, "open": {"b": 0.75}}
-    assert orders.learned({"w": torch.zeros(3)}) == {}
+    assert first_vs_second_order.learned(params) == {"rates": {"w": [5, 25, 50, 75, 95]}, "open": {"b": 0.75}}
+    assert first_vs_second_order.learned({"w": torch.zeros(3)}) == {}
 
 
 # What the intervals say
@@ -139,13 +143,13 @@ def test_interval_is_students():
     half = 4.303 * statistics.stdev([1, 2, 4]) / math.sqrt(3)  # the table's value for two degrees of freedom
     assert (found.mean, found.high) == (pytest.approx(7 / 3), pytest.approx(7 / 3 + half))
     assert found.mean - found.low == pytest.approx(half)
-    assert len(orders.STUDENT) == 19
-    assert list(orders.STUDENT) == sorted(orders.STUDENT, reverse=True)
+    assert len(first_vs_second_order.STUDENT) == 19
+    assert list(first_vs_second_order.STUDENT) == sorted(first_vs_second_order.STUDENT, reverse=True)
 
 
 def test_ratio_is_between_trainings_of_the_same_seed():
     # Seeds differ tenfold, and orders by exactly a half: without pairs the interval would be wide.
-    found = orders.ratio(measured([1.5, 15.0, 0.15], [1.0, 10.0, 0.1]), "steps")
+    found = first_vs_second_order.ratio(measured([1.5, 15.0, 0.15], [1.0, 10.0, 0.1]), "steps")
     assert (found.mean, found.low, found.high) == pytest.approx((1.5, 1.5, 1.5))
 
 
@@ -161,4 +165,4 @@ def test_ratio_is_between_trainings_of_the_same_seed():
     ],
 )
 def test_verdicts(interval, says):
-    assert orders.verdict(Interval(*interval)) == says
+    assert first_vs_second_order.verdict(Interval(*interval)) == says

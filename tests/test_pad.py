@@ -12,8 +12,9 @@ import torch
 from matplotlib.text import Text
 from PIL import Image, ImageFilter
 
-from metalab.lessons import live, pad
-from metalab.lessons.pad import Neighbours, as_drawing, drawing_of, uploaded
+from metalab.lessons.kit import panels
+from metalab.lessons.siamese_contrastive_loss import neighbours
+from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours, as_drawing, drawing_of, uploaded
 from metalab.tasks import Characters, omniglot
 
 SIDE = 105
@@ -141,7 +142,7 @@ def test_the_longer_side_of_a_picture_is_the_papers():
 def test_a_small_drawing_anywhere_is_scaled_and_put_in_the_middle(size, place):
     large = Image.new("L", size, 255)
     large.paste(grey(H, 2), place)
-    scale = pad.MIDDLE_SIZE / (63 * 4)  # the box of H is 46 wide and 63 high
+    scale = neighbours.MIDDLE_SIZE / (63 * 4)  # the box of H is 46 wide and 63 high
     corners = [((x - 47) * scale + 52.5, (y - 51.5) * scale + 52.5) for x, y in [(26.5, 22), (26.5, 78)]]
     bar = [((x - 47) * scale + 52.5, (y - 51.5) * scale + 52.5) for x, y in [(26.5, 49), (67.5, 49), (67.5, 80)]]
     strokes = [[(x / SIDE, y / SIDE) for x, y in line] for line in (corners, bar)]
@@ -160,7 +161,7 @@ def test_thinning_leaves_connected_lines_one_dot_wide():
     ink = np.zeros((60, 60), bool)
     ink[10:50, 20:31] = True
     ink[40:50, 20:55] = True
-    line = pad._thin(ink)
+    line = neighbours._thin(ink)
     assert (line <= ink).all()
     rows, columns = line[15:40].sum(1), line[:, 32:50].sum(0)
     assert (rows == 1).all()
@@ -337,7 +338,7 @@ def test_a_drawing_on_the_pad_is_answered_stroke_by_stroke(gallery, figures):
 
 
 def test_without_anywidget_the_panel_says_how_to_get_the_pad(gallery, figures, monkeypatch):
-    monkeypatch.setattr(pad, "anywidget", None)
+    monkeypatch.setattr(neighbours, "anywidget", None)
     panel = Neighbours(gallery, mean_ink, shown=4)
     assert "<code>anywidget</code>" in panel.pad.value
     assert panel.pad in panel.box.children
@@ -347,7 +348,7 @@ def test_without_anywidget_the_panel_says_how_to_get_the_pad(gallery, figures, m
 
 def test_the_module_can_be_imported_without_anywidget(monkeypatch):
     monkeypatch.setitem(sys.modules, "anywidget", None)
-    spec = importlib.util.spec_from_file_location("metalab.lessons.pad_again", pad.__file__)
+    spec = importlib.util.spec_from_file_location("metalab.lessons.siamese_contrastive_loss.again", neighbours.__file__)
     again = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(again)
     assert again.anywidget is None
@@ -356,7 +357,7 @@ def test_the_module_can_be_imported_without_anywidget(monkeypatch):
 
 def test_every_control_is_in_the_panel_and_a_still_picture_stands_in(gallery, figures, monkeypatch):
     shown = []
-    monkeypatch.setattr(live, "display", lambda bundle, **options: shown.append(bundle))
+    monkeypatch.setattr(panels, "display", lambda bundle, **options: shown.append(bundle))
     panel = Neighbours(gallery, mean_ink, shown=4)
     panel.show()
     inside = [child for box in panel.box.children for child in (box, *getattr(box, "children", ()))]

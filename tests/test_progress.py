@@ -3,8 +3,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from metalab.commands import progress
-from metalab.commands.progress import Progress, duration
+from metalab.experiments import progress
+from metalab.experiments.progress import Progress, duration
 
 
 class Terminal(io.StringIO):

@@ -6,8 +6,8 @@ import noise
 import pytest
 import torch
 
-from metalab.commands import protocol
-from metalab.commands.settings import METRIC, Settings
+from metalab.experiments import scoring
+from metalab.experiments.settings import METRIC, Settings
 from metalab.losses import accuracy
 from metalab.tasks import omniglot, sine
 from metalab.tasks.challenge import one_shot_challenge
@@ -33,7 +33,7 @@ def checkpoint(settings):
 def test_sine_is_scored_after_the_paper_s_numbers_of_steps():
     settings = Settings.of("sine", "metasgd", shots=10)
     params, tensors = checkpoint(settings)
-    found = list(protocol.results(settings, tensors, episodes=12, seed=4))
+    found = list(scoring.results(settings, tensors, episodes=12, seed=4))
     episode = sine.sample(12, 10, 100, seeded(4))
     for result, steps in zip(found, (0, 1, 5, 10), strict=True):
         errors = (settings.learner().predict(params, episode, steps=steps) - episode.query_y).square().mean((1, 2))
@@ -48,7 +48,7 @@ def test_sine_is_scored_after_the_paper_s_numbers_of_steps():
 def test_maml_is_scored_after_its_own_steps_and_the_paper_s(inner_steps, tested, small_omniglot):
     settings = Settings.of("omniglot", "anil", ways=4, shots=2, inner_steps=inner_steps, channels=4)
     params, tensors = checkpoint(settings)
-    found = list(protocol.results(settings, tensors, episodes=6, seed=5))
+    found = list(scoring.results(settings, tensors, episodes=6, seed=5))
     episode = noise.noise(21, 7, seed=2).sample(6, 4, 2, 2, seeded(5))
     for result, steps in zip(found, tested, strict=True):
         right = accuracy(settings.learner().predict(params, episode, steps=steps), episode.query_y)
@@ -64,7 +64,7 @@ def test_maml_is_scored_after_its_own_steps_and_the_paper_s(inner_steps, tested,
 def test_reptile_is_scored_after_50_steps_of_its_own(ways, batch, small_omniglot):
     settings = Settings.of("omniglot", "reptile", ways=ways, channels=2)
     params, tensors = checkpoint(settings)
-    (result,) = protocol.results(settings, tensors, episodes=2, seed=5)
+    (result,) = scoring.results(settings, tensors, episodes=2, seed=5)
     episode = noise.noise(21, 7, seed=2).sample(2, ways, 1, 1, seeded(5))
     learner = replace(settings.learner(), inner_steps=50, inner_batch=batch)
     right = accuracy(learner.predict(params, episode, generator=seeded(5)), episode.query_y)
@@ -75,7 +75,7 @@ def test_reptile_is_scored_after_50_steps_of_its_own(ways, batch, small_omniglot
 def test_reptile_on_sines_takes_the_whole_support_set_each_step():
     settings = Settings.of("sine", "reptile")
     params, tensors = checkpoint(settings)
-    found = list(protocol.results(settings, tensors, episodes=3, seed=5))
+    found = list(scoring.results(settings, tensors, episodes=3, seed=5))
     assert [result.protocol["inner steps"] for result in found] == [1, 5, 10]
     episode = sine.sample(3, 5, 100, seeded(5))
     learner = replace(settings.learner(), inner_steps=10, inner_batch=5)
@@ -87,7 +87,7 @@ def test_reptile_on_sines_takes_the_whole_support_set_each_step():
 def test_learnt_distances_are_scored_by_statistics_of_the_training_characters(algorithm, small_omniglot):
     settings = Settings.of("omniglot", algorithm, ways=6, channels=4, split="random", seed=9)
     params, tensors = checkpoint(settings)
-    found = list(protocol.results(settings, tensors, episodes=6, seed=5))
+    found = list(scoring.results(settings, tensors, episodes=6, seed=5))
     pictures, _labels = noise.noise(8, 6, seed=1).with_rotations().batch(1000, seeded(9))
     learner = settings.learner()
     stats = learner.net.statistics(params, pictures)
@@ -114,7 +114,7 @@ def test_on_real_omniglot_the_challenge_is_scored_too():
         pytest.skip("Omniglot cannot be had here")
     settings = Settings.of("omniglot", "contrastive", channels=2)
     params, tensors = checkpoint(settings)
-    *_, last = protocol.results(settings, tensors, episodes=2, seed=5)
+    *_, last = scoring.results(settings, tensors, episodes=2, seed=5)
     pictures, _labels = settings.characters()[0].batch(1000, seeded(0))
     stats = settings.learner().net.statistics(params, pictures)
     trial = one_shot_challenge(test)
@@ -129,6 +129,6 @@ def test_ways_that_no_alphabet_has_are_left_out_within_alphabets(monkeypatch):
     halves = replace(test, alphabet=torch.arange(len(test)) % 2, names=("a", "b"))  # of 11 and 10 characters
     monkeypatch.setattr(omniglot, "load", lambda split: (train, halves))
     settings = Settings.of("omniglot", "protonet", ways=6, channels=2, split="random")
-    found = list(protocol.results(settings, checkpoint(settings)[1], episodes=2, seed=5))
+    found = list(scoring.results(settings, checkpoint(settings)[1], episodes=2, seed=5))
     kinds = [(result.protocol["ways"], result.protocol["characters of"]) for result in found]
     assert kinds == [(5, "any alphabets"), (5, "one alphabet"), (20, "any alphabets")]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from metalab.learners.prototypes import PrototypicalNet, prototype_logits
+from metalab.learners.prototypical import PrototypicalNet, prototype_logits
 from metalab.nets import Conv4
 from metalab.tasks import Characters
 

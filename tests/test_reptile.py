@@ -6,7 +6,7 @@ import noise
 import pytest
 import torch
 
-from metalab.learners import parts
+from metalab.engine import cores
 from metalab.learners.reptile import Reptile
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
@@ -115,9 +115,9 @@ def test_a_trainer_that_descends_interpolates():
 def test_parts_add_up_to_the_whole(threads, monkeypatch):
     learner, params, episode = character_problem()
     streamed = learner.stream(episode, seeded())
-    monkeypatch.setattr(parts, "SMALL", 10**9)
+    monkeypatch.setattr(cores, "SMALL", 10**9)
     whole, whole_metrics = learner.meta_gradient(params, streamed)
-    monkeypatch.setattr(parts, "SMALL", 0)
+    monkeypatch.setattr(cores, "SMALL", 0)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     ours, metrics = learner.meta_gradient(params, streamed)
     for name in whole:

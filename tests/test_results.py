@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metalab.commands import bench, results
-from metalab.commands.settings import paper
+from benchmarks import meta_step, report
+from metalab.experiments.settings import paper
 
 COMMITTED = Path(__file__).parents[1] / "results"
 MACHINE = {
@@ -36,13 +36,16 @@ def contestant(ms, threads=1):
 
 
 def speed_file(**changed):
-    times = {bench.OURS: 0.5, bench.FIRST_ORDER: 0.3, "higher": 20.0, "vmap": 2.5}
+    times = {meta_step.OURS: 0.5, meta_step.FIRST_ORDER: 0.3, "higher": 20.0, "vmap": 2.5}
     work = {
         "title": "Sine, 25 tasks",
         "contestants": {name: contestant(ms) for name, ms in times.items()}
         | {"torchopt": {"error": "No module named 'torchopt'"}},
         "ratios": {"higher": 40.0, "vmap": 5.0},
-        "goals": [bench.judge("higher", 40, 0.5, {"higher": 40.0}), bench.judge("vmap", 5.67, 0.5, {"vmap": 5.0})],
+        "goals": [
+            meta_step.judge("higher", 40, 0.5, {"higher": 40.0}),
+            meta_step.judge("vmap", 5.67, 0.5, {"vmap": 5.0}),
+        ],
     }
     first = {"sine": {"import_seconds": 1.52, "step_seconds": 0.014, "processes": 3, "goal": 2.0}}
     settings = {"rounds": 9, "dtype": "float32"}
@@ -50,7 +53,7 @@ def speed_file(**changed):
 
 
 def memory_file():
-    peaks = {bench.OURS: [2**20, 3 * 2**20], bench.FIRST_ORDER: [2**20, 2**20], "create_graph": [2**21, 2**24]}
+    peaks = {meta_step.OURS: [2**20, 3 * 2**20], meta_step.FIRST_ORDER: [2**20, 2**20], "create_graph": [2**21, 2**24]}
     sizes = {"inner_steps": [1, 50], "peak_bytes": peaks, "adapted_parameters_bytes": 2**19}
     return {"machine": MACHINE, "title": "Omniglot, 8 tasks", **sizes}
 
@@ -65,7 +68,7 @@ def folder(tmp_path, **files):
 
 
 def write(where):
-    assert results.run(argparse.Namespace(folder=where)) == 0
+    assert report.run(argparse.Namespace(folder=where)) == 0
     return (where / "README.md").read_text()
 
 
@@ -103,8 +106,8 @@ def test_a_run_beside_the_published_number(tmp_path):
     assert row(text, "MAML, 5-way 1-shot", "1", "95.1 ± 0.6 %", "")
     assert row(text, "MAML, 5-way 1-shot", "3", "96.3 ± 0.5 %", "98.7 ± 0.4 %")
     assert "(mean ± 95 % confidence interval); test tasks: 600, ways: 5, shots: 1." in text
-    assert results.FINN in text
-    assert results.SNELL not in text
+    assert report.FINN in text
+    assert report.SNELL not in text
 
 
 def test_sine_runs_have_a_table_of_their_own(tmp_path):
@@ -155,8 +158,8 @@ def test_sine_runs_have_a_table_of_their_own(tmp_path):
     ],
 )
 def test_a_runs_name_and_command(note, label, command):
-    assert results.label(note) == label
-    words = results.command(note).split()
+    assert report.label(note) == label
+    words = report.command(note).split()
     start = words.index("train") + 2
     options = lambda words: {tuple(words[i : i + 2]) for i in range(start, len(words), 2)}  # noqa: E731
     assert words[:start] == command.split()[:start]
@@ -165,14 +168,14 @@ def test_a_runs_name_and_command(note, label, command):
 
 def test_published_numbers_are_those_of_the_test_not_of_the_training():
     protocol = {"ways": 20, "shots": 5}
-    assert results.published("omniglot", "protonet", protocol).score == "98.9 %"
-    assert results.published("omniglot", "protonet", protocol | {"characters of": "any alphabets"}).score == "98.9 %"
-    assert results.published("omniglot", "protonet", protocol | {"characters of": "one alphabet"}) is None
-    assert results.published("omniglot", "maml", protocol | {"inner steps": 5}).score == "98.9 ± 0.2 %"
-    assert results.published("omniglot", "maml", protocol | {"inner steps": 3}) is None
-    assert results.published("omniglot", "fomaml", protocol | {"inner steps": 3}).score == "97.9 ± 0.1 %"
-    assert results.published("omniglot", "metasgd", protocol | {"inner steps": 1}) is None
-    assert {known.source for known in results.PUBLISHED} == set(results.HOW_PUBLISHED)
+    assert report.published("omniglot", "protonet", protocol).score == "98.9 %"
+    assert report.published("omniglot", "protonet", protocol | {"characters of": "any alphabets"}).score == "98.9 %"
+    assert report.published("omniglot", "protonet", protocol | {"characters of": "one alphabet"}) is None
+    assert report.published("omniglot", "maml", protocol | {"inner steps": 5}).score == "98.9 ± 0.2 %"
+    assert report.published("omniglot", "maml", protocol | {"inner steps": 3}) is None
+    assert report.published("omniglot", "fomaml", protocol | {"inner steps": 3}).score == "97.9 ± 0.1 %"
+    assert report.published("omniglot", "metasgd", protocol | {"inner steps": 1}) is None
+    assert {known.source for known in report.PUBLISHED} == set(report.HOW_PUBLISHED)
 
 
 def test_the_benchmark(tmp_path):
@@ -193,10 +196,10 @@ def test_the_benchmark(tmp_path):
 def test_a_gpus_goal_is_judged_with_sampling(tmp_path):
     data = speed_file(machine=MACHINE | {"device": "cuda", "name": "Some GPU"}, first_step={})
     work = data["works"]["sine"]
-    work["contestants"][bench.SAMPLING] = contestant(1.0)
-    work["goals"] = [bench.judge("ms", 1.5, 1.0, {})]
+    work["contestants"][meta_step.SAMPLING] = contestant(1.0)
+    work["goals"] = [meta_step.judge("ms", 1.5, 1.0, {})]
     text = write(folder(tmp_path, bench_cuda=data))
-    assert row(text, "", bench.SAMPLING, "1", "0.9 … 1.1", "1", "", "≤ 1.5 ms: reached")
+    assert row(text, "", meta_step.SAMPLING, "1", "0.9 … 1.1", "1", "", "≤ 1.5 ms: reached")
     assert "No GPU" not in text
     assert "The benchmark has not been run on a CPU." in text
 
@@ -222,14 +225,14 @@ def test_what_panels_cost(tmp_path):
 
 
 def test_the_figures_show_the_numbers():
-    measured = results.Measured("bench-cpu", speed_file(), "")
-    (ax,) = results.speed_figure(measured).axes
+    measured = report.Measured("bench-cpu", speed_file(), "")
+    (ax,) = report.speed_figure(measured).axes
     assert {line.get_label(): list(line.get_xdata()) for line in ax.lines} == {
         "higher": [40.0],
         "vmap": [5.0],
         "metalab": [1, 1],
     }
-    (ax,) = results.memory_figure(results.Measured("memory-cpu", memory_file(), "")).axes
+    (ax,) = report.memory_figure(report.Measured("memory-cpu", memory_file(), "")).axes
     assert {line.get_label(): list(line.get_ydata()) for line in ax.lines} == {
         "metalab": [1, 3],
         "metalab, first order": [1, 1],
@@ -244,7 +247,7 @@ def test_the_figures_show_the_numbers():
 def test_findings_are_part_of_the_page(tmp_path):
     where = folder(tmp_path)
     assert "## Findings" not in write(where)
-    (where / results.NOTES).write_text("A finding.\n")
+    (where / report.NOTES).write_text("A finding.\n")
     assert "\n\n## Findings\n\nA finding.\n\n## Not measured\n\n" in write(where)
 
 
@@ -260,23 +263,27 @@ def test_nothing_measured_is_said(tmp_path):
     ("name", "text", "message"),
     [
         ("bench-cpu.json", "{", "bench-cpu.json is damaged"),
-        ("memory-cpu.json", "{}", "memory-cpu.json has no 'machine': write it by `python -m metalab bench --memory`"),
+        (
+            "memory-cpu.json",
+            "{}",
+            "has no 'machine': write it by `python -m benchmarks meta-step --memory`",
+        ),
         ("bench-cpu.json", '{"quick": true, "machine": {}, "works": {}}', "was measured with --quick"),
     ],
 )
 def test_files_of_another_kind_are_named(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(ValueError, match=message):
-        results.run(argparse.Namespace(folder=tmp_path))
+        report.run(argparse.Namespace(folder=tmp_path))
     assert not (tmp_path / "README.md").exists()
 
 
 def test_a_missing_folder_is_named(tmp_path):
     parser = argparse.ArgumentParser()
-    results.add_arguments(parser)
+    report.add_arguments(parser)
     assert parser.parse_args([]).folder == Path("results")
     with pytest.raises(ValueError, match="nowhere: there is no such folder"):
-        results.run(parser.parse_args(["--folder", str(tmp_path / "nowhere")]))
+        report.run(parser.parse_args(["--folder", str(tmp_path / "nowhere")]))
 
 
 def test_the_readme_quotes_the_benchmark():

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from metalab import checkpoint
-from metalab.commands import runs
-from metalab.commands.runs import Interrupted, Run
-from metalab.commands.settings import Settings
+from metalab.experiments import runs
+from metalab.experiments.runs import Interrupted, Run
+from metalab.experiments.settings import Settings
 from metalab.tasks import omniglot
 from metalab.train import Diverged
 

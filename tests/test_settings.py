@@ -4,12 +4,12 @@ import noise
 import pytest
 import torch
 
-from metalab.commands.settings import ALGORITHMS, Settings
+from metalab.experiments.settings import ALGORITHMS, Settings
 from metalab.learners.contrastive import Contrastive
 from metalab.learners.koch import Koch
 from metalab.learners.maml import MAML
 from metalab.learners.matching import MatchingNet
-from metalab.learners.prototypes import PrototypicalNet
+from metalab.learners.prototypical import PrototypicalNet
 from metalab.learners.reptile import Reptile
 from metalab.learners.triplet import Triplet
 from metalab.losses import cross_entropy, mse

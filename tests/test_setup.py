@@ -22,22 +22,21 @@ PYTHONS = SpecifierSet(PROJECT["requires-python"])
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
 CORE_NEEDS = {"torch", "numpy", "PIL", "safetensors"}
-LATE_NEEDS = {"peers.py": {"higher", "torchopt"}, "results.py": {"matplotlib"}}  # imported where they are used
-LEVELS = {
-    "nets": 0,
-    "tasks": 0,
-    "learners": 1,
-    "train": 2,
-    "evaluate": 2,
-    "verification": 2,
-    "microscope": 2,
-    "diagnosis": 2,
-    "commands": 3,
-    "lessons": 3,
-}  # imports never point up
+ROOMS = [  # from the ground up: a module imports from its own floor and from those below
+    ("losses", "files"),
+    ("tasks",),
+    ("engine", "nets"),
+    ("learners",),
+    ("train", "evaluate", "checkpoint"),
+    ("analysis",),
+    ("experiments",),
+    ("lessons",),
+]
+FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 
 SOURCES = sorted((ROOT / "metalab").rglob("*.py"))
 CORE = [path for path in SOURCES if "lessons" not in path.relative_to(ROOT).parts]
+LESSONS = [path for path in SOURCES if path not in CORE and path.parent.name != "lessons"]
 
 
 def pins(file="requirements.txt"):
@@ -131,15 +130,24 @@ def imports_of(path):
 def test_core_needs_little_and_knows_no_lessons(path):
     names = imports_of(path)
     packages = {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"metalab"}
-    assert packages <= CORE_NEEDS | LATE_NEEDS.get(path.name, set())
+    assert packages <= CORE_NEEDS
     assert not [name for name in names if name.startswith("metalab.lessons")]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path):
-    level = LEVELS.get(path.relative_to(ROOT / "metalab").with_suffix("").parts[0], 3)
+    own = path.relative_to(ROOT / "metalab").with_suffix("").parts[0]
     inner = {name.split(".")[1] for name in imports_of(path) if name.startswith("metalab.")}
-    assert [name for name in inner if LEVELS.get(name, 0) > level] == []
+    floor = FLOOR.get(own, len(ROOMS))  # the command line is on top
+    assert [name for name in inner if FLOOR.get(name, 0) > floor] == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_lesson_imports_another(path):
+    """A lesson imports from its own folder and from the kit; the kit imports from no lesson."""
+    own = path.relative_to(ROOT / "metalab/lessons").parts[0]
+    others = {name.split(".")[2] for name in imports_of(path) if name.startswith("metalab.lessons.")}
+    assert others <= {own, "kit"}
 
 
 def test_core_imports_in_a_process_without_the_lessons_packages():

@@ -6,7 +6,9 @@ import json
 import ipywidgets as widgets
 import pytest
 
-from metalab.lessons import live, sine, speed
+from benchmarks import panels as speed
+from metalab.lessons.kit import panels as live
+from metalab.lessons.sine_regression import figures as sine
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import ipywidgets as widgets
 import pytest
 
-from metalab.lessons.steer.controls import BUTTONS, ControlBox, Controls, standard
+from metalab.lessons.kit.steering.controls import BUTTONS, ControlBox, Controls, standard
 
 VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
 

@@ -9,7 +9,7 @@ import torch
 
 from metalab import checkpoint
 from metalab.learners.maml import MAML
-from metalab.lessons.steer.driver import Change, Driver, History, WentBack, label
+from metalab.lessons.kit.steering.driver import Change, Driver, History, WentBack, label
 from metalab.losses import mse
 from metalab.nets import MLP
 from metalab.tasks.sine import sample

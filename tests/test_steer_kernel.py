@@ -21,7 +21,7 @@ PATIENCE = 20  # seconds; for a kernel that hangs
 START = """
 import torch
 torch.set_num_threads(1)
-from metalab.lessons import sine as lesson
+from metalab.lessons.sine_regression import figures as lesson
 panel = lesson.training_panel()
 await panel.train(1_000_000)
 """

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from metalab.learners.maml import MAML
-from metalab.lessons import live
-from metalab.lessons.steer import panel as module
-from metalab.lessons.steer.driver import Change, Driver
-from metalab.lessons.steer.panel import Panel
-from metalab.lessons.steer.view import View
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.steering import panel as module
+from metalab.lessons.kit.steering.driver import Change, Driver
+from metalab.lessons.kit.steering.panel import Panel
+from metalab.lessons.kit.steering.view import View
 from metalab.losses import mse
 from metalab.nets import MLP
 from metalab.tasks.sine import sample
@@ -28,7 +28,7 @@ def one_thread():
 def shown(monkeypatch):
     """What is displayed: bundles by kind."""
     bundles = []
-    for place in (live, module):
+    for place in (panels, module):
         monkeypatch.setattr(place, "display", lambda bundle, *, raw, metadata: bundles.append(bundle))
     return bundles
 

@@ -7,9 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from metalab.lessons.figures import FigureCanvasAgg, figure
-from metalab.lessons.steer.driver import Change, Gone
-from metalab.lessons.steer.view import MARKS, Canvas, Progress, View, curve, in_words, marks, width
+from metalab.lessons.kit.figures import FigureCanvasAgg, figure
+from metalab.lessons.kit.steering.driver import Change, Gone
+from metalab.lessons.kit.steering.view import MARKS, Canvas, Progress, View, curve, in_words, marks, width
 
 
 class Level:

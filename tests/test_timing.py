@@ -1,6 +1,6 @@
 import pytest
 
-from metalab.commands.timing import WARM, medians_in_turn
+from metalab.experiments.timing import WARM, medians_in_turn
 
 
 def test_medians_of_actions_that_take_turns():

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from metalab import cuda_graph, train
+from metalab import train
+from metalab.engine import cuda_graph
 from metalab.learners.maml import MAML
-from metalab.learners.prototypes import PrototypicalNet
+from metalab.learners.prototypical import PrototypicalNet
 from metalab.learners.reptile import Reptile
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from metalab.verification import decide, roc
+from metalab.analysis.roc import decide, roc
 
 
 def random_pairs(seed, count=60, values=12):

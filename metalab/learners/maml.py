@@ -26,11 +26,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..derivatives import Derivatives, differentiate, is_by_hand
+from ..engine.cores import in_parts
+from ..engine.derivatives import Derivatives, differentiate, is_by_hand
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
-from .parts import in_parts
 
 RATE, GATE = "rate.", "gate."  # what is learned of the inner step lies beside the parameters, under these prefixes
 GATES_WITHIN = 0.1  # where gates start, half of them open: √(6 / (9 · 64)), as for Conv4 in the code of sparse-MAML

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from .prototypes import PrototypicalNet
+from .prototypical import PrototypicalNet
 
 SHORTEST = 1e-3  # a shorter embedding is not stretched to length 1: at 0 it has no direction, nor a finite slope
 

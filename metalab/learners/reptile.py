@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..derivatives import differentiate
+from ..engine.cores import in_parts
+from ..engine.derivatives import differentiate
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
-from .parts import in_parts
 
 BETA2, EPSILON = 0.999, 1e-8
 

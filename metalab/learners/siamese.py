@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..derivatives import gradient
+from ..engine.derivatives import gradient
 from ..nets import Conv4, Params
 from ..tasks import Episode
 from ..tasks.pairs import Pairs

@@ -1,0 +1,39 @@
+"""Measure the engine and the panels, and write the results page. Run this in a checkout: it is not in the wheel.
+
+python -m benchmarks meta-step             # the meta-step's speed next to other libraries
+python -m benchmarks meta-step --memory    # its peak memory over inner steps
+python -m benchmarks panels                # what the lessons' panels cost
+python -m benchmarks report                # results/README.md and its figures, from what was measured
+"""
+
+from __future__ import annotations
+
+import sys
+
+from metalab.__main__ import Parser, run
+
+from . import meta_step, panels, report
+
+
+def parser() -> Parser:
+    """The command line's parser."""
+    top = Parser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True, metavar="meta-step | panels | report")
+    for name, module, about in (
+        ("meta-step", meta_step, "measure the meta-step's speed, or its memory, next to other libraries"),
+        ("panels", panels, "measure what the lessons' panels cost"),
+        ("report", report, "write the results page"),
+    ):
+        p = commands.add_parser(name, help=about)
+        module.add_arguments(p)
+        p.set_defaults(run=module.run)
+    return top
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    return run(parser(), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,497 @@
+"""How fast is the engine? Our meta-step beside other people's, in one run; and what it needs in memory.
+
+python -m benchmarks meta-step             # milliseconds a meta-step, next to four other implementations
+python -m benchmarks meta-step --memory    # peak memory for 1 to 50 inner steps, beside create_graph
+
+Every contestant gets the same episode, the same starting weights and the same Adam, and is timed only if its
+meta-gradient equals ours in float64. The pictures are random noise: time does not depend on what they show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.peers import BACKWARDS, PEERS, as_module, in_our_layout
+from metalab.checkpoint import replace_file
+from metalab.experiments import machine
+from metalab.learners.maml import MAML
+from metalab.losses import cross_entropy, mse
+from metalab.nets import MLP, Conv4, Params
+from metalab.tasks import Characters, Episode, sine
+from metalab.train import Trainer
+
+OURS, FIRST_ORDER, SAMPLING = "metalab", "metalab, first order", "metalab, with sampling"
+SECONDS = 0.3  # that a contestant works in a round, if it is not slower
+OUTER_LR = 1e-6  # weights that hardly move: everybody does the same work from the first step to the last
+Run = Callable[[int], None]  # takes so many meta-steps
+TOLERANCE = 1e-8  # relative, in float64
+LOSSES = {mse: F.mse_loss, cross_entropy: F.cross_entropy}  # ours, and the same for one task
+FIRST_STEP_GOAL = 2.0  # seconds on the CPU, after the import
+INNER_STEPS = (1, 2, 5, 10, 20, 50)  # of the memory measurement
+
+
+# What is measured
+
+
+@dataclass(frozen=True)
+class Work:
+    """One second-order MAML meta-step, and what we want of it.
+
+    `goals` holds for each kind of device by which factor we mean to beat a peer, and under "ms" the most
+    milliseconds that our own step may take.
+    """
+
+    title: str
+    net: MLP | Conv4
+    loss: Callable[[Tensor, Tensor], Tensor]
+    inner_lr: float
+    inner_steps: int
+    tasks: int
+    shots: int
+    queries: int  # per class
+    ways: int = 1
+    goals: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def learner(self, order: int = 2) -> MAML:
+        return MAML(self.net, self.loss, self.inner_lr, self.inner_steps, order=order)
+
+    def sampler(self, generator: torch.Generator, *, characters: int = 40) -> Callable[[torch.Generator], Episode]:
+        """What draws this work's episodes, on the generator's device, from so many characters of random ink."""
+        if isinstance(self.net, MLP):
+            return lambda g: sine.sample(self.tasks, self.shots, self.queries, g)
+        ink = torch.rand(characters, 20, 28, 28, generator=generator, device=generator.device) < 0.15
+        alphabet = torch.zeros(characters, dtype=torch.long, device=generator.device)
+        noise = Characters(ink.to(torch.uint8) * 255, alphabet, ("noise",), "noise")
+        return lambda g: noise.sample(self.tasks, self.ways, self.shots, self.queries, g)
+
+    def start(self, generator: torch.Generator) -> tuple[Params, Episode]:
+        """Parameters to start from, and an episode."""
+        return self.net.init(generator), self.sampler(generator)(generator)
+
+
+SINE = Work(
+    "Sine, 25 tasks, 10 shots, 10 queries, 1 inner step",
+    MLP(),
+    mse,
+    inner_lr=0.01,
+    inner_steps=1,
+    tasks=25,
+    shots=10,
+    queries=10,
+    goals={"cpu": {"higher": 40, "torchopt": 25, "vmap": 3.4 / 0.6}, "cuda": {"higher": 100}},
+)
+OMNIGLOT = Work(
+    "Omniglot 5-way 1-shot, 1 query per class, 32 tasks, 1 inner step",
+    Conv4(5),
+    cross_entropy,
+    inner_lr=0.4,
+    inner_steps=1,
+    tasks=32,
+    ways=5,
+    shots=1,
+    queries=1,
+    goals={"cpu": {"torchopt": 4, "vmap": 2}, "cuda": {"higher": 200, "ms": 1.5}},
+)
+WORKS = {
+    "sine": SINE,
+    "sine-5-steps": replace(SINE, title=SINE.title.replace("1 inner step", "5 inner steps"), inner_steps=5, goals={}),
+    "omniglot": OMNIGLOT,
+    "omniglot-15-queries": replace(
+        OMNIGLOT,
+        title=OMNIGLOT.title.replace("1 query", "15 queries"),
+        queries=15,
+        goals={"cpu": {"torchopt": 2.5}, "cuda": {"higher": 100}},
+    ),
+    "omniglot-20-way": replace(
+        OMNIGLOT,
+        title="Omniglot 20-way 1-shot, 1 query per class, 16 tasks, 5 inner steps",
+        net=Conv4(20),
+        inner_lr=0.1,
+        inner_steps=5,
+        tasks=16,
+        ways=20,
+        goals={"cpu": {"torchopt": 2}, "cuda": {"higher": 100, "ms": 10}},
+    ),
+}
+MEMORY = replace(OMNIGLOT, title="Omniglot 5-way 1-shot, 1 query per class, 8 tasks", tasks=8)
+
+
+def small(work: Work) -> Work:
+    """The same with two tasks and a narrow network and no goals, for trying the command out."""
+    net = replace(work.net, channels=4) if isinstance(work.net, Conv4) else work.net
+    return replace(work, title=f"Tiny, only to try: {work.title}", tasks=2, net=net, goals={})
+
+
+# The contestants
+
+
+def with_us(
+    work: Work,
+    params: Params,
+    sample: Callable[[torch.Generator], Episode],
+    device: torch.device,
+    *,
+    order: int = 2,
+) -> Run:
+    """Our trainer, which on a GPU replays a CUDA graph and takes all the steps before it looks at the loss."""
+    trainer = Trainer(work.learner(order), sample, outer_lr=OUTER_LR, params=params, device=device)
+
+    def run(steps: int) -> None:
+        for _ in trainer.run(steps, every=steps if device.type == "cuda" else 1):
+            pass
+
+    return run
+
+
+def peer(name: str, work: Work, params: Params, episode: Episode) -> tuple[nn.Module, dict[str, Callable[[], None]]]:
+    """A peer's model, and what leaves the meta-gradient in its `.grad`, by either way to go backward."""
+    model = as_module(work.net, params)
+    task_losses = PEERS[name](model, LOSSES[work.loss], episode, work.inner_lr, work.inner_steps)
+    return model, {way: partial(backward, model, episode.tasks, task_losses) for way, backward in BACKWARDS.items()}
+
+
+def with_peer(name: str, work: Work, params: Params, episode: Episode) -> dict[str, Run]:
+    """The same meta-steps by a peer, by either way to go backward."""
+    model, ways = peer(name, work, params, episode)
+    optimizer = torch.optim.Adam(model.parameters(), lr=OUTER_LR, fused=True)
+
+    def run(meta_gradient: Callable[[], None], steps: int) -> None:
+        for _ in range(steps):
+            meta_gradient()
+            optimizer.step()
+
+    return {way: partial(run, meta_gradient) for way, meta_gradient in ways.items()}
+
+
+def difference(name: str, work: Work, params: Params, episode: Episode) -> float:
+    """How far a peer's meta-gradient is from ours, relative, on two of the tasks in float64."""
+    params, episode = {n: p.double() for n, p in params.items()}, episode[:2].to(torch.float64)
+    grads, _metrics = work.learner().meta_gradient(params, episode)
+    ours = torch.cat([grads[n].flatten() for n in params])
+    model, ways = peer(name, work, params, episode)
+    errors = []
+    for meta_gradient in ways.values():
+        meta_gradient()
+        theirs = torch.cat([in_our_layout(p.grad).flatten() for p in model.parameters()])
+        errors.append(((theirs - ours).norm() / ours.norm()).item())
+    return max(errors)
+
+
+def enter(name: str, work: Work, params: Params, episode: Episode, device: torch.device) -> dict[str | None, Run]:
+    """A contestant by its name: how it can take meta-steps, by way."""
+    if name in PEERS:
+        return with_peer(name, work, params, episode)
+    if name == SAMPLING:
+        # As many characters as Omniglot has for training, rotations included.
+        sample = work.sampler(torch.Generator(device).manual_seed(1), characters=4400)
+    else:
+        sample = lambda _generator: episode  # noqa: E731
+    return {None: with_us(work, params, sample, device, order=1 if name == FIRST_ORDER else 2)}
+
+
+# Timing
+
+
+def seconds_per_step(run: Run, steps: int, device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    run(steps)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - start) / steps
+
+
+@dataclass
+class Entry:
+    """A contestant ready to be timed, in the way and with the thread count that suit it best."""
+
+    run: Run
+    way: str | None  # of going backward, for peers
+    threads: int
+    steps: int  # in a round
+    rounds: list[float] = field(default_factory=list)  # milliseconds a meta-step
+
+    @classmethod
+    def prepare(cls, runs: dict[str | None, Run], device: torch.device, *, seconds: float) -> Entry:
+        """Warm up, choose the way, one thread or all, and how many steps fill so many seconds."""
+        everybody = torch.get_num_threads()
+        times = {}
+        for way, run in runs.items():
+            run(1)  # not timed: much is loaded and reserved only now
+            for threads in {1, everybody} if device.type == "cpu" else {everybody}:
+                with Threads(threads):
+                    once = seconds_per_step(run, 1, device)
+                    steps = round(seconds / once)
+                    times[way, threads] = seconds_per_step(run, steps, device) if steps > 1 else once
+        way, threads = min(times, key=times.get)
+        return cls(runs[way], way, threads, max(1, round(seconds / times[way, threads])))
+
+    def round(self, device: torch.device) -> None:
+        with Threads(self.threads):
+            self.rounds.append(1e3 * seconds_per_step(self.run, self.steps, device))
+
+    def result(self) -> dict[str, Any]:
+        ms = self.rounds
+        chosen = {"backward": self.way, "threads": self.threads, "steps_per_round": self.steps}
+        return {"ms": statistics.median(ms), "min": min(ms), "max": max(ms), "rounds": ms, **chosen}
+
+
+class Threads:
+    """So many threads within, as many as before afterwards."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def __enter__(self) -> None:
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(self.threads)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_num_threads(self.before)
+
+
+def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) -> dict[str, Any]:
+    """Time all contestants at `work`, in alternation, and set the ratios beside the goals.
+
+    Returns:
+        The contestants' results or errors by name; for each but ours its time as a multiple of ours (on a GPU of
+        ours with sampling); and the goals for this kind of device, each with what was reached.
+    """
+    params, episode = work.start(torch.Generator(device).manual_seed(0))
+    names = [OURS, FIRST_ORDER, *PEERS] + [SAMPLING] * (device.type == "cuda")
+    entries: dict[str, Entry] = {}
+    results: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for name in names:
+        try:
+            if name in PEERS:
+                results[name]["difference"] = error = difference(name, work, params, episode)
+                if not error <= TOLERANCE:
+                    raise RuntimeError(f"its meta-gradient differs from ours by {error:.1e}: not timed")
+            entries[name] = Entry.prepare(enter(name, work, params, episode, device), device, seconds=seconds)
+        except (ImportError, RuntimeError) as reason:  # not installed, or it cannot do this work
+            results[name]["error"] = str(reason).splitlines()[0]
+    for _ in range(rounds):  # round by round, so that a disturbance hits all alike
+        for entry in entries.values():
+            entry.round(device)
+    for name, entry in entries.items():
+        results[name] |= entry.result()
+
+    ms = {name: result["ms"] for name, result in results.items() if "ms" in result}
+    ours = ms.get(SAMPLING, ms.get(OURS))
+    ratios = {name: time / ours for name, time in ms.items() if name in PEERS} if ours else {}
+    return {
+        "title": work.title,
+        "inner_lr": work.inner_lr,
+        "contestants": results,
+        "ratios": ratios,
+        "goals": [judge(of, goal, ours, ratios) for of, goal in work.goals.get(device.type, {}).items()],
+    }
+
+
+def judge(of: str, goal: float, ours: float | None, ratios: dict[str, float]) -> dict[str, Any]:
+    """A goal with what was reached: at most `goal` milliseconds for "ms", else at least `goal` times that peer."""
+    reached = ours if of == "ms" else ratios.get(of)
+    met = reached is not None and (reached <= goal if of == "ms" else reached >= goal)
+    return {"of": of, "goal": goal, "reached": reached, "met": met}
+
+
+FIRST_STEP = """
+import sys, time
+start = time.perf_counter()
+from benchmarks import meta_step
+imported = time.perf_counter()
+meta_step.first_meta_step(sys.argv[1], sys.argv[2])
+print(imported - start, time.perf_counter() - imported)
+"""
+
+
+def first_meta_step(name: str, device: str) -> None:
+    work, device = WORKS[name], torch.device(device)
+    params, episode = work.start(torch.Generator(device).manual_seed(0))
+    seconds_per_step(with_us(work, params, lambda _generator: episode, device), 1, device)
+
+
+def from_a_standing_start(name: str, device: torch.device, *, times: int = 3) -> dict[str, Any]:
+    """Medians over fresh processes: seconds to import us (and torch), and from there to the first meta-step done."""
+    runs = []
+    for _ in range(times):
+        arguments = [sys.executable, "-c", FIRST_STEP, name, str(device)]
+        printed = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
+        runs.append([float(seconds) for seconds in printed.split()])
+    imports, steps = zip(*runs, strict=True)
+    about = {"import_seconds": statistics.median(imports), "step_seconds": statistics.median(steps)}
+    return about | {"processes": times, "goal": FIRST_STEP_GOAL if device.type == "cpu" else None}
+
+
+# Memory
+
+
+def graph_over_tasks(work: Work, params: Params, episode: Episode) -> Callable[[], None]:
+    """What we compare memory with: all tasks at once by the same net, `create_graph` through every inner step."""
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+
+    def meta_gradient() -> None:
+        theta = {name: p.expand(work.tasks, *p.shape) for name, p in leaves.items()}
+        for _ in range(work.inner_steps):
+            losses = work.loss(work.net(theta, episode.support_x), episode.support_y)
+            grads = torch.autograd.grad(losses.sum(), list(theta.values()), create_graph=True)
+            theta = {n: p - work.inner_lr * g for (n, p), g in zip(theta.items(), grads, strict=True)}
+        work.loss(work.net(theta, episode.query_x), episode.query_y).mean().backward()
+
+    return meta_gradient
+
+
+def meta_gradient_by(method: str, work: Work, params: Params, episode: Episode) -> Callable[[], Any]:
+    if method == "create_graph":
+        return graph_over_tasks(work, params, episode)
+    return partial(work.learner(1 if method == FIRST_ORDER else 2).meta_gradient, params, episode)
+
+
+MEMORY_METHODS = (OURS, FIRST_ORDER, "create_graph")
+
+
+def resident_peak() -> int:
+    """The most bytes this process has ever had in memory."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `getrusage` on Linux starts from the peak of the process that started this one
+        (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        return 1024 * int(line.split()[1])
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+
+
+def peak_of(method: str, work: Work, device: torch.device) -> int:
+    """Bytes that one meta-gradient needs at its peak beyond what was there before; on a CPU once in a process."""
+    params, episode = work.start(torch.Generator(device).manual_seed(0))
+    tiny = replace(small(work), inner_steps=1)
+    meta_gradient_by(method, tiny, *tiny.start(torch.Generator(device).manual_seed(0)))()  # loads what is loaded late
+    meta_gradient = meta_gradient_by(method, work, params, episode)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        meta_gradient()
+        return torch.cuda.max_memory_allocated(device) - before
+    before = resident_peak()
+    meta_gradient()
+    return resident_peak() - before
+
+
+PEAK = """
+import sys, torch
+from dataclasses import replace
+from benchmarks import meta_step
+method, inner_steps, quick, device = sys.argv[1:]
+work = meta_step.small(meta_step.MEMORY) if quick == "quick" else meta_step.MEMORY
+print(meta_step.peak_of(method, replace(work, inner_steps=int(inner_steps)), torch.device(device)))
+"""
+
+
+def memory(device: torch.device, *, quick: bool = False) -> dict[str, Any]:
+    """Peak memory by method and number of inner steps, each measured in a process of its own."""
+    inner_steps = INNER_STEPS[:1] if quick else INNER_STEPS
+    work = small(MEMORY) if quick else MEMORY
+    peaks: dict[str, list[int]] = {method: [] for method in MEMORY_METHODS}
+    for steps in inner_steps:
+        for method in MEMORY_METHODS:
+            arguments = [sys.executable, "-c", PEAK, method, str(steps), "quick" if quick else "full", str(device)]
+            printed = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
+            peaks[method].append(int(printed))
+            print(f"{steps:3} inner steps  {method:22} {peaks[method][-1] / 2**20:8.1f} MiB", flush=True)
+    numbers = sum(p.numel() for p in work.net.init(torch.Generator()).values())
+    return {
+        "title": work.title,
+        "inner_steps": list(inner_steps),
+        "peak_bytes": peaks,
+        "adapted_parameters_bytes": 4 * work.tasks * numbers,  # of all tasks, at one inner step
+    }
+
+
+# The command
+
+
+def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = False) -> dict[str, Any]:
+    """Time the named works, printing each as it is done, and the first meta-step of a fresh process."""
+    rounds, seconds = (1, 0.0) if quick else (rounds, SECONDS)
+    works, first = {}, {}
+    for name in names:
+        works[name] = compare(small(WORKS[name]) if quick else WORKS[name], device, rounds=rounds, seconds=seconds)
+        print(table(works[name]), flush=True)
+    for name in [name for name in ("sine", "omniglot") if name in names]:
+        first[name] = from_a_standing_start(name, device, times=1 if quick else 3)
+        words = "{step_seconds:.2f} s after {import_seconds:.2f} s of import".format(**first[name])
+        print(f"first meta-step, {name}: {words}", flush=True)
+    settings = {"rounds": rounds, "seconds_per_round": seconds, "dtype": "float32", "outer_lr": OUTER_LR}
+    return {"settings": settings, "works": works, "first_step": first}
+
+
+def table(result: dict[str, Any]) -> str:
+    """One work's result as text."""
+    lines = [result["title"], f"  {'':22} {'ms':>9} {'min':>9} {'max':>9} {'threads':>8} {'times ours':>11}"]
+    for name, r in result["contestants"].items():
+        if "error" in r:
+            lines.append(f"  {name:22} {r['error']}")
+        else:
+            ratio = f"{result['ratios'][name]:11.1f}" if name in result["ratios"] else ""
+            lines.append(
+                f"  {name:22} {r['ms']:9.3f} {r['min']:9.3f} {r['max']:9.3f} {r['threads']:8} {ratio}".rstrip()
+            )
+    return "\n".join(lines + [f"  goal: {goal_text(goal)}" for goal in result["goals"]])
+
+
+def goal_text(goal: dict[str, Any]) -> str:
+    """`at least 4 times torchopt: 4.8, reached`."""
+    what = f"at most {goal['goal']:g} ms" if goal["of"] == "ms" else f"at least {goal['goal']:.3g} times {goal['of']}"
+    if goal["reached"] is None:
+        return f"{what}: not measured"
+    return f"{what}: {goal['reached']:.3g}, {'reached' if goal['met'] else 'missed'}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks meta-step`."""
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=9, help="times that every contestant's turn comes (default 9)")
+    parser.add_argument("--work", nargs="+", choices=list(WORKS), default=list(WORKS), help="only these (default: all)")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory over inner steps instead of time")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes and one round: tries the command out")
+    parser.add_argument(
+        "--out", type=Path, help="the JSON file to write (default build/bench.json or build/memory.json)"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print and write.
+
+    Raises:
+        ValueError: an option's value is not possible here.
+    """
+    device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device {options.device}: PyTorch finds no such GPU here; leave it out to measure the CPU")
+    if options.rounds < 1:
+        raise ValueError(f"--rounds {options.rounds} must be at least 1")
+    where = machine.about(device, ("torch", "higher", "torchopt"))
+    data = {"benchmark": "memory" if options.memory else "speed", "quick": options.quick, "machine": where}
+    if options.memory:
+        data |= memory(device, quick=options.quick)
+    else:
+        data |= speed(options.work, device, rounds=options.rounds, quick=options.quick)
+    out = options.out or Path("build") / ("memory.json" if options.memory else "bench.json")
+    replace_file(out, f"{json.dumps(data, indent=1, ensure_ascii=False)}\n".encode())
+    print(f"written to {out}")
+    return 0

@@ -1,0 +1,168 @@
+"""What panels cost: trainings with their panel and without it; and how soon panels that train nothing answer.
+
+python -m benchmarks panels --json results/panels-cpu.json
+
+All is measured in a kernel, as a notebook's cell has it, on characters drawn by our own code: time does not depend on
+what they show. From a slider's new value to the picture handed to the page is measured, not the page's own work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+from ipywidgets import FloatLogSlider, Widget
+
+from metalab.checkpoint import replace_file
+from metalab.experiments import machine
+from metalab.learners.maml import MAML
+from metalab.learners.prototypical import PrototypicalNet
+from metalab.lessons.kit import steering
+from metalab.lessons.kit.panels import Panel
+from metalab.lessons.omniglot_few_shot import figures as characters
+from metalab.lessons.second_vs_first_order_maml import figures as orders
+from metalab.lessons.siamese_contrastive_loss import figures as siamese
+from metalab.lessons.sine_regression import figures as sine
+from metalab.nets import MLP, Conv4
+from metalab.tasks import glyphs
+from tools import run_lessons
+
+SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 100.0  # of the speed without a panel; a second; milliseconds
+ROUNDS = 7
+SECONDS = 4.0  # about, of each training in a round
+
+
+def trainings() -> dict[str, Callable[[], steering.Panel]]:
+    """The lessons' panels that steer a training, each made anew."""
+    train, test = glyphs.draw(alphabets=5, seed=0), glyphs.draw(alphabets=5, seed=1)
+    return {
+        "1: sine regression": sine.training_panel,
+        "2: characters": lambda: characters.training_panel(train, test),
+        "3: the contrastive loss": lambda: siamese.training_panel(train, test),
+        "4: both orders": orders.training_panel,
+    }
+
+
+def answering() -> dict[str, Panel]:
+    """The lessons' panels that answer to sliders and train nothing; networks as they begin take as long as trained."""
+    sines = {name: MLP().init(seeded(i)) for i, name in enumerate(("one start", "another"))}
+    test = glyphs.draw(alphabets=5, seed=1)
+    small, embed = MAML(Conv4(outputs=5, channels=32), inner_lr=0.4), Conv4(channels=32)
+    params, embed_params = small.net.init(seeded()), embed.init(seeded())
+    stats = embed.statistics(embed_params, test.batch(100, seeded())[0])
+    protonet = PrototypicalNet(embed)
+    distances = torch.rand(4000, generator=seeded())
+    return {
+        "1: adaptation, two starts": sine.adaptation_panel(sines),
+        "2: inner steps of an episode": characters.adaptation_panel(small, params, test.sample(1, 5, 1, 3, seeded())),
+        "2: ways, shots and the inner loop": characters.episode_panel(
+            test, small, params, lambda episode: protonet.predict(embed_params, episode, stats=stats)
+        ),
+        "3: margin": siamese.margin_panel(),
+        "3: threshold": siamese.threshold_panel(distances, torch.arange(4000) % 2 == 0, title="4,000 pairs"),
+        "4: three tasks in a plane": orders.plane_panel(),
+    }
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+async def steered(new: Callable[[], steering.Panel], *, rounds: int, seconds: float) -> dict[str, Any]:
+    """A training with its panel, and without it before and after that: as many steps as take about `seconds`.
+
+    Without it is the mean of before and after: a machine that slows down, or is freed, disturbs less.
+    """
+    shares, bare, frames = [], [], []
+    steps = max(10, round(seconds / _seconds_alone(new(), 10) * 10))
+    for _ in range(rounds):
+        earlier = _seconds_alone(new(), steps)
+        panel = new()
+        before, start = panel.frames, time.perf_counter()
+        await panel.train(steps)
+        live = time.perf_counter() - start
+        alone = (earlier + _seconds_alone(new(), steps)) / 2
+        bare.append(1e3 * alone / steps)
+        shares.append(alone / live)
+        frames.append((panel.frames - before) / live)
+    return {"steps": steps, "ms": bare, "share": shares, "frames": frames}
+
+
+def _seconds_alone(panel: steering.Panel, steps: int) -> float:
+    """What the panel's training takes without it, after some steps that do not count."""
+    trainer = panel.driver.trainer
+    for _ in range(5):
+        trainer.step()
+    start = time.perf_counter()
+    for _ in range(steps):
+        trainer.step()
+    return time.perf_counter() - start
+
+
+def answers(panel: Panel) -> list[float]:
+    """Milliseconds from a slider's new value to the new picture: nine places of each, while the others stay."""
+    found = []
+    for control in panel.controls.values():
+        if not hasattr(control, "min"):
+            continue
+        before = control.value
+        for value in places(control):
+            start = time.perf_counter()
+            control.value = value
+            found.append(1e3 * (time.perf_counter() - start))
+        control.value = before
+    return found
+
+
+def places(slider: Widget, count: int = 9) -> list[float]:
+    """Values from one end of a slider to the other."""
+    kind = type(slider.min)
+    ends = [slider.min + (slider.max - slider.min) * i / (count - 1) for i in range(count)]
+    return [slider.base**end if isinstance(slider, FloatLogSlider) else kind(end) for end in ends]
+
+
+async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
+    """All panels, in the kernel that this runs in."""
+    found = {name: await steered(new, rounds=rounds, seconds=seconds) for name, new in trainings().items()}
+    return {
+        "machine": machine.about("cpu", ("torch", "ipywidgets", "ipykernel", "matplotlib")),
+        "goals": {"share": SHARE_GOAL, "frames": FRAMES_GOAL, "ms": ANSWER_GOAL},
+        "trainings": found,
+        "answers": {name: answers(panel) for name, panel in answering().items()},
+    }
+
+
+def in_a_kernel() -> dict[str, Any]:
+    """What `measure` finds in a cell of a fresh kernel."""
+    cell = nbformat.v4.new_code_cell(
+        "import json\nfrom benchmarks import panels\nfound = json.dumps(await panels.measure())\nprint(found)"
+    )
+    if failure := run_lessons.execute(nbformat.v4.new_notebook(cells=[cell]), Path.cwd(), timeout=3600):
+        raise RuntimeError(failure)
+    printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+    return json.loads(printed.splitlines()[-1])
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks panels`."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure in a fresh kernel, print, and write the file that was asked for."""
+    found = in_a_kernel()
+    for name, training in found["trainings"].items():
+        share, frames = statistics.median(training["share"]), statistics.median(training["frames"])
+        print(f"{name:32} {share:6.1%} of the speed without a panel, {frames:.1f} frames a second")
+    for name, times in found["answers"].items():
+        print(f"{name:32} {statistics.median(times):6.1f} ms from slider to picture, at most {max(times):.0f}")
+    if options.json:
+        replace_file(options.json, f"{json.dumps(found, indent=1)}\n".encode())
+    return 0

@@ -1,0 +1,512 @@
+"""The results page, written from what the commands measured: no number on it was typed.
+
+python -m benchmarks meta-step --out results/bench-cpu.json              # what the page is made of
+python -m benchmarks meta-step --memory --out results/memory-cpu.json
+python -m metalab evaluate DIR --json results/runs/NAME.json
+python -m benchmarks report                                         # results/README.md and its figures
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import io
+import json
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.meta_step import FIRST_ORDER, OURS, PEERS, SAMPLING
+from metalab.checkpoint import replace_file
+from metalab.experiments.progress import duration
+from metalab.experiments.settings import paper
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NOTES = "notes.md"  # findings in prose, part of the page
+LABELS = {
+    "maml": "MAML",
+    "fomaml": "first-order MAML",
+    "anil": "ANIL",
+    "metasgd": "Meta-SGD",
+    "sparse": "sparse-MAML",
+    "reptile": "Reptile",
+    "joint": "one network for all tasks",
+    "protonet": "prototypical network",
+    "matching": "matching network",
+    "contrastive": "contrastive loss",
+    "triplet": "triplet loss",
+    "koch": "Koch's verification network",
+}
+NO_MATTER = ("tasks", "algorithm", "ways", "shots", "steps", "minutes", "save_every", "device")
+
+
+# What others report
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published score; `inner_steps` at test, None where there are none or the paper's own do not matter."""
+
+    tasks: str
+    algorithm: str
+    ways: int | None
+    shots: int
+    inner_steps: int | None
+    score: str
+    source: str
+
+
+FINN = "Finn, Abbeel & Levine 2017"
+NICHOL = "Nichol, Achiam & Schulman 2018"
+RAGHU = "Raghu et al. 2020"
+SNELL = "Snell, Swersky & Zemel 2017"
+HOW_PUBLISHED = {
+    FINN: "MAML. Sine: 70,000 meta-steps. Omniglot: 60,000; training and test characters parted at random, not by "
+    "alphabet; each class of a task turned by a random multiple of 90°, in tests too; as many queries per class as "
+    "shots; each query batch normalised by its own statistics; 600 test tasks. Read in a transcription of the paper "
+    "and in its code.",
+    NICHOL: "first-order MAML, in the paper on Reptile. Read in a transcription.",
+    RAGHU: "ANIL. Read in the reference code.",
+    SNELL: "prototypical networks. 60-way training episodes; characters parted as by Vinyals et al. 2016, with "
+    "rotations by 90° as classes of their own; 5 queries per class; running statistics in tests; 1,000 test tasks. "
+    "Read in the reference code.",
+}
+PUBLISHED = [
+    Published("sine", "maml", None, 5, 1, "0.67", FINN),
+    Published("sine", "maml", None, 5, 5, "0.38", FINN),
+    Published("sine", "maml", None, 5, 10, "0.35", FINN),
+    Published("sine", "joint", None, 5, 1, "2.41", FINN),
+    Published("sine", "joint", None, 5, 5, "2.23", FINN),
+    Published("sine", "joint", None, 5, 10, "2.19", FINN),
+    Published("omniglot", "maml", 5, 1, 3, "98.7 ± 0.4 %", FINN),
+    Published("omniglot", "maml", 5, 5, 3, "99.9 ± 0.1 %", FINN),
+    Published("omniglot", "maml", 20, 1, 5, "95.8 ± 0.3 %", FINN),
+    Published("omniglot", "maml", 20, 5, 5, "98.9 ± 0.2 %", FINN),
+    Published("omniglot", "fomaml", 5, 1, None, "98.3 ± 0.5 %", NICHOL),
+    Published("omniglot", "fomaml", 5, 5, None, "99.2 ± 0.2 %", NICHOL),
+    Published("omniglot", "fomaml", 20, 1, None, "89.4 ± 0.5 %", NICHOL),
+    Published("omniglot", "fomaml", 20, 5, None, "97.9 ± 0.1 %", NICHOL),
+    Published("omniglot", "anil", 20, 1, None, "96.2 ± 0.5 %", RAGHU),
+    Published("omniglot", "anil", 20, 5, None, "98.0 ± 0.3 %", RAGHU),
+    Published("omniglot", "protonet", 5, 1, None, "98.8 %", SNELL),
+    Published("omniglot", "protonet", 5, 5, None, "99.7 %", SNELL),
+    Published("omniglot", "protonet", 20, 1, None, "96.0 %", SNELL),
+    Published("omniglot", "protonet", 20, 5, None, "98.9 %", SNELL),
+]
+
+
+def published(tasks: str, algorithm: str, protocol: dict[str, Any]) -> Published | None:
+    """What the literature reports for this test, if it does; all of it is of characters of any alphabets."""
+    if protocol.get("characters of", "any alphabets") != "any alphabets":
+        return None
+    for known in PUBLISHED:
+        steps = known.inner_steps or protocol.get("inner steps")
+        tested = (tasks, algorithm, protocol.get("ways"), protocol["shots"], protocol.get("inner steps"))
+        if tested == (known.tasks, known.algorithm, known.ways, known.shots, steps):
+            return known
+    return None
+
+
+# What was measured
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One of the JSON files: its name without `.json`, its content, and the content's fingerprint."""
+
+    name: str
+    data: dict[str, Any]
+    fingerprint: str
+
+    @classmethod
+    def read(cls, path: Path, command: str, *keys: str) -> Measured:
+        """Raises ValueError: it is not JSON, lacks one of the `keys` that `command` writes, or is of a --quick run."""
+        raw = path.read_bytes()
+        try:
+            data = json.loads(raw)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        missing = [key for key in keys if key not in data]
+        if missing:
+            raise ValueError(f"{path} has no {missing[0]!r}: write it by `{command}`")
+        if data.get("quick"):
+            raise ValueError(f"{path} was measured with --quick, which only tries the command out: measure without")
+        return cls(path.stem, data, hashlib.sha256(raw).hexdigest())
+
+
+@dataclass(frozen=True)
+class Measurements:
+    speed: list[Measured]
+    memory: list[Measured]
+    panels: list[Measured]
+    runs: list[Measured]
+    notes: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Measurements:
+        notes = folder / NOTES
+
+        def files(pattern: str, command: str, *keys: str) -> list[Measured]:
+            return [Measured.read(path, command, *keys) for path in sorted(folder.glob(pattern))]
+
+        return cls(
+            files("bench-*.json", "python -m benchmarks meta-step", "machine", "works"),
+            files("memory-*.json", "python -m benchmarks meta-step --memory", "machine", "peak_bytes"),
+            files("panels-*.json", "make panels", "machine", "trainings", "answers"),
+            files("runs/*.json", "python -m metalab evaluate --json", "trained", "results"),
+            notes.read_text().strip() if notes.exists() else "",
+        )
+
+
+# The page
+
+
+def page(measured: Measurements) -> str:
+    """The text of the page, in Markdown."""
+    sections = {
+        "Trained networks": networks(measured.runs),
+        "Speed": (part for bench in measured.speed for part in speed(bench)),
+        "Memory": (part for memory in measured.memory for part in peaks(memory)),
+        "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
+        "Findings": [measured.notes] if measured.notes else [],
+        "Not measured": not_measured(measured),
+    }
+    parts = [
+        "# Results",
+        "Written by `python -m benchmarks report` from the files beside it, which the commands named below wrote: "
+        f"measure again to change this page. Only findings are prose, in `{NOTES}`.",
+    ]
+    for title, section in sections.items():
+        if paragraphs := list(section):
+            parts += [f"## {title}", *paragraphs]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def networks(runs: list[Measured]) -> Iterator[str]:
+    """How each network was trained, and how it scored."""
+    sources = set()
+    for tasks, title in (("sine", "Sine regression"), ("omniglot", "Omniglot")):
+        chosen = [run for run in runs if run.data["trained"]["tasks"] == tasks]
+        if not chosen:
+            continue
+        yield f"### {title}"
+        header = ["network", "trained by", "meta-steps", "in", "on"]
+        yield table(header, [training(run.data["trained"]) for run in chosen])
+        tests = [(run.data["trained"], result) for run in chosen for result in run.data["results"]]
+        protocols = [result["protocol"] for _, result in tests]
+        keys = list(dict.fromkeys(key for protocol in protocols for key in protocol))
+        common = [key for key in keys if len({str(protocol.get(key)) for protocol in protocols}) == 1]
+        varied = [key for key in keys if key not in common]
+        same = ", ".join(f"{key}: {protocols[0][key]}" for key in common)
+        yield f"Tested on tasks never trained on (mean ± 95 % confidence interval); {same}."
+        rows = []
+        for trained, result in tests:
+            protocol = result["protocol"]
+            other = published(tasks, trained["algorithm"], protocol)
+            sources |= {other.source} if other else set()
+            cells = [str(protocol.get(key, "")) for key in varied]
+            rows.append([label(trained), *cells, score(result), other.score if other else ""])
+        yield table(["network", *varied, tests[0][1]["measure"], "published"], rows)
+    if sources:
+        yield "The published numbers, and how they came about:"
+        yield "\n".join(f"- {source}: {what}" for source, what in HOW_PUBLISHED.items() if source in sources)
+
+
+def training(trained: dict[str, Any]) -> list[str]:
+    """A row on how a network was trained, from its checkpoint's note."""
+    taken, planned = trained["taken"], trained["steps"]
+    steps = f"{taken:,}" if taken == planned else f"{taken:,} of {planned:,}"
+    cores = trained["threads"] * trained["processes"]
+    where = f"{trained['machine']}, {cores} thread{'s' * (cores != 1)}, PyTorch {trained['torch']}"
+    return [label(trained), f"`{command(trained)}`", steps, duration(trained["seconds"]), where]
+
+
+def of_the_paper(trained: dict[str, Any]) -> dict[str, Any]:
+    return paper(trained["tasks"], trained["algorithm"], ways=trained["ways"], shots=trained["shots"])
+
+
+def label(trained: dict[str, Any]) -> str:
+    """`MAML, 5-way 1-shot`, with what differs from the paper."""
+    ways = f"{trained['ways']}-way " if trained["ways"] else ""
+    default = of_the_paper(trained)
+    differs = [
+        f"{name.replace('_', ' ')} {trained[name]}"
+        for name in default
+        if name not in NO_MATTER and trained.get(name, default[name]) != default[name]
+    ]
+    return ", ".join([LABELS[trained["algorithm"]], f"{ways}{trained['shots']}-shot", *differs])
+
+
+def command(trained: dict[str, Any]) -> str:
+    """The shortest command that trains so."""
+    first = paper(trained["tasks"], trained["algorithm"])
+    default = {**of_the_paper(trained), "ways": first["ways"], "shots": first["shots"]}
+    several = ["torchrun", "--nproc-per-node", str(trained["processes"])]
+    words = [*(several if trained["processes"] > 1 else ["python"]), "-m", "metalab", "train", trained["tasks"]]
+    if trained["algorithm"] != "maml":
+        words += ["--algorithm", trained["algorithm"]]
+    for name, usual in default.items():
+        if trained.get(name, usual) != usual and name != "save_every":
+            words += [f"--{name.replace('_', '-')}", f"{trained[name]:g}" if name == "minutes" else str(trained[name])]
+    return shlex.join(words)
+
+
+def score(result: dict[str, Any]) -> str:
+    if result["measure"] == "accuracy":
+        return f"{100 * result['mean']:.1f} ± {100 * result['ci95']:.1f} %"
+    return f"{result['mean']:.2f} ± {result['ci95']:.2f}"
+
+
+def on(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
+    return f"{machine['name']}; Python {machine['python']}, {versions}"
+
+
+def speed(bench: Measured) -> Iterator[str]:
+    """One device's benchmark."""
+    data = bench.data
+    settings = data["settings"]
+    yield f"### {data['machine']['name']}"
+    yield (
+        f"`python -m benchmarks meta-step --device {data['machine']['device']}` on {on(data['machine'])}. One "
+        f"second-order meta-step, Adam included, in {settings['dtype']}: the median of {settings['rounds']} rounds in which the "
+        "contestants take turns, and the fastest and the slowest round. All start from the same weights on the same "
+        "episode, and meta-gradients were equal in float64 before anything was timed. Each contestant has the thread "
+        "count that suits it best, each peer the better of going backward task by task and all at once. Pictures are "
+        "random noise."
+    )
+    yield f"![{speed_alt(bench)}]({bench.name}.svg)"
+    rows = []
+    for work in data["works"].values():
+        goals = {goal["of"]: goal for goal in work["goals"]}
+        for i, (name, r) in enumerate(work["contestants"].items()):
+            goal = goals.get("ms" if name == SAMPLING else name)
+            rows.append([work["title"] if i == 0 else "", name, *timing(r, work["ratios"].get(name)), verdict(goal)])
+    yield table(["work", "by", "ms", "fastest … slowest", "threads", "times metalab's", "goal"], rows)
+    for name, start in data["first_step"].items():
+        goal = f" (goal: {start['goal']:g} s)" if start["goal"] else ""
+        yield (
+            f"The first meta-step of a fresh process, {name}: {start['step_seconds']:.2f} s{goal}, after "
+            f"{start['import_seconds']:.1f} s that the import takes, most of it PyTorch's; medians of "
+            f"{start['processes']} processes."
+        )
+
+
+def timing(result: dict[str, Any], ratio: float | None) -> list[str]:
+    if "error" in result:
+        return [result["error"], "", "", ""]
+    spread = f"{milliseconds(result['min'])} … {milliseconds(result['max'])}"
+    return [milliseconds(result["ms"]), spread, str(result["threads"]), f"{ratio:.1f}" if ratio else ""]
+
+
+def milliseconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
+
+
+def verdict(goal: dict[str, Any] | None) -> str:
+    if goal is None:
+        return ""
+    sign, unit = ("≤", " ms") if goal["of"] == "ms" else ("≥", "")
+    return f"{sign} {goal['goal']:.3g}{unit}: {'reached' if goal['met'] else 'missed'}"
+
+
+def peaks(memory: Measured) -> Iterator[str]:
+    """One device's memory measurement."""
+    data = memory.data
+    yield f"### {data['machine']['name']}"
+    how = (
+        "the growth of a fresh process's peak, for each number by itself"
+        if data["machine"]["device"] == "cpu"
+        else "the peak of PyTorch's allocator"
+    )
+    yield (
+        f"`python -m benchmarks meta-step --memory --device {data['machine']['device']}` on {on(data['machine'])}: {how}, "
+        f"in MiB, during one meta-gradient. {data['title']}. `create_graph` runs all the tasks at once too."
+    )
+    yield f"![{memory_alt(memory)}]({memory.name}.svg)"
+    rows = [
+        [method, *(f"{peak / 2**20:.0f}" for peak in method_peaks)]
+        for method, method_peaks in data["peak_bytes"].items()
+    ]
+    yield table(["inner steps", *map(str, data["inner_steps"])], rows)
+    step = data["adapted_parameters_bytes"] / 2**20
+    yield f"The tasks' parameters, which metalab keeps for each inner step at order 2, take {step:.1f} MiB a step."
+
+
+def panel_costs(panels: Measured) -> Iterator[str]:
+    """What the lessons' panels cost on one machine."""
+    data = panels.data
+    goals = data["goals"]
+    rounds = {len(found["share"]) for found in data["trainings"].values()}
+    yield f"### {data['machine']['name']}"
+    yield (
+        f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; "
+        f"medians of {max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
+        f"{goals['frames']:g} pictures a second in lesson 1."
+    )
+    rows = [
+        [
+            f"lesson {name}",
+            milliseconds(median(found["ms"])),
+            f"{median(found['share']):.0%} ({min(found['share']):.0%} … {max(found['share']):.0%})",
+            f"{median(found['frames']):.1f}",
+        ]
+        for name, found in data["trainings"].items()
+    ]
+    yield table(["training", "ms a meta-step alone", "speed with the panel", "pictures a second"], rows)
+    yield (
+        "Panels that train nothing: milliseconds from a slider's new value to the redrawn picture, before the page "
+        f"shows it. Goal: a median of {goals['ms']:g} at most."
+    )
+    rows = [[f"lesson {name}", f"{median(ms):.0f}", f"{max(ms):.0f}"] for name, ms in data["answers"].items()]
+    yield table(["panel", "median", "most"], rows)
+
+
+def not_measured(measured: Measurements) -> Iterator[str]:
+    devices = {m.data["machine"]["device"] for m in measured.speed}
+    if "cpu" not in devices:
+        yield "The benchmark has not been run on a CPU."
+    if "cuda" not in devices:
+        yield (
+            "No GPU was at hand: training by a recorded CUDA graph is written, and what can be tested of it without a "
+            "GPU is, but it has not been run on one. `python -m benchmarks meta-step --device cuda` is ready to "
+            "measure it."
+        )
+    if not measured.panels:
+        yield "What panels cost has not been measured."
+    if not measured.memory:
+        yield "Peak memory has not been measured."
+    if not measured.runs:
+        yield "No trained network has been evaluated."
+
+
+# The figures: white paper, large letters, Okabe & Ito's colours and a marker for each line
+
+COLOURS = {
+    OURS: ("#0072B2", "o"),
+    FIRST_ORDER: ("#56B4E9", "v"),
+    "create_graph": ("#D55E00", "s"),
+    "higher": ("#D55E00", "s"),
+    "torchopt": ("#E69F00", "D"),
+    "create_graph loop": ("#009E73", "^"),
+    "vmap": ("#CC79A7", "X"),
+}
+
+
+def speed_alt(bench: Measured) -> str:
+    works = bench.data["works"].values()
+    said = [f"{w['title']}: {', '.join(f'{name} {r:.1f}' for name, r in w['ratios'].items())}" for w in works]
+    return f"How many times as long as metalab others take for a meta-step. {'. '.join(said)}."
+
+
+def memory_alt(memory: Measured) -> str:
+    data = memory.data
+    last = [f"{method} {found[-1] / 2**20:.0f} MiB" for method, found in data["peak_bytes"].items()]
+    return f"Peak memory over inner steps. At {data['inner_steps'][-1]} inner steps: {', '.join(last)}."
+
+
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    ax = fig.subplots()
+    ax.tick_params(labelsize=14)
+    ax.grid(alpha=0.3)
+    ax.spines[["top", "right"]].set_visible(False)
+    return fig, ax
+
+
+def speed_figure(bench: Measured) -> Figure:
+    """The peers' times as multiples of ours, a line for each work."""
+    works = list(bench.data["works"].values())
+    fig, ax = canvas(10, 1.8 + 1.1 * len(works))
+    for i, name in enumerate(PEERS):
+        colour, marker = COLOURS[name]
+        lane = 0.14 * (i - 1.5)  # equal ratios do not hide each other
+        found = [(work["ratios"][name], row + lane) for row, work in enumerate(works) if name in work["ratios"]]
+        if found:
+            ratios, rows = zip(*found, strict=True)
+            ax.plot(ratios, rows, marker, color=colour, markersize=12, markeredgecolor="black", label=name)
+    ax.axvline(1, color="black", linewidth=2, label="metalab")
+    ax.set_xscale("log")
+    low, high = ax.get_xlim()
+    ticks = [mantissa * 10**power for power in range(-2, 5) for mantissa in (1, 2, 5)]
+    ax.set_xticks([x for x in ticks if low <= x <= high], [f"{x:g}" for x in ticks if low <= x <= high])
+    ax.set_xticks([], minor=True)
+    ax.set_yticks(range(len(works)), [textwrap.fill(work["title"], 32) for work in works])
+    ax.invert_yaxis()
+    ax.margins(y=0.12)
+    ax.set_xlabel("times metalab's time (logarithmic)", fontsize=15)
+    fig.suptitle(f"One meta-step, beside metalab's\n{bench.data['machine']['name']}", fontsize=17)
+    fig.legend(loc="outside lower center", ncols=5, fontsize=14, columnspacing=1.2, handletextpad=0.4)
+    return fig
+
+
+def memory_figure(memory: Measured) -> Figure:
+    """Peak memory over inner steps, by method."""
+    data = memory.data
+    steps = data["inner_steps"]
+    fig, ax = canvas(10, 5.5)
+    for method, found in data["peak_bytes"].items():
+        colour, marker = COLOURS[method]
+        peaks = [peak / 2**20 for peak in found]
+        ax.plot(steps, peaks, marker=marker, color=colour, linewidth=3, markersize=10, label=method)
+    parameters = [k * data["adapted_parameters_bytes"] / 2**20 for k in steps]
+    ax.plot(steps, parameters, ":", color="black", linewidth=2, label="the tasks' parameters of every step")
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("inner steps", fontsize=15)
+    ax.set_ylabel("peak memory, MiB", fontsize=15)
+    ax.legend(fontsize=14)
+    fig.suptitle(f"Peak memory of one meta-gradient\n{data['machine']['name']}", fontsize=17)
+    return fig
+
+
+def svg(fig: Figure, *, title: str, source: str) -> bytes:
+    """The figure as a file that is the same for the same figure; `source` is what it was drawn from."""
+    from matplotlib import rc_context
+
+    out = io.BytesIO()
+    with rc_context({"svg.hashsalt": "metalab"}):
+        fig.savefig(out, format="svg", metadata={"Date": None, "Title": title, "Source": source})
+    return out.getvalue()
+
+
+# The command
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `python -m benchmarks report`."""
+    parser.add_argument("--folder", type=Path, default=Path("results"), help="of the JSON files, and of the page")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the page and its figures.
+
+    Raises:
+        ValueError: there is no such folder, or a file in it is not what a command wrote.
+    """
+    folder = options.folder
+    if not folder.is_dir():
+        raise ValueError(f"--folder {folder}: there is no such folder; run this where the repository is")
+    measured = Measurements.read(folder)
+    for bench in measured.speed:
+        drawn = svg(speed_figure(bench), title=speed_alt(bench), source=bench.fingerprint)
+        replace_file(folder / f"{bench.name}.svg", drawn)
+    for memory in measured.memory:
+        drawn = svg(memory_figure(memory), title=memory_alt(memory), source=memory.fingerprint)
+        replace_file(folder / f"{memory.name}.svg", drawn)
+    replace_file(folder / "README.md", page(measured).encode())
+    print(f"written to {folder / 'README.md'}")
+    return 0

@@ -1,0 +1,375 @@
+r"""Layers whose derivatives are written out, and whose derivatives' derivatives are too.
+
+autograd can differentiate a gradient again, but it walks a graph of hundreds of small nodes to do it. For the two
+networks of the papers the same arithmetic fits in a few matrix products, done for all T tasks at once. A layer with
+weights w has three maps, and a tangent for each: how its result moves when all weights move along v.
+
+    forward     y     = f(w, x)                    tangent             ẏ
+    backward    ∂L/∂x   from ∂L/∂y                 tangent_backward    the movement of ∂L/∂x
+    gradient    ∂L/∂w   from ∂L/∂y                 tangent_gradient    the movement of ∂L/∂w
+
+Run through a chain of layers, the left side gives the gradient g of the loss; both sides give the movement of g along
+v, which is the Hessian-vector product H v (Pearlmutter 1994, "Fast exact multiplication by the Hessian").
+
+T tasks' features are rows [T, R, C]; a picture of H·W positions is H·W rows, and R = B·H·W for B pictures. A
+convolution is a matrix product of the 3×3 patches [T, R, 9·C]. Weights are [T, in, out]. Not to be run under autograd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..losses import cross_entropy, mse
+
+EPSILON = 1e-3  # added to batch norm's variances, as in the MAML paper's code
+Params = dict[str, Tensor]
+
+# glibc returns freed memory to the system at once, and to fetch it anew, page by page, took a third of every
+# meta-step. Freeing one untouched block of just under 32 MB tells it to keep more (mallopt(3), "dynamic threshold").
+torch.empty(2**23 - 2**13)
+
+
+class Layer:
+    """One link of a chain. It keeps what its later maps need; the first link gets no ẋ (None) and returns no ∂L/∂x."""
+
+    def forward(self, params: Params, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def backward(self, params: Params, dy: Tensor) -> Tensor | None:
+        raise NotImplementedError
+
+    def gradient(self, params: Params) -> Params:
+        return {}
+
+    def tangent(self, params: Params, v: Params, x_t: Tensor | None) -> Tensor:
+        raise NotImplementedError
+
+    def tangent_backward(self, params: Params, v: Params, dy_t: Tensor) -> Tensor | None:
+        raise NotImplementedError
+
+    def tangent_gradient(self, params: Params, v: Params) -> Params:
+        return {}
+
+
+class Tape:
+    """T tasks' outputs [T, B, out] at `params` [T, ...]; losses and their derivatives as they are asked for."""
+
+    def __init__(self, layers: list[Layer], params: Params, x: Tensor, loss: Loss, y: Tensor) -> None:
+        self._layers, self._params = layers, params
+        for layer in layers:
+            x = layer.forward(params, x)
+        self.outputs, self._loss, self._y = x, loss, y
+        self._slope = SLOPES[loss](x, y)
+        dy = self._slope.at
+        for layer in reversed(layers):
+            dy = layer.backward(params, dy)
+
+    def losses(self) -> Tensor:
+        """Each task's loss: [T]."""
+        return self._loss(self.outputs, self._y)
+
+    def gradient(self) -> Params:
+        """Each task's gradient: [T, ...]."""
+        grads = {name: g for layer in self._layers for name, g in layer.gradient(self._params).items()}
+        return {name: grads[name] for name in self._params}
+
+    def hessian_vector(self, v: Params) -> Params:
+        """Each task's Hessian times its vector: [T, ...]."""
+        x_t = None
+        for layer in self._layers:
+            x_t = layer.tangent(self._params, v, x_t)
+        dy_t = self._slope.tangent(x_t)
+        for layer in reversed(self._layers):
+            dy_t = layer.tangent_backward(self._params, v, dy_t)
+        grads = {name: g for layer in self._layers for name, g in layer.tangent_gradient(self._params, v).items()}
+        return {name: grads[name] for name in v}
+
+
+class Linear(Layer):
+    """y = x W + b;  ∂x = ∂y Wᵀ;  ∂W = xᵀ ∂y, ∂b = Σ ∂y. The tangents are these by the product rule."""
+
+    def __init__(self, weight: str, bias: str, *, first: bool = False) -> None:
+        self.weight, self.bias, self.first = weight, bias, first
+
+    def forward(self, params, x):
+        self.x = x
+        return affine(x, params[self.weight], params[self.bias])
+
+    def backward(self, params, dy):
+        self.dy = dy
+        return None if self.first else times(dy, params[self.weight].mT)
+
+    def gradient(self, params):
+        return {self.weight: outer(self.x, self.dy), self.bias: self.dy.sum(1)}
+
+    def tangent(self, params, v, x_t):
+        self.x_t = x_t
+        y_t = affine(self.x, v[self.weight], v[self.bias])
+        return y_t if self.first else add_product(y_t, x_t, params[self.weight])
+
+    def tangent_backward(self, params, v, dy_t):
+        self.dy_t = dy_t
+        if self.first:
+            return None
+        return add_product(times(dy_t, params[self.weight].mT), self.dy, v[self.weight].mT)
+
+    def tangent_gradient(self, params, v):
+        moved = outer(self.x, self.dy_t)
+        return {
+            self.weight: moved if self.first else add_product(moved, self.x_t.mT, self.dy),
+            self.bias: self.dy_t.sum(1),
+        }
+
+
+class Relu(Layer):
+    """y = max(x, 0): whatever comes back, and every tangent, passes where y > 0."""
+
+    def forward(self, params, x):
+        self.y = x.relu_()
+        return self.y
+
+    def backward(self, params, dy):
+        return self._pass(dy)
+
+    def tangent(self, params, v, x_t):
+        return self._pass(x_t)
+
+    def tangent_backward(self, params, v, dy_t):
+        return self._pass(dy_t)
+
+    def _pass(self, change):
+        return torch.ops.aten.threshold_backward(change, self.y, 0)
+
+
+class Convolution(Layer):
+    """3×3 with stride 2, of pictures of side `size`: a linear layer on their patches. ∂x puts every patch back."""
+
+    def __init__(self, weight: str, size: int) -> None:
+        self.weight, self.size = weight, size
+
+    def forward(self, params, x):
+        self.x = self._patches(x)
+        return times(self.x, params[self.weight])
+
+    def backward(self, params, dy):
+        self.dy = dy
+        return self._put_back((dy, params[self.weight]))
+
+    def gradient(self, params):
+        return {self.weight: outer(self.x, self.dy)}
+
+    def tangent(self, params, v, x_t):
+        self.x_t = self._patches(x_t)
+        return add_product(times(self.x, v[self.weight]), self.x_t, params[self.weight])
+
+    def tangent_backward(self, params, v, dy_t):
+        self.dy_t = dy_t
+        return self._put_back((dy_t, params[self.weight]), (self.dy, v[self.weight]))
+
+    def tangent_gradient(self, params, v):
+        return {self.weight: add_product(outer(self.x, self.dy_t), self.x_t.mT, self.dy)}
+
+    def _patches(self, x):
+        return patches(x.view(x.shape[0], -1, self.size, self.size, x.shape[2]))
+
+    def _put_back(self, *products):
+        """Σ ∂y Wᵀ over pairs (∂y, W), added where the patches came from: one or two of the nine positions at a time."""
+        tasks, rows, channels = self.x.shape[0], self.x.shape[1], self.x.shape[2] // 9
+        half = (self.size + 1) // 2
+        x = self.x.new_zeros(tasks, rows // half**2, self.size + 2, half + 1, 2, channels)
+        for i, j, width in [(i, *columns) for i in range(3) for columns in ((0, 2), (2, 1))]:
+            here = slice((3 * i + j) * channels, (3 * i + j + width) * channels)
+            (dy, w), *others = products
+            part = times(dy, w[:, here].mT)
+            for dy, w in others:
+                add_product(part, dy, w[:, here].mT)
+            place = x[:, :, i : i + 2 * half - 1 : 2, j // 2 : j // 2 + half, :width]
+            place += part.view(place.shape)
+        return x.flatten(3, 4)[:, :, 1 : self.size + 1, 1 : self.size + 1].reshape(tasks, -1, channels)
+
+
+class BatchNorm(Layer):
+    """n = (x − mean) r with r = (variance + ε)^−½, over a task's rows;  y = n + shift.
+
+    The derivative in x is r P, where P u = u − mean(u) − n mean(n u) is symmetric: it serves ∂x and ẏ alike.
+    """
+
+    def __init__(self, shift: str) -> None:
+        self.shift = shift
+
+    def forward(self, params, x):
+        centred = x - x.mean(1, keepdim=True)
+        self.r = (centred.square().mean(1, keepdim=True) + EPSILON).rsqrt()
+        self.n = centred.mul_(self.r)
+        return self.n + params[self.shift].unsqueeze(1)
+
+    def backward(self, params, dy):
+        self.dy = dy
+        self.mean_ndy = (self.n * dy).mean(1, keepdim=True)
+        self.dx = self._project(dy, self.mean_ndy).mul_(self.r)
+        return self.dx
+
+    def gradient(self, params):
+        return {self.shift: self.dy.sum(1)}
+
+    def tangent(self, params, v, x_t):
+        mean_nx = (self.n * x_t).mean(1, keepdim=True)
+        self.n_t = self._project(x_t, mean_nx).mul_(self.r)
+        self.r_t_over_r = -self.r * mean_nx
+        return self.n_t + v[self.shift].unsqueeze(1)
+
+    def tangent_backward(self, params, v, dy_t):
+        # r P ∂y moves with r, with ∂y, and with both n in P.
+        self.dy_t = dy_t
+        mean_ndy_t = (self.n * dy_t).addcmul_(self.n_t, self.dy).mean(1, keepdim=True)
+        dx_t = self._project(dy_t, mean_ndy_t).addcmul_(self.n_t, self.mean_ndy, value=-1)
+        return dx_t.mul_(self.r).addcmul_(self.r_t_over_r, self.dx)
+
+    def tangent_gradient(self, params, v):
+        return {self.shift: self.dy_t.sum(1)}
+
+    def _project(self, u, mean_nu):
+        return torch.addcmul(u - u.mean(1, keepdim=True), self.n, mean_nu, value=-1)
+
+
+class FirstBlock(Layer):
+    """Convolution and batch norm of the input pictures [T, B, 1, H, W], in one.
+
+    Nothing learned comes before, so the patches X are constants. With X centred and S their covariance (9×9 for grey
+    pictures), the products X w have mean 0 and variance wᵀ S w: here batch norm is a factor on the weights,
+
+        y = X (w r) + shift,    r = (wᵀ S w + ε)^−½,    ∂r = −r³ wᵀ S ∂w
+
+    and no statistics of the largest layer's rows need be taken, nor differentiated.
+    """
+
+    def __init__(self, weight: str, shift: str) -> None:
+        self.weight, self.shift = weight, shift
+
+    def forward(self, params, x):
+        x = patches(x.permute(0, 1, 3, 4, 2))
+        self.x = x - x.mean(1, keepdim=True)
+        self.cov = torch.bmm(self.x.mT, self.x) / x.shape[1]
+        w = params[self.weight]
+        self.cov_w = torch.bmm(self.cov, w)
+        self.r = ((w * self.cov_w).sum(1, keepdim=True) + EPSILON).rsqrt()
+        return torch.baddbmm(params[self.shift].unsqueeze(1), self.x, w * self.r)
+
+    def backward(self, params, dy):
+        self.d_shift = dy.sum(1)
+        self.d_wr = torch.bmm(self.x.mT, dy)  # ∂L/∂(w r)
+        self.d_r = (self.d_wr * params[self.weight]).sum(1, keepdim=True)
+
+    def gradient(self, params):
+        return {self.weight: self.d_wr * self.r - self.r**3 * self.cov_w * self.d_r, self.shift: self.d_shift}
+
+    def tangent(self, params, v, x_t):
+        w, w_t = params[self.weight], v[self.weight]
+        self.r_t = -(self.r**3) * (self.cov_w * w_t).sum(1, keepdim=True)
+        return torch.baddbmm(v[self.shift].unsqueeze(1), self.x, w_t * self.r + w * self.r_t)
+
+    def tangent_backward(self, params, v, dy_t):
+        self.d_shift_t = dy_t.sum(1)
+        self.d_wr_t = torch.bmm(self.x.mT, dy_t)
+        self.d_r_t = (self.d_wr_t * params[self.weight] + self.d_wr * v[self.weight]).sum(1, keepdim=True)
+
+    def tangent_gradient(self, params, v):
+        through_wr = self.d_wr_t * self.r + self.d_wr * self.r_t
+        cov_w_t = torch.bmm(self.cov, v[self.weight])
+        through_r = self.r**3 * (cov_w_t * self.d_r + self.cov_w * self.d_r_t)
+        return {
+            self.weight: through_wr - through_r - 3 * self.r**2 * self.r_t * self.cov_w * self.d_r,
+            self.shift: self.d_shift_t,
+        }
+
+
+class SpatialMean(Layer):
+    """The mean over the `area` positions of each picture: linear, so every map is its own tangent."""
+
+    def __init__(self, area: int) -> None:
+        self.area = area
+
+    def forward(self, params, x):
+        return x.view(x.shape[0], -1, self.area, x.shape[2]).mean(2)
+
+    def backward(self, params, dy):
+        return (dy / self.area).unsqueeze(2).expand(-1, -1, self.area, -1).flatten(1, 2)
+
+    def tangent(self, params, v, x_t):
+        return self.forward(params, x_t)
+
+    def tangent_backward(self, params, v, dy_t):
+        return self.backward(params, dy_t)
+
+
+class SquaredErrorSlope:
+    """L = mean (z − y)²: ∂L/∂z = 2 (z − y) / n."""
+
+    def __init__(self, z: Tensor, y: Tensor) -> None:
+        self.factor = 2 / (z.shape[1] * z.shape[2])
+        self.at = (z - y).mul_(self.factor)
+
+    def tangent(self, z_t: Tensor) -> Tensor:
+        return z_t * self.factor
+
+
+class CrossEntropySlope:
+    """L = −mean log p_y, p = softmax z: ∂L/∂z = (p − one-hot y) / B, and p moves by p ⊙ (ż − p·ż)."""
+
+    def __init__(self, z: Tensor, y: Tensor) -> None:
+        self.p = z.softmax(2)
+        one_hot = y.unsqueeze(2) == torch.arange(z.shape[2], device=z.device)
+        self.at = (self.p - one_hot.to(z.dtype)) / z.shape[1]
+
+    def tangent(self, z_t: Tensor) -> Tensor:
+        return self.p * (z_t - (self.p * z_t).sum(2, keepdim=True)) / z_t.shape[1]
+
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+SLOPES = {mse: SquaredErrorSlope, cross_entropy: CrossEntropySlope}
+
+
+def patches(x: Tensor) -> Tensor:
+    """3×3 patches around every second pixel of x [T, B, H, W, C], zeros beyond the edge: [T, B·⌈H/2⌉·⌈W/2⌉, 9·C]."""
+    tasks, batch, height, width, channels = x.shape
+    padded = x.new_empty(tasks, batch, height + 2, width + 2, channels)
+    for edge in (0, -1):
+        padded[:, :, edge] = 0
+        padded[:, :, :, edge] = 0
+    padded[:, :, 1:-1, 1:-1] = x
+    t, b, h, w, c = padded.stride()
+    shape = (tasks, batch, (height + 1) // 2, (width + 1) // 2, 3, 3, channels)
+    return padded.as_strided(shape, (t, b, 2 * h, 2 * w, h, w, c)).reshape(tasks, -1, 9 * channels)
+
+
+def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+    """x w + b, for x [T, R, in], w [T, in, out] and b [T, out]."""
+    if w.shape[1] == 1:
+        return torch.addcmul(b.unsqueeze(1), x, w)
+    return times(x, w).add_(b.unsqueeze(1))
+
+
+def times(x: Tensor, w: Tensor) -> Tensor:
+    """x w, for x [T, R, in] and w [T, in, out], by the cheapest route: a matrix library is slow where a side is 1."""
+    if w.shape[1] == 1:
+        return x * w
+    if w.stride(0) == 0:  # one w for all tasks, as where adaptation starts
+        return x @ w[0]
+    return torch.bmm(x, w)
+
+
+def outer(x: Tensor, dy: Tensor) -> Tensor:
+    """xᵀ dy: the sum over a task's rows of their outer products, [T, in, out]."""
+    if dy.shape[2] == 1:
+        return (x * dy).sum(1).unsqueeze(2)
+    return torch.bmm(x.mT, dy)
+
+
+def add_product(total: Tensor, x: Tensor, w: Tensor) -> Tensor:
+    """total + x w, in place."""
+    if w.shape[1] == 1:
+        return total.addcmul_(x, w)
+    return total.baddbmm_(x, w)

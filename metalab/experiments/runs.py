@@ -1,0 +1,232 @@
+"""A training run in a folder: checkpoint.safetensors, from which it goes on bit for bit, and metrics.jsonl."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from .. import __version__, checkpoint
+from ..engine import processes
+from ..learners.siamese import Siamese
+from ..train import Diverged, Trainer
+from . import machine
+from .progress import Progress
+from .settings import Settings
+
+CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+LINE_EVERY = 10  # meta-steps; a line of metrics is their mean
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; it is saved."""
+
+
+class Run:
+    """One training run: `Run.start(settings, folder).train()`, or `Run.resume(folder).train()`.
+
+    Under torchrun it is one process's part of the run, and process 0 alone writes and prints.
+
+    Raises:
+        ValueError: a setting cannot be (the device, say, or the number of drawings); nothing was written.
+    """
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.folder = folder
+        self.seconds = 0.0  # trained so far
+        self.sums: dict[str, float] = {"steps": 0}  # of the metrics since the last line
+        device = processes.start(usable(settings.device))
+        processes.share(settings.meta_batch)  # refuses more processes than tasks
+        if processes.count() > 1 and isinstance(settings.learner(), Siamese):
+            raise ValueError(f"--algorithm {settings.algorithm}: its groups are embedded as one batch, by one process")
+        if settings.tasks == "sine":
+            torch.set_num_threads(1)  # these networks are too small to be shared among cores
+        characters = settings.characters()
+        sample = settings.sampler(characters and characters[0].to(device))
+        sample(torch.Generator(device))  # refuses what cannot be drawn
+        torch.backends.cudnn.deterministic = True  # or a resumed run would come to other parameters on a GPU
+        # A GPU would wait while its metrics are read, so they are read once a line there.
+        self.at_once = LINE_EVERY if device.startswith("cuda") else 1
+        self.trainer = Trainer(
+            settings.learner(),
+            sample,
+            outer_lr=settings.rate,
+            optimizer=settings.optimizer(),
+            seed=settings.seed,
+            device=device,
+        )
+
+    @classmethod
+    def start(cls, settings: Settings, folder: Path) -> Run:
+        """A fresh run; the folder must not hold one already.
+
+        Raises:
+            ValueError: it does, or a setting cannot be.
+        """
+        if (folder / CHECKPOINT).exists():
+            raise ValueError(f"{folder} holds a run already: go on by --resume {folder}, or name another --out folder")
+        run = cls(settings, folder)
+        processes.wait()  # until every process has seen that the folder is free
+        if processes.rank() == 0:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / METRICS).write_text("")
+            run.save()  # so that a run killed at any moment can be resumed
+        return run
+
+    @classmethod
+    def resume(cls, folder: Path, **longer: Any) -> Run:
+        """The run in `folder` as its last checkpoint left it; `longer` gives it other `steps` or `minutes`.
+
+        Raises:
+            FileNotFoundError: there is no run in the folder.
+            ValueError: its checkpoint is damaged, or there is nothing left to do.
+        """
+        tensors, note = checkpoint.load(folder / CHECKPOINT)
+        run = cls(replace(Settings.from_note(note), **longer), folder)
+        run.trainer.load_state(tensors)
+        run.seconds, run.sums = note["seconds"], note["sums"]
+        if run.trainer.steps >= run.settings.steps:
+            raise ValueError(f"the run in {folder} has taken its {run.trainer.steps} steps: give it more by --steps")
+        if run._out_of_time():
+            raise ValueError(
+                f"the run in {folder} has had its {run.settings.minutes:g} minutes: give it more --minutes"
+            )
+        processes.wait()  # until every process has read the checkpoint
+        if processes.rank() == 0:
+            _keep_lines(folder / METRICS, run.trainer.steps)
+        return run
+
+    def train(self) -> None:
+        """Train until the steps or the minutes are over; saves at the end, and every `save_every` seconds.
+
+        Raises:
+            Interrupted: by Ctrl-C (or a SIGTERM), between two steps; the run is saved.
+            Diverged: the loss is not finite any more; the last good parameters are saved.
+        """
+        progress = Progress()
+        first, before = self.trainer.steps, self.seconds
+        begin = saved = time.monotonic()
+        with _Stop() as stop:
+            try:
+                while self.trainer.steps < self.settings.steps:
+                    if processes.agreed(stop.asked or self._out_of_time(), self.trainer.generator.device):
+                        break
+                    self._advance()
+                    now = time.monotonic()
+                    self.seconds = before + now - begin
+                    if processes.rank() > 0:
+                        continue
+                    rate = (self.trainer.steps - first) / (now - begin)
+                    progress.show(
+                        self.trainer.steps, self.settings.steps, self._mean(), per_second=rate, left=self._left(rate)
+                    )
+                    if self.trainer.steps % LINE_EVERY == 0:
+                        self._write_line(rate)
+                    if now - saved >= self.settings.save_every:
+                        self.save()
+                        saved = time.monotonic()
+                self._save_last()
+            except Diverged:
+                self.sums = {"steps": 0}
+                self._save_last()
+                raise
+            finally:
+                progress.end()
+        if processes.agreed(stop.asked, self.trainer.generator.device):
+            raise Interrupted
+
+    def save(self) -> None:
+        """Write the checkpoint: the trainer's state, and a note of how it came about."""
+        note = {
+            **asdict(self.settings),
+            "taken": self.trainer.steps,
+            "seconds": round(self.seconds, 3),
+            "sums": self.sums,
+            "machine": machine.name(self.trainer.generator.device),
+            "processes": processes.count(),
+            "threads": torch.get_num_threads(),
+            "metalab": __version__,
+            "torch": torch.__version__,
+        }
+        checkpoint.save(self.folder / CHECKPOINT, self.trainer.state(), note)
+
+    def _save_last(self) -> None:
+        if processes.rank() == 0:
+            self.save()
+
+    def _advance(self) -> None:
+        """Take steps up to the next multiple of `at_once`."""
+        taken = self.trainer.steps
+        count = min(self.at_once - taken % self.at_once, self.settings.steps - taken)
+        step = self.trainer.step(count)
+        self.sums["steps"] += count
+        for name, value in step.metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + count * value
+
+    def _mean(self) -> dict[str, float]:
+        return {name: total / self.sums["steps"] for name, total in self.sums.items() if name != "steps"}
+
+    def _write_line(self, rate: float) -> None:
+        line = {"step": self.trainer.steps, **self._mean(), "rate": round(rate, 2), "seconds": round(self.seconds, 2)}
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.sums = {"steps": 0}
+
+    def _out_of_time(self) -> bool:
+        return self.settings.minutes is not None and self.seconds >= 60 * self.settings.minutes
+
+    def _left(self, rate: float) -> float:
+        """Seconds until the steps or the minutes are over, at `rate` steps per second."""
+        left = (self.settings.steps - self.trainer.steps) / rate
+        return left if self.settings.minutes is None else min(left, 60 * self.settings.minutes - self.seconds)
+
+
+class _Stop:
+    """While it is open, the first Ctrl-C or SIGTERM only sets `asked`: a step is never cut in two."""
+
+    def __enter__(self) -> _Stop:
+        self.asked = False
+        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, _frame: FrameType | None) -> None:
+        if self.asked and number == signal.SIGINT:
+            raise KeyboardInterrupt  # a second Ctrl-C is meant
+        self.asked = True
+
+
+def usable(device: str) -> str:
+    """The device, or a ValueError that says why it is none."""
+    try:
+        kind = torch.device(device)
+    except RuntimeError:
+        kind = None
+    if kind is None or kind.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device {device} must be cpu or cuda")
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"--device {device}: PyTorch finds no such GPU here; leave it out to train on the CPU")
+    return device
+
+
+def _keep_lines(path: Path, steps: int) -> None:
+    """Drop the lines after step `steps`, which will be taken again, and what a kill left of a line."""
+    kept = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            if json.loads(line)["step"] > steps:
+                break
+        except ValueError:
+            break
+        kept.append(line + "\n")
+    checkpoint.replace_file(path, "".join(kept).encode())

@@ -1,0 +1,422 @@
+"""The Siamese lesson's pictures and panels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from ...analysis.roc import decide, roc
+from ...evaluate import Score, evaluate
+from ...experiments.settings import Settings
+from ...experiments.timing import medians_in_turn
+from ...learners.contrastive import Contrastive, contrastive_loss
+from ...learners.maml import MAML
+from ...nets import Conv4, Params
+from ...tasks import Characters, Episode
+from ...tasks.episode import as_episode
+from ...tasks.pairs import Groups, Pairs
+from ...train import Step, Trainer
+from ..kit import panels, steering
+from ..kit.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    draw_character,
+    figure,
+    finish,
+    smooth,
+)
+from ..kit.panels import Panel, log_slider, slider
+from ..kit.steering.view import Canvas, View
+
+LETTERS = "ABCDEFGH"
+COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
+
+
+def draw_pairs(pairs: Pairs, title: str, *, distance: Tensor | None = None, threshold: float = 0.0) -> Figure:
+    """Each pair as a column, one drawing above the other, and what it is.
+
+    With distances [B] it says what a network thinks: a pair up to the threshold is taken for one character. A
+    right answer has a green frame and ✓, a wrong one an orange frame and ✗.
+    """
+    count = len(pairs.same)
+    fig, axes = figure(1.05 * count, 3.1, nrows=2, ncols=count, squeeze=False)
+    for i, (first, second, same) in enumerate(zip(pairs.first, pairs.second, pairs.same.tolist(), strict=True)):
+        label, frame = ("same" if same else "different"), None
+        if distance is not None:
+            right = (distance[i].item() <= threshold) == same
+            label = f"{'✓' if right else '✗'} {label}\nd = {distance[i]:.2f}"
+            frame = GREEN if right else VERMILION
+        draw_character(axes[0, i], first, label, frame=frame)
+        draw_character(axes[1, i], second, frame=frame)
+    fig.suptitle(title, fontsize=13)
+    return fig
+
+
+def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_loss) -> Panel:
+    """The loss of one pair over its distance, for both kinds of pairs, with a slider for the margin.
+
+    Args:
+        loss: from distances [B], labels [B] and the margin to losses [B].
+    """
+    distance = torch.linspace(0, 3, 301)
+    fig, ax = figure(9, 3.6)
+    drawn = {}
+    for same, color, dash in ((True, BLUE, "-"), (False, VERMILION, "--")):
+        label = "same character: d²" if same else "different: max(0, m − d)²"
+        [line] = ax.plot(distance, torch.zeros(301), dash, color=color, linewidth=2.5, label=label)
+        drawn[same] = line, *ax.plot([0], [0], "o", color=color, markersize=9)
+    line_of_margin = ax.axvline(0, color=GREY, linestyle=":", label="margin m")
+    ax.set_ylim(-0.2, 4.2)
+    finish(ax, "the contrastive loss of one pair", "distance d of the two embeddings", "loss", legend=True)
+    canvas = Canvas(fig, [line_of_margin, *(artist for artists in drawn.values() for artist in artists)])
+
+    def redraw(margin: float, at: float) -> tuple[Canvas, str]:
+        words = []
+        for same, (line, point) in drawn.items():
+            line.set_ydata(loss(distance, torch.full((301,), same), margin).numpy())
+            value = loss(torch.tensor([at]), torch.tensor([same]), margin).item()
+            point.set_data([at], [value])
+            words.append(f"{value:.2f} if they are {'the same' if same else 'different'}")
+        line_of_margin.set_xdata([margin, margin])
+        text = f"A pair at distance {at:.1f} costs {' and '.join(words)}."
+        if margin == 0:
+            text += " Without a margin a different pair costs nothing anywhere: nothing pushes."
+        elif at >= margin:
+            text += " Beyond the margin a different pair is left alone."
+        return canvas, text
+
+    controls = {
+        "margin": slider("margin m", 1.0, 0.0, 2.0, 0.1),
+        "at": slider("distance d of a pair", 0.5, 0.0, 3.0, 0.1),
+    }
+    return Panel(controls, redraw, alt="Panel: the contrastive loss over distance, with a slider for the margin.")
+
+
+class Map:
+    """A flat picture of where a network puts a few characters it has never seen, one picture per moment of training.
+
+    An embedding of more than two dimensions is seen along the two in which it varies most (principal components),
+    turned so that successive pictures agree as well as they can.
+
+    Args:
+        groups: the drawings [P, K, 1, H, W], K of each of at most 8 characters.
+        embed: parameters and drawings [B, 1, H, W] to embeddings [B, E].
+    """
+
+    def __init__(self, groups: Tensor, embed: Callable[[Params, Tensor], Tensor]) -> None:
+        if len(groups) > len(LETTERS):
+            raise ValueError(f"groups has {len(groups)} characters: at most {len(LETTERS)} can be told apart")
+        self.groups = groups
+        self.embed = embed
+        self.steps: list[int] = []
+        self.points: list[Tensor] = []  # [P, K, 2] each
+        self.shares: list[float] = []  # of the embedding's variance that the picture shows
+
+    def add(self, step: int, params: Params) -> None:
+        """Take a picture of these parameters."""
+        z = self.embed(params, self.groups.flatten(0, 1))
+        z = z - z.mean(0)
+        flat, share = z, 1.0
+        if z.shape[1] > 2:
+            _u, sizes, axes = torch.linalg.svd(z, full_matrices=False)
+            flat = z @ axes[:2].T
+            share = (sizes[:2].square().sum() / sizes.square().sum().clamp(min=1e-30)).item()
+        if self.points:  # the rotation that brings it nearest to the picture before (Procrustes)
+            u, _sizes, v = torch.linalg.svd(flat.T @ self.points[-1].flatten(0, 1))
+            flat = flat @ (u @ v)
+        self.steps.append(step)
+        self.points.append(flat.view(*self.groups.shape[:2], 2))
+        self.shares.append(share)
+
+    def draw_on(self, ax: Axes, moment: int = -1) -> None:
+        """The picture of a moment; all have one scale, so that shrinking is seen."""
+        limit = 1.1 * max(points.abs().max().item() for points in self.points) or 1.0
+        for points, letter, color in zip(self.points[moment], LETTERS, COLORS, strict=False):
+            ax.scatter(*points.T, s=60, marker=f"${letter}$", color=color)
+        ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
+        ax.set_aspect("equal")
+        finish(ax, self._title(moment), "embedding, units of d", "embedding, units of d")
+
+    def _title(self, moment: int) -> str:
+        return f"unseen characters, step {self.steps[moment]}"
+
+    def spread(self, moment: int = -1) -> tuple[float, float]:
+        """In the picture: mean distance of two drawings of one character, and of the characters' middles."""
+        points = self.points[moment]
+        within = torch.cdist(points, points).sum() / (points.shape[1] - 1) / points.shape[:2].numel()
+        middles = points.mean(1)
+        between = torch.cdist(middles, middles).sum() / len(middles) / (len(middles) - 1)
+        return within.item(), between.item()
+
+    def draw(self, moment: int = -1) -> Figure:
+        """The picture, and beside it one drawing of each character with its letter."""
+        fig = figure(9, 4.4)[0]
+        fig.clear()
+        grid = fig.add_gridspec(4, 5)
+        self.draw_on(fig.add_subplot(grid[:, :3]), moment)
+        self._draw_key(fig, [grid[i % 4, 3 + i // 4] for i in range(len(self.groups))])
+        return fig
+
+    def panel(self) -> Panel:
+        """A slider back through the training."""
+        fig = self.draw()
+        ax = fig.axes[0]
+        canvas = Canvas(fig, [ax.title, *ax.collections])
+
+        def redraw(moment: int) -> tuple[Canvas, str]:
+            ax.title.set_text(self._title(moment))
+            for letters, points in zip(ax.collections, self.points[moment], strict=True):
+                letters.set_offsets(points.numpy())
+            within, between = self.spread(moment)
+            words = (
+                f"Step {self.steps[moment]}: in this picture two drawings of one character are {within:.2f} apart on "
+                f"average, the middles of two characters {between:.2f}. It shows {self.shares[moment]:.0%} of the "
+                "embedding's variance."
+            )
+            return canvas, words
+
+        last = len(self.steps) - 1
+        controls = {"moment": slider("moment of training", last, 0, last, 1)}
+        return Panel(controls, redraw, alt="Panel: a slider back through the training, and where characters were.")
+
+    def _draw_key(self, fig: Figure, places: list) -> None:
+        for place, group, letter, color in zip(places, self.groups, LETTERS, COLORS, strict=False):
+            ax = fig.add_subplot(place)
+            draw_character(ax, group[0], frame=color)
+            ax.set_title(letter, color=color, fontsize=11, loc="left", pad=2)
+
+
+def train_live(
+    trainer: Trainer, steps: int, shown: Map, *, title: str, score: Callable[[Params], Score] | None = None
+) -> list[Step]:
+    """Take `steps` steps; draw the pairs' distances, accuracies, and where unseen characters lie meanwhile.
+
+    Args:
+        trainer: of a Siamese learner.
+        steps: the budget, in steps and not in seconds, so that a slower machine gets the same result.
+        shown: gets 21 pictures, the first before training.
+        title: of the figure.
+        score: the current parameters on unseen characters, asked four times.
+    """
+    tests: dict[int, Score] = {}
+    shown.add(trainer.steps, trainer.params)
+
+    def draw(done: list[Step]) -> tuple[Figure, str]:
+        columns = 3 if score else 2
+        fig, axes = figure(4.2 * columns, 4, ncols=columns)
+        numbers = [step.number for step in done]
+        for name, color, dash in (("same", BLUE, "-"), ("different", VERMILION, "--")):
+            means = smooth([-step.metrics[name] for step in done], 25)
+            axes[0].plot(numbers, means, dash, color=color, linewidth=2, label=f"{name} pairs")
+        finish(axes[0], title, "step", "mean distance d, 25 steps", legend=True)
+        axes[0].set_ylim(bottom=0)
+        shown.draw_on(axes[-1])
+        metrics = done[-1].metrics
+        words = (
+            f"{title}: step {trainer.steps} of {steps}; loss {metrics['loss']:.3f}; distance of a same pair "
+            f"{-metrics['same']:.2f}, of a different pair {-metrics['different']:.2f}"
+        )
+        if score:
+            share = 100 * smooth([step.metrics["accuracy"] for step in done], 25)
+            axes[1].plot(numbers, share, color=BLUE, label="training: nearest is the same")
+        if tests:
+            means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
+            axes[1].errorbar(
+                list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen, 5-way 1-shot"
+            )
+            words += f"; unseen characters, 5-way 1-shot {list(tests.values())[-1].percent()}"
+        if score:
+            finish(axes[1], "accuracy", "step", "accuracy (%)", legend=True)
+        return fig, words + "."
+
+    def after(step: Step) -> None:
+        if step.number % max(1, steps // 20) == 0:
+            shown.add(step.number, trainer.params)
+        if score and (step.number % max(1, steps // 4) == 0 or step.number == steps):
+            tests[step.number] = score(trainer.params)
+
+    words = f"{title}: distances, accuracy and the embedding of unseen characters, drawn while the network trains."
+    return panels.train_live(trainer, steps, draw, alt=words, after=after, per_second=1)
+
+
+def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
+    """Histograms of the distances [B] of same and different pairs, a threshold to drag, and the ROC curve it moves on.
+
+    Raises:
+        ValueError: as of `verification.roc`.
+    """
+    distance = distance.double()  # as the threshold is
+    curve = roc(-distance, same)
+    top = distance.max().item()
+    bins = torch.linspace(0, top, 61).tolist()
+
+    fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))
+    for name, values, color, dash in (
+        ("same", distance[same], BLUE, "-"),
+        ("different", distance[~same], VERMILION, "--"),
+    ):
+        left.hist(values.tolist(), bins, histtype="stepfilled", alpha=0.25, color=color)
+        left.hist(values.tolist(), bins, histtype="step", color=color, linestyle=dash, linewidth=2, label=name)
+    line = left.axvline(0, color=BLACK, linewidth=2.5, label="threshold")
+    finish(left, title, "distance d of a pair", "pairs", legend=True)
+    right.plot(curve.false_positive, curve.true_positive, color=BLUE, linewidth=2.5, label="ROC curve")
+    right.plot([0, 1], [1, 0], color=GREY, linestyle=":", label="equal errors")
+    [point] = right.plot([0], [0], "o", color=BLACK, markersize=9, label="this threshold")
+    finish(right, f"AUC {curve.auc:.3f}", "different pairs accepted (share)", "same pairs accepted", legend=True)
+    canvas = Canvas(fig, [line, point])
+
+    def redraw(threshold: float) -> tuple[Canvas, str]:
+        taken = distance <= threshold
+        false, true = (taken & ~same).sum() / (~same).sum(), (taken & same).sum() / same.sum()
+        line.set_xdata([threshold, threshold])
+        point.set_data([false.item()], [true.item()])
+        found = decide(-distance, same, -threshold)
+        words = (
+            f"Up to {threshold:.2f} taken for one character: precision {found.precision:.1%}, recall "
+            f"{found.recall:.1%}, accuracy {found.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate "
+            f"{curve.equal_error_rate:.1%}."
+        )
+        if not taken.any():
+            words = "No pair is that near: nothing is accepted, and precision is not defined. " + words
+        return canvas, words
+
+    step = top / 200
+    controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
+    return Panel(controls, redraw, alt="Panel: distances of same and different pairs, a threshold, the ROC curve.")
+
+
+class MapPicture:
+    """A `Map` beside the loss curve of a training that is steered."""
+
+    LIMIT = 3.0
+
+    def __init__(self, shown: Map) -> None:
+        self.shown = shown
+
+    def look(self, driver: steering.Driver) -> Tensor:
+        """Where the drawings are now: [P, K, 2]."""
+        self.shown.add(driver.steps, driver.trainer.params)
+        return self.shown.points[-1]
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ax = figure.subplots()
+        self.letters = [
+            ax.scatter([], [], s=60, marker=f"${letter}$", color=color)
+            for letter, color, _group in zip(LETTERS, COLORS, self.shown.groups, strict=False)
+        ]
+        ax.set(xlim=(-self.LIMIT, self.LIMIT), ylim=(-self.LIMIT, self.LIMIT))
+        ax.set_aspect("equal")
+        finish(ax, "unseen characters", "embedding, units of d", "embedding, units of d")
+        return self.letters
+
+    def update(self, data: Tensor) -> str:
+        for artist, points in zip(self.letters, data, strict=True):
+            artist.set_offsets(points.numpy())
+        within, between = self.shown.spread()
+        return (
+            f"In the picture two drawings of one unseen character are {within:.2f} apart, the middles of two "
+            f"characters {between:.2f}."
+        )
+
+
+def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.Panel:
+    """The contrastive loss, to be steered while it trains: `await training_panel(train, test).train(300)`."""
+    learner = Contrastive(Conv4(channels=32), margin=2.0, hardest=5)
+    turned = Groups(train.with_rotations(), characters=30, drawings=2)
+    images = train.batch(100, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
+    unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
+    shown = Map(unseen, lambda params, x: learner.embed(params, x, stats=learner.net.statistics(params, images)))
+    driver = steering.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)
+    picture = MapPicture(shown)
+    controls = {
+        "margin": slider("margin m", 2.0, 0.0, 3.0, 0.1),
+        "outer_lr": log_slider("outer learning rate", 1e-3, -5, 0),
+    }
+    view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
+    alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
+    return steering.Panel(driver, view, look=picture.look, controls=controls, alt=alt)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One of the learners that are compared: how it was trained, and what came of it.
+
+    `tested` is the learner as it meets the test, where that is not as in training.
+    """
+
+    params: Params
+    about: dict[str, Any]
+    tested: Any = None
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.from_note(self.about)
+
+    def answers(self, images: Tensor) -> Callable[[Episode], Tensor]:
+        """Logits of an episode: by batch norm's statistics of `images`; MAML by adapting."""
+        learner = self.tested or self.settings.learner()
+        if isinstance(learner, MAML):
+            return lambda episode: learner.predict(self.params, episode)
+        stats = learner.net.statistics(self.params, images)
+        return lambda episode: learner.predict(self.params, episode, stats=stats)
+
+
+def print_family(
+    family: dict[str, Member], train: Characters, test: Characters, images: Tensor, *, episodes: int, seed: int = 1
+) -> dict[str, dict[tuple[int, bool], Score]]:
+    """One-shot accuracies of several learners on the same episodes, one query per class, and what they cost.
+
+    The time to train is what one step takes here, times the steps taken; all are timed in turn, and medians count.
+
+    Args:
+        family: the learners, by name.
+        train: what they were trained on.
+        test: what the episodes are dealt from.
+        images: training drawings [B, 1, H, W], to measure batch norm's statistics on.
+        episodes: of each kind.
+        seed: of the episodes.
+
+    Returns:
+        By name, the score for (ways, within one alphabet); none where a last layer has too few outputs.
+    """
+    predicts = {name: member.answers(images) for name, member in family.items()}
+    turned = train.with_rotations()
+    trainers = {
+        name: Trainer(member.settings.learner(), member.settings.sampler(turned)) for name, member in family.items()
+    }
+    one = test.sample(1, 5, 1, 1, torch.Generator().manual_seed(seed))
+    step_ms = medians_in_turn({name: trainer.step for name, trainer in trainers.items()})
+    answer_ms = medians_in_turn({name: lambda p=predict: p(one) for name, predict in predicts.items()})
+    kinds = [(5, False), (20, False), (5, True), (20, True)]
+    print(f"{'':12}{'any alphabets':>30}{'one alphabet':>30}")
+    print(
+        f"{'':12}" + "".join(f"{f'{ways}-way':>15}" for ways, _within in kinds) + f"{'to train':>11}{'to answer':>11}"
+    )
+    found: dict[str, dict[tuple[int, bool], Score]] = {}
+    for name, predict in predicts.items():
+        settings = family[name].settings
+        most = settings.ways if settings.algorithm == "maml" else len(test)
+        found[name] = {}
+        for ways, within in kinds:
+            if ways <= most:
+                deal = Groups(test, ways, 2, within_alphabet=within)
+                found[name][ways, within] = evaluate(
+                    predict, lambda n, g, deal=deal: as_episode(deal(n, g), shots=1), episodes=episodes, seed=seed
+                )
+        cells = [found[name][kind].percent() if kind in found[name] else "–" for kind in kinds]
+        cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"
+        print(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells) + cost)
+    return found

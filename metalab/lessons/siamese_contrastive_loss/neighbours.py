@@ -1,0 +1,498 @@
+"""Which drawings does an embedding hold to be alike? The nearest ones to a drawing picked, uploaded, or just made.
+
+What comes from outside is first made like Omniglot's drawings, which is all that the network has seen: one pen, a
+drawing of some size about the middle, ink 1 on paper 0. The pad is a custom widget and needs the package anywidget.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+import textwrap
+import warnings
+from collections import Counter
+from collections.abc import Callable
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+import torch.nn.functional as F
+import traitlets
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from ...learners.siamese import distances
+from ...tasks import Characters
+from ..kit.figures import BLUE, GREEN, GREY, VERMILION, figure, plural
+from ..kit.panels import LivePicture, rows, show_widget, slider
+
+try:
+    import anywidget
+except ImportError:
+    anywidget = None
+
+# Only formats that Pillow decodes by itself: for some others it starts other programs.
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+LARGEST = 1680  # pixels: pictures are reduced to this, 4 times the dots needed
+FAINTEST = 32  # of 255: where the strongest contrast is less, there is no drawing
+
+# Omniglot's paper is 105 pixels wide. Here it has 4 x 4 dots to such a pixel, which is 15 x 15 to one of our 28.
+DOTS, PER_PIXEL = 420, 15
+# In dots. Of Omniglot's background drawings, 99 in 100 lie in each of the first two ranges, 98 in the third.
+SIZES, MIDDLE_SIZE = (24 * 4, 97 * 4), 68 * 4  # the longer side of the ink's box, and its median
+CENTRES = (35 * 4, 66.5 * 4)  # of the ink's box
+STROKES = (3.7 * 4, 5.6 * 4)  # twice the area of the ink by the length of its edge: the width of a long line
+PEN = 5 * 4  # the author's pen is a square of 5 x 5 pixels
+
+
+def as_drawing(picture: bytes) -> Tensor:
+    """An image file of any size, dark on light or light on dark, as a drawing like Omniglot's.
+
+    A drawing of a size, place and pen that Omniglot has stays as it is, its longer side being the paper's. Otherwise
+    it is scaled to Omniglot's middle size and put in the middle, and its strokes are drawn again with Omniglot's pen.
+
+    Args:
+        picture: the content of a PNG, JPEG, GIF, BMP, WebP or TIFF file.
+
+    Returns:
+        Float32 [1, 28, 28], 0 = paper and 1 = ink.
+
+    Raises:
+        ValueError: it is no such file, damaged, of too many pixels, or blank.
+    """
+    grey = _read(picture)
+    # Light falls unevenly on a photograph, so ink is what differs from its surroundings, and paper is most of them.
+    surroundings = grey.filter(ImageFilter.BoxBlur(max(grey.size) // 4))
+    contrast = np.asarray(surroundings, np.float32) - np.asarray(grey, np.float32)
+    if (contrast**3).mean() < 0:  # the few pixels that differ most are lighter: light ink on dark paper
+        contrast = -contrast
+    if contrast.max() < FAINTEST:
+        raise ValueError("the picture is blank, or its ink too faint")
+    return _like_omniglot(Image.fromarray(contrast.clip(0).astype(np.uint8)))
+
+
+def drawing_of(strokes: list[list[list[float]]]) -> Tensor:
+    """Strokes, each a list of points (x, y) from 0 to 1 with y down, as a drawing like Omniglot's: [1, 28, 28].
+
+    Raises:
+        ValueError: there is no point, or one lies outside the paper.
+    """
+    points = [number for stroke in strokes for point in stroke for number in point]
+    if not points:
+        raise ValueError("strokes has no point: nothing is drawn")
+    if not all(0 <= number <= 1 for number in points):
+        raise ValueError(f"strokes has coordinates from {min(points)} to {max(points)}: they must be in 0 … 1")
+    paper = Image.new("L", (DOTS, DOTS))
+    draw = ImageDraw.Draw(paper)
+    for stroke in strokes:
+        line = [(x * (DOTS - 1), y * (DOTS - 1)) for x, y in stroke]
+        draw.line(line, fill=1)
+        draw.point(line, fill=1)  # a line of one point is none
+    return _like_omniglot(Image.fromarray(_draw_again(np.asarray(paper) > 0).astype(np.uint8) * 255))
+
+
+def _read(picture: bytes) -> Image.Image:
+    """An image file as grey levels, upright, transparent parts being paper."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(picture), formats=FORMATS)
+        opened.draft("RGB", (LARGEST, LARGEST))  # a JPEG is not decoded in more pixels than needed
+        opened = ImageOps.exif_transpose(opened)
+        if opened.mode.startswith(("I", "F")):  # more than 8 bits, which Pillow would cut off at 255
+            levels = np.nan_to_num(np.asarray(opened, np.float64))
+            levels = (levels - levels.min()) / max(np.ptp(levels), 1)
+            opened = Image.fromarray((levels * 255).astype(np.uint8))
+        opened = opened.convert("RGBA")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as fault:
+        most = Image.MAX_IMAGE_PIXELS // 1_000_000
+        raise ValueError(f"the picture is too large: {most} million pixels are the most") from fault
+    except UnidentifiedImageError as fault:
+        raise ValueError(f"this file is no picture; it can be {', '.join(FORMATS)}") from fault
+    except Exception as fault:  # a damaged file can raise nearly anything in Pillow
+        raise ValueError(f"the picture is damaged: {fault}") from fault
+    opened.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    grey, opacity = opened.convert("L"), opened.getchannel("A")
+    weight = np.asarray(opacity, np.float64)
+    if not weight.any():
+        raise ValueError("the picture is blank: all of it is transparent")
+    level = (np.asarray(grey) * weight).sum() / weight.sum()
+    # Where little is opaque, that is the ink, and paper is the opposite; otherwise it is like most of the picture.
+    paper = level if weight.mean() > 127 else 255 * (level < 128)
+    return Image.composite(grey, Image.new("L", grey.size, round(paper)), opacity)
+
+
+def _like_omniglot(contrast: Image.Image) -> Tensor:
+    """How much each pixel differs from paper, 0 … 255, any size: the drawing [1, 28, 28]."""
+    side = max(contrast.size)
+    ink = _ink(contrast, contrast.width / 2, contrast.height / 2, side)
+    (left, right), (top, bottom) = (
+        (lines[0], lines[-1] + 1) for lines in map(np.flatnonzero, (ink.any(0), ink.any(1)))
+    )
+    size, x, y = max(right - left, bottom - top), (left + right) / 2, (top + bottom) / 2
+    if not all(low <= value <= high for value, (low, high) in [(size, SIZES), (x, CENTRES), (y, CENTRES)]):
+        dot = side / DOTS
+        x, y = (contrast.width - side) / 2 + x * dot, (contrast.height - side) / 2 + y * dot
+        ink = _ink(contrast, x, y, size * dot * DOTS / MIDDLE_SIZE)
+    low, high = STROKES
+    if not low <= _stroke_width(ink) <= high:
+        ink = _draw_again(_thin(ink))
+    blocks = torch.from_numpy(ink).float().view(28, PER_PIXEL, 28, PER_PIXEL)
+    return blocks.mean((1, 3))[None]
+
+
+def _ink(contrast: Image.Image, x: float, y: float, side: float) -> np.ndarray:
+    """Where the ink is in the square of some side about (x, y), in pixels: bool [420, 420]."""
+    left, top, side = round(x - side / 2), round(y - side / 2), max(1, round(side))
+    cut = contrast.crop((left, top, left + side, top + side))  # outside of the picture is paper
+    levels = np.asarray(cut.resize((DOTS, DOTS), Image.Resampling.BOX), np.float32)
+    threshold = levels.mean()
+    for _ in range(
+        20
+    ):  # to midway between mean ink and mean paper (Ridler & Calvard 1978); from below: faint ink is ink
+        ink = levels > threshold
+        threshold = (levels[ink].mean() + levels[~ink].mean()) / 2
+    return levels > threshold
+
+
+def _stroke_width(ink: np.ndarray) -> float:
+    edges = sum(np.diff(np.pad(ink, 1), axis=axis).sum() for axis in (0, 1))
+    return 2 * ink.sum() / edges
+
+
+AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))  # rows down, columns to the right
+
+
+def _removable() -> tuple[np.ndarray, np.ndarray]:
+    """Whether a dot of ink may go, by which of the eight AROUND it are ink, as bits of a byte: two tables [256].
+
+    It may, if it is at the edge of a stroke (from below and the right, then from above and the left), not at a
+    stroke's end, and its neighbours hold together without it.
+    """
+    ring = (np.arange(256)[:, None] >> np.arange(8)) & 1
+    neighbours = ring.sum(1)
+    pieces = ((ring == 0) & (np.roll(ring, -1, 1) == 1)).sum(1)
+    up, right, down, left = ring[:, ::2].T
+    loose = (neighbours >= 2) & (neighbours <= 6) & (pieces == 1)
+    return loose & ~(right & down & (up | left) > 0), loose & ~(up & left & (right | down) > 0)
+
+
+def _thin(ink: np.ndarray) -> np.ndarray:
+    """Lines one dot wide in the middle of the strokes, bool [H, W] to bool [H, W].
+
+    Zhang & Suen, "A fast parallel algorithm for thinning digital patterns", Communications of the ACM 27 (1984).
+    """
+    height, width = ink.shape
+    ink = np.pad(ink, 1).astype(np.uint8)
+    inner = ink[1:-1, 1:-1]  # a view
+    tables = _removable()
+    while True:
+        before = inner.sum()
+        for removable in tables:
+            code = sum(ink[1 + y : 1 + y + height, 1 + x : 1 + x + width] << k for k, (y, x) in enumerate(AROUND))
+            inner[removable[code]] = 0
+        if inner.sum() == before:
+            return inner > 0
+
+
+def _draw_again(line: np.ndarray) -> np.ndarray:
+    """A line one dot wide, with Omniglot's pen."""
+    wide = torch.from_numpy(line).float()[None]
+    for window in ((PEN + 1, 1), (1, PEN + 1)):  # an odd number, to stay in the middle
+        wide = F.max_pool2d(wide, window, stride=1, padding=[n // 2 for n in window])
+    return wide[0].numpy() > 0
+
+
+PAD_STYLE = """
+.metalab-pad canvas { width: 280px; height: 280px; border: 1px solid #6E6E6E; background: white; touch-action: none;
+  margin: 4px 0; }
+.metalab-pad canvas:focus { outline: 3px solid #0072B2; }
+.metalab-pad button { margin-right: 8px; padding: 4px 12px; }
+"""
+
+# The strokes live in the model: every change is drawn from there, and sent to the kernel. While the kernel is busy,
+# the widget manager holds changes back and sends only the last.
+PAD_SCRIPT = """
+const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const STEP = 1 / 28;
+const SIDE = 280;
+
+function render({ model, el }) {
+  el.classList.add("metalab-pad");
+  el.innerHTML = `
+    <div>Draw with mouse, finger or pen. By keyboard: arrow keys move the pen (two at once: aslant),
+    Space puts it down and lifts it.</div>
+    <canvas width="${SIDE}" height="${SIDE}" tabindex="0" role="application" aria-label="drawing pad: arrow keys move
+    the pen, Space puts it down and lifts it"></canvas>
+    <div><button type="button">Undo</button><button type="button">Clear</button><span role="status"></span></div>`;
+  const [canvas, status] = [el.querySelector("canvas"), el.querySelector("[role=status]")];
+  const [undo, clear] = el.querySelectorAll("button");
+  // Or a key is also a shortcut of JupyterLab: two times d would delete the cell.
+  for (const control of [canvas, undo, clear]) control.dataset.lmSuppressShortcuts = "true";
+  const ink = canvas.getContext("2d");
+  const held = new Set();
+  let pen = [0.5, 0.5];
+  let down = false; // the keyboard's pen
+
+  const strokes = () => model.get("strokes");
+  function change(next) {
+    model.set("strokes", next);
+    model.save_changes();
+  }
+  const start = (point) => change([...strokes(), [point]]);
+  const go_on = (point) => change([...strokes().slice(0, -1), [...strokes().at(-1), point]]);
+  const inside = (number) => Number(Math.min(1, Math.max(0, number)).toFixed(4));
+
+  function draw() {
+    ink.clearRect(0, 0, SIDE, SIDE);
+    ink.lineWidth = model.get("pen") * SIDE;
+    ink.lineCap = ink.lineJoin = "round";
+    for (const stroke of strokes()) {
+      ink.beginPath();
+      ink.moveTo(stroke[0][0] * SIDE, stroke[0][1] * SIDE);
+      for (const [x, y] of stroke) ink.lineTo(x * SIDE, y * SIDE);
+      ink.stroke();
+    }
+    const focused = canvas === document.activeElement;
+    status.textContent = focused ? (down ? "pen down" : "pen up") : "";
+    if (!focused) return;
+    ink.lineWidth = 2;
+    ink.strokeStyle = ink.fillStyle = "#D55E00"; // the keyboard's pen: a ring, and a disc when down
+    ink.beginPath();
+    ink.arc(pen[0] * SIDE, pen[1] * SIDE, 5, 0, 7);
+    ink.stroke();
+    if (down) ink.fill();
+    ink.strokeStyle = "black";
+  }
+
+  function at(event) {
+    const box = canvas.getBoundingClientRect();
+    return [inside((event.clientX - box.left) / box.width), inside((event.clientY - box.top) / box.height)];
+  }
+  canvas.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    canvas.setPointerCapture(event.pointerId);
+    down = false;
+    pen = at(event);
+    start(pen);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!canvas.hasPointerCapture(event.pointerId)) return;
+    pen = at(event);
+    go_on(pen);
+  });
+
+  canvas.addEventListener("keydown", (event) => {
+    if (event.key === " ") {
+      if (!event.repeat) down = !down;
+      if (!event.repeat && down) start(pen);
+    } else if (event.key in KEYS) {
+      held.add(event.key);
+      const steps = [...held].map((key) => KEYS[key]);
+      pen = pen.map((number, axis) => inside(number + STEP * steps.reduce((sum, step) => sum + step[axis], 0)));
+      if (down) go_on(pen);
+    } else return;
+    event.preventDefault(); // or the page scrolls
+    draw();
+  });
+  canvas.addEventListener("keyup", (event) => held.delete(event.key));
+  canvas.addEventListener("focus", draw);
+  canvas.addEventListener("blur", () => {
+    down = false;
+    held.clear();
+    draw();
+  });
+
+  undo.addEventListener("click", () => change(strokes().slice(0, -1)));
+  clear.addEventListener("click", () => change([]));
+  model.on("change:strokes", draw);
+  draw();
+  return () => model.off("change:strokes", draw);
+}
+
+export default { render };
+"""
+
+if anywidget is not None:
+
+    class Pad(anywidget.AnyWidget):
+        """A small paper to draw on, by mouse, finger, pen or keyboard: `strokes` as `drawing_of` takes them."""
+
+        _esm = PAD_SCRIPT
+        _css = PAD_STYLE
+        strokes = traitlets.List().tag(sync=True)
+        pen = traitlets.Float(PEN / DOTS).tag(sync=True)  # in widths of the paper
+
+
+def uploaded(value: dict | tuple) -> tuple[str, bytes]:
+    """Name and content of the file in a `FileUpload`'s value: {name: file} in ipywidgets 7, (file,) in 8."""
+    name, file = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
+    return name, bytes(file["content"])
+
+
+def _put(ax: Axes, column: int, line: int, drawing: Tensor, above: str, below: str = "", *, frame: str) -> None:
+    """A drawing in a table of them. All share one `Axes`: with one each, an answer takes half as long again."""
+    left, right, top, bottom = column + 0.05, column + 0.85, line + 0.14, line + 0.78
+    picture = 1 - drawing[0].cpu().numpy()
+    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), aspect="auto")
+    ax.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=frame, linewidth=3))
+    middle = (left + right) / 2
+    ax.text(middle, top - 0.02, textwrap.fill(above, 22), ha="center", va="bottom", fontsize=10)
+    ax.text(middle, bottom + 0.02, below, ha="center", va="top", fontsize=10)
+
+
+class Neighbours:
+    """The nearest drawings of a gallery to one that the reader picks, uploads or draws; the last of these counts.
+
+    Args:
+        characters: the gallery, 28 x 28 pixels; best of alphabets that the embedding was not trained on.
+        embed: drawings [B, 1, 28, 28] float32 (ink 1, paper 0) to their embeddings [B, E]; called once for the whole
+            gallery, and once for each upload or drawing. Distances are Euclidean.
+        shown: how many neighbours.
+
+    Raises:
+        ValueError: drawings of another size, or a gallery of too few.
+    """
+
+    def __init__(self, characters: Characters, embed: Callable[[Tensor], Tensor], *, shown: int = 10) -> None:
+        count, drawings, height, width = characters.images.shape
+        if (height, width) != (28, 28):
+            raise ValueError(f"characters are drawings of {height} x {width} pixels, but must be of 28 x 28")
+        if not 1 <= shown < count * drawings:
+            raise ValueError(
+                f"shown={shown} must be at least 1 and less than the {count * drawings} drawings there are"
+            )
+        self.characters = characters
+        self.embed = embed
+        self.shown = shown
+        self.images = characters.images.flatten(0, 1)[:, None].float() / 255  # [C*D, 1, 28, 28]
+        self.embeddings = embed(self.images)  # [C*D, E]
+        self._picked: int | None = None  # row of `images` that is answered now, if it is one
+
+        alphabets = characters.alphabet.unique().tolist()
+        # Not a Dropdown: there JupyterLab takes the arrow keys for itself.
+        self.alphabet = widgets.SelectionSlider(
+            options=[(self._alphabet_name(a), a) for a in alphabets],
+            description="alphabet",
+            readout=False,  # it cuts off long names
+            style={"description_width": "150px"},
+            layout={"width": "430px"},
+        )
+        self.alphabet_name = widgets.Label()
+        self.character = slider("character", 1, 1, len(self._members(alphabets[0])), 1)
+        self.drawing = slider("drawing", 1, 1, drawings, 1)
+        for control in (self.alphabet, self.character, self.drawing):
+            control.observe(self._on_pick, names="value")
+        self.upload = widgets.FileUpload(
+            description="or upload a picture",
+            accept="image/*",
+            layout={"width": "220px", "margin": "2px 2px 2px 160px"},
+        )
+        self.upload.observe(self._on_upload, names="value")
+        self.message = widgets.HTML()
+        self.picture = LivePicture()
+        if anywidget is None:
+            self.pad = widgets.HTML(
+                "A pad to draw on appears here where the package <code>anywidget</code> is installed."
+            )
+        else:
+            self.pad = Pad()
+            self.pad.observe(self._on_stroke, names="strokes")
+        controls = rows([self.alphabet, self.alphabet_name, self.character, self.drawing, self.upload])
+        self.box = widgets.VBox([*controls, self.pad, self.message, self.picture.box])
+        self.pick()
+
+    def show(self) -> None:
+        show_widget(self.box, self.picture.image.value, "Panel: the drawings nearest to one you pick, upload or draw.")
+
+    def nearest(self, embedding: Tensor, *, without: int | None = None) -> tuple[Tensor, Tensor]:
+        """The `shown` drawings nearest to an embedding [E], nearest first: rows of `images`, and their distances.
+
+        Row `without` is passed over: a drawing is not its own neighbour.
+        """
+        distance = distances(embedding[None], self.embeddings)[0]
+        if without is not None:
+            distance[without] = torch.inf
+        found = distance.topk(self.shown, largest=False)
+        return found.indices, found.values
+
+    def pick(self) -> None:
+        """Answer the drawing that the picker names."""
+        self.alphabet_name.value = self._alphabet_name(self.alphabet.value)
+        drawings = self.characters.images.shape[1]
+        character = int(self._members(self.alphabet.value)[self.character.value - 1])
+        picked = character * drawings + self.drawing.value - 1
+        if picked == self._picked:  # a shorter alphabet can move two controls at once
+            return
+        self._picked = picked
+        rows, distance = self.nearest(self.embeddings[picked], without=picked)
+        same = (rows // drawings == character).tolist()
+        name = self._name(character)
+        words = f"Of the {self.shown} drawings nearest to {name}, drawing {self.drawing.value}, "
+        words += f"{sum(same)} {'is' if sum(same) == 1 else 'are'} of the same character"
+        words += f" (the gallery has {drawings - 1} more of it)."
+        self._draw(self.images[picked], f"you picked {name}", rows, distance, words, same)
+
+    def answer(self, drawing: Tensor, name: str) -> None:
+        """Answer a drawing [1, 28, 28] that is not of the gallery, and is called `name`."""
+        self._picked = None
+        rows, distance = self.nearest(self.embed(drawing[None].to(self.images.device))[0])
+        votes = Counter((rows // self.characters.images.shape[1]).tolist()).most_common(3)
+        told = ", ".join(f"{self._name(character)} ({plural(count, 'drawing')})" for character, count in votes)
+        words = f"Most frequent among the {self.shown} drawings nearest to {name}: {told}."
+        self._draw(drawing, name, rows, distance, words, [None] * self.shown)
+
+    def _draw(
+        self, drawing: Tensor, title: str, rows: Tensor, distance: Tensor, words: str, same: list[bool | None]
+    ) -> None:
+        columns = min(self.shown, 5)
+        lines = -(-self.shown // columns)
+        fig, ax = figure(1.8 * (1 + columns), 2.3 * lines + 0.4)
+        ax.axis("off")
+        names = [self._name(row // self.characters.images.shape[1]) for row in rows.tolist()]
+        _put(ax, 0, 0, drawing, title, frame=BLUE)
+        for i, (row, name, far, right) in enumerate(zip(rows, names, distance.tolist(), same, strict=True)):
+            mark, frame = {True: ("✓ ", GREEN), False: ("✗ ", VERMILION), None: ("", GREY)}[right]
+            place = 1 + i % columns, i // columns
+            _put(ax, *place, self.images[row], name, f"{mark}{i + 1}: distance {far:.3g}", frame=frame)
+        ax.set(xlim=(-0.1, 1 + columns), ylim=(lines, -0.1), aspect=1.25)
+        fig.suptitle(f"nearest among {len(self.images):,} drawings ({self.characters.source})", fontsize=13)
+        order = ", ".join(f"{name} at {far:.3g}" for name, far in zip(names, distance.tolist(), strict=True))
+        self.picture.draw(fig, f"{words} In order: {order}.")
+        self.message.value = ""
+
+    def _members(self, alphabet: int) -> Tensor:
+        return (self.characters.alphabet == alphabet).nonzero().flatten()
+
+    def _alphabet_name(self, alphabet: int) -> str:
+        return self.characters.names[alphabet].replace("_", " ")
+
+    def _name(self, character: int) -> str:
+        """The alphabet, and the character's number in it: what the picker shows."""
+        alphabet = int(self.characters.alphabet[character])
+        number = int((self._members(alphabet) == character).nonzero()) + 1
+        return f"{self._alphabet_name(alphabet)} {number}"
+
+    def _on_pick(self, _change: dict) -> None:
+        self.character.max = len(self._members(self.alphabet.value))
+        self.pick()
+
+    def _on_upload(self, change: dict) -> None:
+        if not change["new"]:
+            return
+        name, content = uploaded(change["new"])
+        self.upload.set_trait("value", type(change["new"])())  # so that the same file once more is a change
+        try:
+            drawing = as_drawing(content)
+        except ValueError as reason:
+            self.message.value = f"<p role='alert'><b>{html.escape(name)}</b>: {html.escape(str(reason))}.</p>"
+        else:
+            self.answer(drawing, "your picture")
+
+    def _on_stroke(self, change: dict) -> None:
+        if change["new"]:
+            self.answer(drawing_of(change["new"]), "your drawing")
+        else:
+            self.pick()

@@ -1,0 +1,36 @@
+"""Our solutions, printed as they stand by `solution()`. They are notebook code, so they have no type hints."""
+
+import torch
+
+
+def contrastive_loss(distance, same, margin):
+    """The contrastive loss of each pair [B], from its distance [B] and whether it is one character, same [B] bool."""
+    too_near = (margin - distance).clamp(min=0)  # by how much a pair of two characters lacks the margin
+    return torch.where(same, distance**2, too_near**2)
+
+
+def draw_pairs(images, count, generator):
+    """Draw `count` pairs, an even number, from images [characters, drawings, 28, 28].
+
+    Returns first, second [count, 28, 28] and same [count] bool. Half of the pairs, where `same` is True, are two
+    different drawings of one character; the others are drawings of two different characters.
+    """
+    same = torch.arange(count) % 2 == 0
+    first, second = [], []
+    for alike in same:
+        character, other = torch.randperm(images.shape[0], generator=generator)[:2]
+        drawing, another = torch.randperm(images.shape[1], generator=generator)[:2]
+        first.append(images[character, drawing])
+        second.append(images[character if alike else other, another])
+    return torch.stack(first), torch.stack(second), same
+
+
+def one_shot_answers(support_z, query_z):
+    """Name each query's class by its nearest support: shares [Q, N] from support_z [N, E] and query_z [Q, E].
+
+    Row n of support_z is the one example of class n. A query's row has 1 at the class that is nearest (Euclidean) and
+    0 elsewhere. Where k classes are equally near, the query cannot tell: each of them gets 1/k.
+    """
+    distances = (query_z[:, None] - support_z).norm(dim=2)  # [Q, N]
+    nearest = (distances == distances.min(dim=1, keepdim=True).values).float()
+    return nearest / nearest.sum(dim=1, keepdim=True)

@@ -1,0 +1,253 @@
+"""The sine lesson's pictures and panels."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+import torch
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from torch import Tensor
+
+from ...learners.maml import MAML
+from ...losses import mse
+from ...nets import MLP, Params, for_tasks
+from ...tasks import Episode
+from ...tasks.sine import X_RANGE, Sine, sample
+from ...train import Diverged, Step, Trainer
+from ..kit import panels, steering
+from ..kit.figures import BLACK, BLUE, GREEN, GREY, VERMILION, figure, finish, plural, smooth
+from ..kit.panels import LivePicture, Panel, log_slider, rows, show_widget, slider
+from ..kit.steering.view import Canvas, View
+
+GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # where curves are drawn
+STYLES = [(BLUE, "-"), (VERMILION, "-."), (GREEN, ":")]
+HALF = (X_RANGE[0], 0.0)
+
+
+def one_task(amplitude: float, phase: float) -> Sine:
+    return Sine(torch.tensor([amplitude]), torch.tensor([phase]))
+
+
+def support_points(task: Sine, shots: int, *, half: bool = False, seed: int = 0) -> Episode:
+    """The first `shots` of a fixed row of support points, so that more shots keep the ones before; queries: GRID."""
+    x_range = HALF if half else X_RANGE
+    row = task.episode(20, 1, torch.Generator().manual_seed(seed), support_range=x_range)
+    return Episode(row.support_x[:, :shots], row.support_y[:, :shots], GRID, task(GRID))
+
+
+def draw_tasks(task: Sine, title: str) -> Figure:
+    """All waves of a batch of tasks in one picture."""
+    fig, ax = figure(9, 3.6)
+    x = GRID.expand(task.amplitude.shape[0], -1, -1)
+    for line, (a, p) in zip(task(x), zip(task.amplitude, task.phase, strict=True), strict=True):
+        ax.plot(GRID.flatten(), line.flatten(), label=f"A = {a:.1f}, φ = {p:.1f}")
+    finish(ax, title, "x", "y")
+    ax.legend(fontsize=10, ncols=2)
+    return fig
+
+
+def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) -> None:
+    """The true wave, the support points, and each named curve [201] over the grid."""
+    limit = max(5.5, 1.3 * episode.query_y.abs().max().item())
+    ax.plot(GRID.flatten(), episode.query_y.flatten(), color=BLACK, linestyle="--", linewidth=1.5, label="the task")
+    for (name, curve), (color, dash) in zip(curves.items(), STYLES, strict=False):
+        ax.plot(GRID.flatten(), curve.flatten(), color=color, linestyle=dash, linewidth=2.5, label=name)
+    ax.plot(
+        episode.support_x.flatten(), episode.support_y.flatten(), "o", color=BLACK, markersize=8, label="support points"
+    )
+    finish(ax, title, "x", "y", legend=True)
+    ax.set_ylim(-limit, limit)
+
+
+def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Panel:
+    """Sliders for the inner loop and the task; every start in `starts` adapts to the same points, side by side."""
+
+    fig, axes = figure(11, 4, ncols=len(starts), sharey=True, squeeze=False)
+    drawn = {}
+    for ax, name in zip(axes[0], starts, strict=True):
+        nothing = torch.zeros_like(GRID.flatten())
+        draw_fit(ax, support_points(one_task(5.0, 0.0), 1), {"before": nothing, "after": nothing}, name)
+        ax.legend(fontsize=9, ncols=2, loc="upper center")
+        ax.set_ylim(-7, 9.5)
+        drawn[name] = {line.get_label(): line for line in ax.get_lines()}
+    canvas = Canvas(fig, [line for lines in drawn.values() for line in lines.values()])
+
+    def redraw(
+        inner_lr: float, steps: int, shots: int, amplitude: float, phase: float, half: bool
+    ) -> tuple[Canvas, str]:
+        episode = support_points(one_task(amplitude, phase), shots, half=half)
+        learner = MAML(MLP(), mse, inner_lr=inner_lr, inner_steps=steps)
+        words = []
+        for name, params in starts.items():
+            trajectory = learner.adapt(params, episode)
+            before, after = (learner.query(theta, episode) for theta in (trajectory[0], trajectory[-1]))
+            error = mse(after, episode.query_y).item()
+            lines = drawn[name]
+            lines["support points"].set_data(episode.support_x.flatten().numpy(), episode.support_y.flatten().numpy())
+            for label, curve in {"the task": episode.query_y, "before": before, "after": after}.items():
+                lines[label].set_ydata(curve.flatten().clamp(-99, 99).numpy())
+            words.append(
+                f"{name}: mean squared error {mse(before, episode.query_y).item():.3g} → {error:.3g} "
+                f"after {plural(steps, 'step')}"
+            )
+            if not error < 1e3:
+                words[-1] += (
+                    f" — the adaptation diverged: α = {inner_lr:.2g} overshoots. "
+                    "Move the inner learning rate to the left"
+                )
+        return canvas, "; ".join(words) + "."
+
+    controls = {
+        "inner_lr": log_slider("inner learning rate α", inner_lr, -4, 0),
+        "steps": slider("inner steps", 1, 0, 20, 1),
+        "shots": slider("shots K", 10, 1, 20, 1),
+        "amplitude": slider("amplitude A", 3.0, 0.1, 5.0, 0.1),
+        "phase": slider("phase φ (radians)", 1.0, 0.0, 3.1, 0.1),
+        "half": widgets.Checkbox(value=False, description="left half only (x < 0)"),
+    }
+    names = " and ".join(starts)
+    return Panel(controls, redraw, alt=f"Panel: sliders for the inner loop and the task; how {names} adapt to it.")
+
+
+def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str) -> None:
+    """Loss curves on a log scale: the last run drawn strongly, earlier ones in grey."""
+    for i, (name, losses) in enumerate(runs.items()):
+        last = i == len(runs) - 1
+        color, dash = (BLUE, "-") if last else (GREY, ["--", ":", "-."][i % 3])
+        ax.plot(range(1, len(losses) + 1), smooth(losses), color=color, linestyle=dash, linewidth=2, label=name)
+    ax.set_yscale("log")
+    finish(ax, title, "meta-step", "query loss (MSE), mean of 50 steps", legend=True)
+
+
+def train_live(trainer: Trainer, steps: int, *, title: str) -> list[float]:
+    """Take `steps` meta-steps, drawing the loss and one unseen task before and after adaptation as they go.
+
+    Returns the losses.
+    """
+    episode = support_points(one_task(3.0, 1.0), 10)
+
+    def draw(done: list[Step]) -> tuple[Figure, str]:
+        losses = [step.metrics["loss"] for step in done]
+        fig, (left, right) = figure(11, 4, ncols=2)
+        draw_losses(left, {"training": losses}, title)
+        fits = {
+            f"after {plural(k, 'step')}": trainer.learner.predict(trainer.params, episode, steps=k) for k in (0, 1, 10)
+        }
+        draw_fit(right, episode, fits, f"an unseen task, meta-step {trainer.steps}")
+        loss = smooth(losses)[-1].item()
+        return fig, f"{title}: meta-step {trainer.steps} of {steps}, loss {loss:.2f} (mean of the last 50)."
+
+    done = panels.train_live(
+        trainer, steps, draw, alt="The loss and an unseen task's fit, drawn while the network trains."
+    )
+    return [step.metrics["loss"] for step in done]
+
+
+class RetrainPanel:
+    """Choose the outer learning rate and the order, press Train, and compare the loss curve with the runs before.
+
+    Every run starts from the same seed, so that what differs is what was chosen.
+    """
+
+    def __init__(self, *, steps: int = 1500, inner_lr: float = 0.01, seed: int = 0) -> None:
+        self.inner_lr, self.seed = inner_lr, seed
+        self.outer_lr = log_slider("outer learning rate", 1e-3, -5, 0)
+        self.order = widgets.ToggleButtons(
+            options=[("second order", 2), ("first order", 1)], description="meta-gradient"
+        )
+        self.steps = slider("meta-steps", steps, 100, 5000, 100)
+        self.button = widgets.Button(description="Train", icon="play")
+        self.button.on_click(lambda _button: self.train())
+        self.picture = LivePicture()
+        self.box = widgets.VBox(
+            [*rows([self.outer_lr, self.steps]), widgets.HBox([self.order, self.button]), self.picture.box]
+        )
+        self.runs: dict[str, list[float]] = {}
+        self.params: Params | None = None
+        self._draw("Press Train.")
+
+    def train(self) -> list[float]:
+        """Train with the controls as they are; returns the losses, and keeps the parameters in `params`."""
+        learner = MAML(MLP(), mse, inner_lr=self.inner_lr, order=self.order.value)
+        name = f"run {len(self.runs) + 1}: outer lr {self.outer_lr.value:.2g}, order {self.order.value}"
+        losses = self.runs[name] = []
+        trainer = Trainer(learner, lambda g: sample(25, 10, 10, g), outer_lr=self.outer_lr.value, seed=self.seed)
+        self.button.disabled = True
+        words = f"{name}: done."
+        try:
+            for step in trainer.run(self.steps.value):
+                losses.append(step.metrics["loss"])
+                if self.picture.due():
+                    self._draw(f"{name}: meta-step {trainer.steps} of {self.steps.value}.")
+        except Diverged as error:
+            words = f"{name} stopped: {error} Move the outer learning rate to the left."
+        except KeyboardInterrupt:
+            words = f"{name}: interrupted at meta-step {trainer.steps}."
+        finally:
+            self.button.disabled = False
+        self.params = trainer.params
+        final = smooth(losses)[-1].item() if losses else float("nan")
+        self._draw(f"{words} Loss {final:.3g} (mean of the last 50 meta-steps).")
+        return losses
+
+    def _draw(self, words: str) -> None:
+        fig, ax = figure(11, 4)
+        drawn = {name: losses for name, losses in self.runs.items() if losses}
+        if drawn:
+            draw_losses(ax, drawn, "loss after one inner step, each run from the same start")
+        else:
+            finish(ax, "the loss curve will be drawn here", "meta-step", "query loss (MSE)")
+        self.picture.draw(fig, words)
+
+    def show(self) -> None:
+        show_widget(self.box, self.picture.image.value, "Panel: outer learning rate, order, and a Train button.")
+
+
+class FitPicture:
+    """One task that is never trained on: what the present start says of it after 0, 1 and 5 steps."""
+
+    STEPS = (0, 1, 5)
+
+    def __init__(self) -> None:
+        self.episode = support_points(one_task(3.0, 1.0), 10)
+
+    def look(self, driver: steering.Driver) -> dict[int, Tensor]:
+        """The predictions [201] by the number of inner steps, at the settings of now."""
+        learner = driver.trainer.learner
+        trajectory = learner.adapt(driver.trainer.params, self.episode, steps=max(self.STEPS))
+        return {steps: learner.query(trajectory[steps], self.episode).flatten() for steps in self.STEPS}
+
+    def draw(self, figure: SubFigure) -> list[Artist]:
+        ax = figure.subplots()
+        flat = {f"after {plural(steps, 'step')}": torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
+        draw_fit(ax, self.episode, flat, "an unseen task")
+        low, high = ax.get_ylim()
+        ax.set_ylim(low, high + 3)  # room for the legend, above what is drawn
+        ax.legend(fontsize=9, ncols=2, loc="upper center")
+        self.lines = [line for line in ax.get_lines() if line.get_label() in flat]
+        return self.lines
+
+    def update(self, data: dict[int, Tensor]) -> str:
+        errors = []
+        for line, prediction in zip(self.lines, data.values(), strict=True):
+            seen = prediction.clamp(-99, 99)  # beyond the axes, and not beyond what can be drawn
+            line.set_ydata(seen.numpy())  # a tensor is read a number at a time
+            errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
+        return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
+
+
+def training_panel(*, seed: int = 0) -> steering.Panel:
+    """MAML on the sine family, to be steered while it trains: `await training_panel().train(2000)`."""
+    values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
+    driver = steering.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed)
+    fit = FitPicture()
+    alt = "Panel: sliders that steer MAML on sine waves while it trains; its loss, and an unseen task's fit."
+    return steering.Panel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
+
+
+def joint_prediction(params: Params) -> Tensor:
+    """What one network says over the grid, without adapting: [201]."""
+    with torch.no_grad():
+        return MLP()(for_tasks(params, 1), GRID).flatten()

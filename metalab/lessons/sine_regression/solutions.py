@@ -1,0 +1,34 @@
+"""Our solutions, printed as they stand by `solution()`. They are notebook code, so they have no type hints."""
+
+import torch
+
+
+def forward(params, x):
+    """The sine network: x [K, 1] -> [K, 1], with params = [w1, b1, w2, b2, w3, b3] and each w [inputs, outputs]."""
+    w1, b1, w2, b2, w3, b3 = params
+    hidden = torch.relu(x @ w1 + b1)
+    hidden = torch.relu(hidden @ w2 + b2)
+    return hidden @ w3 + b3
+
+
+def sample_task(generator):
+    """Draw a sine task: the pair (amplitude, phase), uniform in 0.1 … 5.0 and in 0 … π."""
+    amplitude = 0.1 + 4.9 * torch.rand(1, generator=generator).item()
+    phase = torch.pi * torch.rand(1, generator=generator).item()
+    return amplitude, phase
+
+
+def inner_step(params, x, y, inner_lr):
+    """One gradient step on the mean squared error of (x, y): the new params, ready to be differentiated through."""
+    loss = ((forward(params, x) - y) ** 2).mean()
+    grads = torch.autograd.grad(loss, params, create_graph=True)
+    return [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
+
+
+def meta_loss(params, tasks, inner_lr):
+    """The mean query loss of the tasks (support_x, support_y, query_x, query_y), each after one inner step."""
+    losses = []
+    for support_x, support_y, query_x, query_y in tasks:
+        adapted = inner_step(params, support_x, support_y, inner_lr)
+        losses.append(((forward(adapted, query_x) - query_y) ** 2).mean())
+    return torch.stack(losses).mean()

@@ -1,0 +1,273 @@
+"""The set-up cell, the badge and the times of every lesson, written from one place; and copies that open alone.
+
+python -m tools.publish                                 # refresh them in notebooks/ and README.md
+python -m tools.publish --out build/colab               # copies that carry the package with them
+python -m tools.publish --out build/colab --repository owner/name  # both, with the install from there
+"""
+
+import argparse
+import base64
+import contextlib
+import copy
+import hashlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_output
+
+import metalab
+from metalab.checkpoint import replace_file
+from metalab.lessons.kit import setup
+from tools.run_lessons import write, write_catalogue
+
+LARGEST = 3_000_000  # bytes of a copy that carries the package
+BRANCH = "colab"  # the release workflow puts the lessons of the newest release there
+FIRST_LINE = "# @title Set-up: run this cell first"
+TIMES = re.compile(r"\*Run All\* takes .+?(?=;|\.(?:\s|$))")
+BADGE = re.compile(r"\s*\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
+
+# It comes before the package, so it is all in the cell. Modules of another version are dropped: they may be loaded.
+CELL = """\
+{first_line} (it does nothing where metalab {version} is installed)
+try:
+    from metalab import __version__ as found
+except ImportError:
+    found = None
+if found != "{version}":
+{get}
+from metalab.lessons.kit import setup
+
+setup.ready("{lesson}")
+"""
+NO_SOURCE = """\
+raise RuntimeError(
+    f"This lesson needs metalab {version}, and found {{found}}. In a checkout, start Jupyter with: make lab. "
+    "To open a lesson alone, as in Colab, use the copy that this makes: make colab"
+)
+"""
+INSTALL = """\
+import subprocess
+import sys
+
+if found and "google.colab" not in sys.modules:
+    raise RuntimeError(f"metalab {{found}} is installed, this lesson needs {version}: give it its own environment.")
+{source}pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", {what}]
+done = subprocess.run(pip, capture_output=True, text=True)
+if done.returncode:
+    raise RuntimeError(f"pip could not install metalab {version}:\\n{{done.stderr}}")
+for name in [name for name in sys.modules if name.partition(".")[0] == "metalab"]:
+    del sys.modules[name]
+"""
+CARRIED = '''\
+import base64
+import hashlib
+import tempfile
+from pathlib import Path
+
+try:
+    wheel = base64.b64decode("""
+{wheel}
+""")
+except ValueError:  # characters are missing
+    wheel = b""
+if hashlib.sha256(wheel).hexdigest() != "{sha256}":
+    raise RuntimeError(
+        "The package in this notebook is damaged: its SHA-256 is not the one it was built with. "
+        "Nothing was installed. Get a new copy of the notebook."
+    )
+path = Path(tempfile.mkdtemp(), "metalab-{version}-py3-none-any.whl")
+path.write_bytes(wheel)
+'''
+
+
+def install_nothing() -> str:
+    """Code for a lesson in a checkout: it has the package, or says what to do."""
+    return NO_SOURCE.format(version=metalab.__version__)
+
+
+def install_from(repository: str) -> str:
+    """Code that installs this version's tag of the GitHub repository `owner/name`."""
+    what = f'"git+https://github.com/{repository}@v{metalab.__version__}"'
+    return INSTALL.format(version=metalab.__version__, source="", what=what)
+
+
+def install_carried(wheel: bytes) -> str:
+    """Code that holds the wheel, checks it and installs it; no network is asked."""
+    text = base64.b64encode(wheel).decode()
+    lines = "\n".join(text[at : at + 400] for at in range(0, len(text), 400))  # editors choke on one long line
+    sha256 = hashlib.sha256(wheel).hexdigest()
+    source = CARRIED.format(version=metalab.__version__, wheel=lines, sha256=sha256)
+    return INSTALL.format(version=metalab.__version__, source=source, what='"--no-index", str(path)')
+
+
+def set_up_cell(lesson: str, install: str) -> str:
+    """The source of the set-up cell of `lesson`; `install` is what one of the three functions above returned."""
+    version = metalab.__version__
+    get = textwrap.indent(install.rstrip(), "    ")
+    return CELL.format(first_line=FIRST_LINE, version=version, get=get, lesson=lesson).rstrip()
+
+
+def badge(lesson: str, repository: str) -> str:
+    """The picture that opens `lesson` in Colab, in Markdown."""
+    address = f"https://setup.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{lesson}.ipynb"
+    return f"[![Open in Colab](https://setup.research.google.com/assets/colab-badge.svg)]({address})"
+
+
+def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str | None) -> None:
+    """Bring the title cell and the set-up cell of `notebook` up to date, in place.
+
+    A set-up cell that is new or changed, or shows an old time, gets the output it has here, and later cells of an
+    executed notebook the numbers that follow: none of them needs to be run again.
+
+    Raises:
+        ValueError: the first cell says nowhere how long "Run All" takes, or `lesson` was never timed.
+    """
+    title = notebook.cells[0]
+    seconds = setup.catalogue()["seconds"].get(lesson)
+    if not seconds:
+        raise ValueError(f"{lesson} was never timed: make times")
+    title.source, found = TIMES.subn(f"*Run All* {setup.takes(seconds)}", title.source)
+    if found != 1:
+        raise ValueError(f"{lesson}: its first cell must say once '*Run All* takes ….', where the time goes")
+    title.source = BADGE.sub("", title.source)
+    if repository:
+        first, _, rest = title.source.partition("\n")
+        title.source = f"{first}\n\n{badge(lesson, repository)}\n{rest}"
+
+    source = set_up_cell(lesson, install)
+    if not notebook.cells[1].source.startswith(FIRST_LINE):
+        notebook.cells.insert(1, new_code_cell(id="set-up"))
+        for cell in notebook.cells[2:]:
+            if cell.get("execution_count"):
+                cell.execution_count += 1
+            for output in cell.get("outputs", []):
+                if output.get("execution_count"):
+                    output.execution_count += 1
+    cell = notebook.cells[1]
+    if cell.source != source or setup.takes(seconds) not in str(cell.outputs):
+        cell.source, cell.execution_count = source, 1
+        cell.metadata = NotebookNode(cellView="form", tags=["nbval-ignore-output"])
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(source, {})
+        cell.outputs = [new_output("stream", name="stdout", text=printed.getvalue())]
+
+
+def refresh_readme(text: str, times: dict[str, dict[str, float | None]], repository: str | None) -> str:
+    """README's `text` with each lesson's badge beside its link, and its time in the last column of its row.
+
+    Raises:
+        ValueError: a lesson has no row.
+    """
+    lines = text.split("\n")
+    for lesson, seconds in times.items():
+        rows = [i for i, line in enumerate(lines) if line.startswith("|") and f"(notebooks/{lesson}.ipynb)" in line]
+        if len(rows) != 1:
+            raise ValueError(f"README.md: {len(rows)} rows of a table link to notebooks/{lesson}.ipynb, not one")
+        link = f"(notebooks/{lesson}.ipynb)"
+        cells = BADGE.sub("", lines[rows[0]]).split("|")
+        with_gpu = f", {5 * round(seconds['gpu'] / 5)} s with a GPU" if seconds["gpu"] else ""
+        cells[-2] = f" about {5 * round(seconds['cpu'] / 5)} s{with_gpu} "
+        row = "|".join(cells)
+        lines[rows[0]] = row.replace(link, f"{link} {badge(lesson, repository)}") if repository else row
+    return "\n".join(lines)
+
+
+def build_wheel(root: Path) -> bytes:
+    """The package of the checkout at `root` as a wheel. Nothing is downloaded; the same sources give the same bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "source")  # a copy: setuptools leaves files behind, and packs old ones it finds
+        source.mkdir()
+        for name in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(root / name, source)
+        shutil.copytree(root / "metalab", source / "metalab", ignore=shutil.ignore_patterns("__pycache__", ".*"))
+        pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation"]
+        subprocess.run(
+            [*pip, "--wheel-dir", folder, str(source)],
+            check=True,
+            env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"},  # 1980, the first year a zip file can tell
+        )
+        (wheel,) = Path(folder).glob("*.whl")
+        return wheel.read_bytes()
+
+
+def without_pictures(notebook: NotebookNode) -> NotebookNode:
+    """A copy that shows the descriptions of its pictures until it is run: pictures and wheel would be too large."""
+    notebook = copy.deepcopy(notebook)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("image/png", None)
+    return notebook
+
+
+def refresh_checkout(repository: str | None) -> None:
+    """Refresh every lesson of notebooks/, and README.md, and say which files changed."""
+    install = install_from(repository) if repository else install_nothing()
+    paths = sorted(Path("notebooks").glob("*.ipynb"))
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        before = copy.deepcopy(notebook)
+        refresh(notebook, path.stem, install, repository)
+        if notebook != before:
+            write(notebook, path)
+            print(f"{path} refreshed")
+    readme = Path("README.md")
+    text = readme.read_text()
+    seconds = setup.catalogue()["seconds"]
+    refreshed = refresh_readme(text, {path.stem: seconds[path.stem] for path in paths}, repository)
+    if refreshed != text:
+        replace_file(readme, refreshed.encode())
+        print(f"{readme} refreshed")
+
+
+def write_copies(paths: list[Path], out: Path, install: str, repository: str | None) -> None:
+    """Write to `out` a copy of each lesson at `paths` that opens alone.
+
+    Raises:
+        ValueError: a copy would have 3 MB or more.
+    """
+    for path in paths:
+        notebook = without_pictures(nbformat.read(path, as_version=4))
+        refresh(notebook, path.stem, install, repository)
+        size = len(nbformat.writes(notebook).encode())
+        if size >= LARGEST:
+            raise ValueError(f"{path.stem}: its copy would have {size:,} bytes, and less than {LARGEST:,} are wanted")
+        write(notebook, out / path.name)
+        print(f"{out / path.name}  {size / 1e6:.2f} MB")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line, in the root of a checkout. Returns 0, or 1 when a lesson is not as it must be."""
+    parser = argparse.ArgumentParser(prog="python -m tools.publish", description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, help="where to write copies of the lessons that open alone")
+    parser.add_argument("--repository", help="the package's public address on GitHub, from now on: owner/name")
+    options = parser.parse_args(arguments)
+    address = options.repository
+    if address is not None:
+        if not re.fullmatch(r"[\w-]+/[\w.-]+", address, re.ASCII):
+            parser.error(f"--repository: owner/name on GitHub, not {address!r}")
+        write_catalogue(setup.catalogue() | {"repository": address})
+    try:
+        if address or not options.out:
+            refresh_checkout(setup.catalogue()["repository"])
+        if options.out:
+            paths = sorted(Path("notebooks").glob("*.ipynb"))
+            install = install_from(address) if address else install_carried(build_wheel(Path.cwd()))
+            write_copies(paths, options.out, install, address)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

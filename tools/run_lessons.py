@@ -1,0 +1,200 @@
+"""Run every lesson from top to bottom, as "Run All" would, without a browser.
+
+python -m tools.run_lessons                                  # every lesson, executed copies in build/lessons
+python -m tools.run_lessons notebooks/01_sine_regression.ipynb
+python -m tools.run_lessons --write                          # rewrite the committed outputs too
+python -m tools.run_lessons --times                          # keep how long each took
+python -m tools.run_lessons --show notebooks/01_sine_regression.ipynb  # as text, for a difference that can be read
+"""
+
+import argparse
+import difflib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+
+from metalab.checkpoint import replace_file
+from metalab.lessons.kit import setup
+
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+KEPT = {"tags", "cellView"}  # of a cell's metadata
+CELL_TIMEOUT = 300  # seconds; for a cell that hangs, not a time to aim at
+
+
+def execute(notebook: NotebookNode, folder: Path, *, timeout: float | None = None) -> str | None:
+    """Run all cells of `notebook` in place, in a fresh kernel whose working directory is `folder`.
+
+    Returns None when every cell passed, else where and why it stopped: "cell 7: NameError: ...". Cells are counted as
+    JupyterLab shows them, `[7]`.
+    """
+    count = 0
+
+    def on_cell_execute(cell: NotebookNode, cell_index: int) -> None:
+        nonlocal count
+        count += 1
+
+    for cell in notebook.cells:  # or a failing copy would show old outputs after the failure
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=timeout or CELL_TIMEOUT,
+        resources={"metadata": {"path": str(folder)}},
+        on_cell_execute=on_cell_execute,
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or it warns of its own transport, once a lesson
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        return f"cell {count}: {error.ename}: {error.evalue}".splitlines()[0]
+    except CellTimeoutError:
+        return f"cell {count}: still running after {timeout or CELL_TIMEOUT} s"
+    except DeadKernelError:
+        return f"cell {count}: the kernel died"
+    return None
+
+
+def normalise(notebook: NotebookNode) -> None:
+    """Drop from an executed `notebook`, in place, what differs from one machine or one run to the next.
+
+    A widget's view names a model that lives only in its kernel. Its text stays, and nbval compares that.
+    """
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
+    for cell in notebook.cells:  # editors add time stamps, and what is folded
+        cell.metadata = NotebookNode({key: value for key, value in cell.metadata.items() if key in KEPT})
+        if cell.cell_type != "code":
+            continue
+        outputs = []
+        for output in cell.outputs:
+            output.get("data", {}).pop(WIDGET_VIEW, None)
+            last = outputs[-1] if outputs else None
+            if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+                last.text += output.text  # how a stream is cut up depends on when the kernel flushed it
+            elif output.get("data") != {}:
+                outputs.append(output)
+        cell.outputs = outputs
+
+
+def output_text(notebook: NotebookNode) -> list[str]:
+    """The text that `notebook` shows, line by line, each line with its cell's number. Images are left out."""
+    lines = []
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            texts = [text for kind, text in sorted(output.get("data", {}).items()) if kind.startswith("text/")]
+            texts.append(output.get("text", ""))
+            lines += [f"cell {cell.execution_count}: {line}" for text in texts for line in text.splitlines()]
+    return lines
+
+
+def pictures(notebook: NotebookNode) -> list[str]:
+    """The pictures that `notebook` shows, in order."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+
+
+def show(notebook: NotebookNode) -> str:
+    """`notebook` as text: its cells, and below each of code what it printed. Metadata and pictures are left out."""
+    lines = []
+    for cell in notebook.cells:
+        lines += [f"# %% {'' if cell.cell_type == 'code' else f'[{cell.cell_type}]'}".rstrip(), cell.source]
+        lines += [f"#> {line.split(': ', 1)[1]}" for line in output_text(NotebookNode(cells=[cell]))]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Replace the file at `path` with `notebook`, all or nothing."""
+    replace_file(path, f"{nbformat.writes(notebook)}\n".encode())
+
+
+def record(lesson: str, device: str, seconds: float) -> None:
+    """Keep in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (with one beside them)."""
+    catalogue = setup.catalogue()
+    times = catalogue["seconds"]
+    times[lesson] = {"cpu": None, "gpu": None} | times.get(lesson, {}) | {device: round(seconds, 1)}
+    catalogue["seconds"] = dict(sorted(times.items()))
+    write_catalogue(catalogue)
+
+
+def write_catalogue(catalogue: dict[str, Any]) -> None:
+    """Replace the list of lessons, their times and the package's address; `setup.catalogue` reads it."""
+    replace_file(setup.FILE, (json.dumps(catalogue, indent=2) + "\n").encode())
+
+
+def two_cores() -> bool:
+    """Keep to two processor cores, in this process and the kernels it starts; whether there are two to be had."""
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+        return len(os.sched_getaffinity(0)) == 2
+    return os.cpu_count() == 2
+
+
+def run(path: Path, out: Path, *, rewrite: bool, device: str | None = None) -> bool:
+    """Run the lesson at `path`, leave its executed copy in `out`, print a line, and say whether every cell passed.
+
+    With `rewrite` a lesson that passed replaces the one at `path`, and the changes of its text outputs are printed.
+    With `device` the time that it took is kept as that device's.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    before, pictures_before = output_text(notebook), pictures(notebook)
+    start = time.perf_counter()
+    failure = execute(notebook, path.parent)
+    seconds = time.perf_counter() - start
+    normalise(notebook)
+    write(notebook, out / path.name)
+    print(f"{path.stem:<32}{seconds:7.1f} s  {f'failed at {failure}' if failure else 'passed'}", flush=True)
+    if failure:
+        return False
+    if device:
+        record(path.stem, device, seconds)
+    if rewrite:
+        write(notebook, path)
+        changes = difflib.unified_diff(before, output_text(notebook), n=0, lineterm="")
+        for line in list(changes)[2:]:  # the first two name files
+            if not line.startswith("@@"):
+                print(f"    {line[0]} {line[1:]}", flush=True)
+        if pictures(notebook) != pictures_before:
+            print("    pictures changed: look at them", flush=True)
+    return True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line. Returns 0 when every lesson passed, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m tools.run_lessons", description="Run lessons without a browser.")
+    parser.add_argument("paths", nargs="*", type=Path, help="lessons to run; all of notebooks/ when none is named")
+    parser.add_argument("--out", type=Path, default=Path("build/lessons"), help="where executed copies go: %(default)s")
+    parser.add_argument("--write", action="store_true", help="replace the outputs of the lessons that pass")
+    parser.add_argument("--times", action="store_true", help="keep how long each took on two cores, or with a GPU")
+    parser.add_argument("--show", action="store_true", help="run nothing: print the lessons as text")
+    options = parser.parse_args(arguments)
+    paths = options.paths or sorted(Path("notebooks").glob("*.ipynb"))
+    if not paths:
+        parser.error("no lesson named, and none in notebooks/")
+    for path in paths:
+        if not path.is_file():
+            parser.error(f"no lesson at {path}")
+    if options.show:
+        print(*(show(nbformat.read(path, as_version=4)) for path in paths), sep="\n")
+        return 0
+    device = None
+    if options.times:
+        if not two_cores():
+            parser.error("--times: there are fewer than two cores here, or on this system it cannot keep to two")
+        device = "gpu" if torch.cuda.is_available() else "cpu"
+    passed = [run(path, options.out, rewrite=options.write, device=device) for path in paths]
+    return 0 if all(passed) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
