@@ -1,10 +1,10 @@
-"""How fast is the engine? Our meta-step beside other people's, in one run; and what it needs in memory.
+"""How fast is the engine, and how much memory does it need? Its meta-step is compared with other implementations.
 
-python -m benchmarks meta-step             # milliseconds a meta-step, next to four other implementations
-python -m benchmarks meta-step --memory    # peak memory for 1 to 50 inner steps, beside create_graph
+python -m benchmarks meta-step             # time of a meta-step, next to four other implementations
+python -m benchmarks meta-step --memory    # peak memory of 1 to 50 inner steps, next to create_graph
 
-Every contestant gets the same episode, the same starting weights and the same Adam, and is timed only if its
-meta-gradient equals ours in float64. The pictures are random noise: time does not depend on what they show.
+Every contestant gets the same episode, the same starting weights and the same Adam. It is timed only if its
+meta-gradient equals ours in float64. The pictures are random noise, because the time does not depend on what they show.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.peers import BACKWARDS, PEERS, as_module, in_our_layout
-from metalab.checkpoint import replace_file
 from metalab.experiments import machine
+from metalab.files import replace_file
 from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4, Params
@@ -35,24 +35,24 @@ from metalab.tasks import Characters, Episode, sine
 from metalab.train import Trainer
 
 OURS, FIRST_ORDER, SAMPLING = "metalab", "metalab, first order", "metalab, with sampling"
-SECONDS = 0.3  # that a contestant works in a round, if it is not slower
-OUTER_LR = 1e-6  # weights that hardly move: everybody does the same work from the first step to the last
-Run = Callable[[int], None]  # takes so many meta-steps
+SECONDS = 0.3  # of work per round for each contestant, unless one meta-step takes longer
+OUTER_LR = 1e-6  # so small that the weights hardly move and every step is the same work for everybody
+TakeSteps = Callable[[int], None]  # takes the given number of meta-steps
 TOLERANCE = 1e-8  # relative, in float64
-LOSSES = {mse: F.mse_loss, cross_entropy: F.cross_entropy}  # ours, and the same for one task
-FIRST_STEP_GOAL = 2.0  # seconds on the CPU, after the import
-INNER_STEPS = (1, 2, 5, 10, 20, 50)  # of the memory measurement
+LOSSES = {mse: F.mse_loss, cross_entropy: F.cross_entropy}  # our losses, and the same losses for one task
+FIRST_STEP_GOAL = 2.0  # seconds on the CPU, not counting the import
+INNER_STEPS = (1, 2, 5, 10, 20, 50)  # for the measurement of memory
 
 
-# What is measured
+# The work
 
 
 @dataclass(frozen=True)
 class Work:
-    """One second-order MAML meta-step, and what we want of it.
+    """One second-order MAML meta-step, and the goals for its speed.
 
-    `goals` holds for each kind of device by which factor we mean to beat a peer, and under "ms" the most
-    milliseconds that our own step may take.
+    For each kind of device, `goals` holds the factors by which our step should be faster than each peer's, and under
+    "ms" the time in milliseconds that our step should not exceed.
     """
 
     title: str
@@ -67,10 +67,16 @@ class Work:
     goals: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def learner(self, order: int = 2) -> MAML:
+        """Return our learner for this work."""
         return MAML(self.net, self.loss, self.inner_lr, self.inner_steps, order=order)
 
     def sampler(self, generator: torch.Generator, *, characters: int = 40) -> Callable[[torch.Generator], Episode]:
-        """What draws this work's episodes, on the generator's device, from so many characters of random ink."""
+        """Return a function that draws this work's episodes on the generator's device.
+
+        Args:
+            generator: source of randomness for the characters' pictures.
+            characters: the number of characters, whose pictures are random ink.
+        """
         if isinstance(self.net, MLP):
             return lambda g: sine.sample(self.tasks, self.shots, self.queries, g)
         ink = torch.rand(characters, 20, 28, 28, generator=generator, device=generator.device) < 0.15
@@ -79,7 +85,7 @@ class Work:
         return lambda g: noise.sample(self.tasks, self.ways, self.shots, self.queries, g)
 
     def start(self, generator: torch.Generator) -> tuple[Params, Episode]:
-        """Parameters to start from, and an episode."""
+        """Draw the parameters to start from, and an episode."""
         return self.net.init(generator), self.sampler(generator)(generator)
 
 
@@ -131,7 +137,7 @@ MEMORY = replace(OMNIGLOT, title="Omniglot 5-way 1-shot, 1 query per class, 8 ta
 
 
 def small(work: Work) -> Work:
-    """The same with two tasks and a narrow network and no goals, for trying the command out."""
+    """Return the same work with two tasks, a narrow network and no goals, to try the command out."""
     net = replace(work.net, channels=4) if isinstance(work.net, Conv4) else work.net
     return replace(work, title=f"Tiny, only to try: {work.title}", tasks=2, net=net, goals={})
 
@@ -146,8 +152,11 @@ def with_us(
     device: torch.device,
     *,
     order: int = 2,
-) -> Run:
-    """Our trainer, which on a GPU replays a CUDA graph and takes all the steps before it looks at the loss."""
+) -> TakeSteps:
+    """Take meta-steps by our trainer.
+
+    On a GPU it replays a CUDA graph, and takes all the steps before it reads the loss.
+    """
     trainer = Trainer(work.learner(order), sample, outer_lr=OUTER_LR, params=params, device=device)
 
     def run(steps: int) -> None:
@@ -158,14 +167,14 @@ def with_us(
 
 
 def peer(name: str, work: Work, params: Params, episode: Episode) -> tuple[nn.Module, dict[str, Callable[[], None]]]:
-    """A peer's model, and what leaves the meta-gradient in its `.grad`, by either way to go backward."""
+    """Return a peer's model, and for each way to go backward a function that leaves the gradient in its `.grad`."""
     model = as_module(work.net, params)
     task_losses = PEERS[name](model, LOSSES[work.loss], episode, work.inner_lr, work.inner_steps)
     return model, {way: partial(backward, model, episode.tasks, task_losses) for way, backward in BACKWARDS.items()}
 
 
-def with_peer(name: str, work: Work, params: Params, episode: Episode) -> dict[str, Run]:
-    """The same meta-steps by a peer, by either way to go backward."""
+def with_peer(name: str, work: Work, params: Params, episode: Episode) -> dict[str, TakeSteps]:
+    """Take the same meta-steps by a peer, for each way to go backward."""
     model, ways = peer(name, work, params, episode)
     optimizer = torch.optim.Adam(model.parameters(), lr=OUTER_LR, fused=True)
 
@@ -178,7 +187,7 @@ def with_peer(name: str, work: Work, params: Params, episode: Episode) -> dict[s
 
 
 def difference(name: str, work: Work, params: Params, episode: Episode) -> float:
-    """How far a peer's meta-gradient is from ours, relative, on two of the tasks in float64."""
+    """Return the relative difference between a peer's meta-gradient and ours, for two of the tasks in float64."""
     params, episode = {n: p.double() for n, p in params.items()}, episode[:2].to(torch.float64)
     grads, _metrics = work.learner().meta_gradient(params, episode)
     ours = torch.cat([grads[n].flatten() for n in params])
@@ -191,12 +200,15 @@ def difference(name: str, work: Work, params: Params, episode: Episode) -> float
     return max(errors)
 
 
-def enter(name: str, work: Work, params: Params, episode: Episode, device: torch.device) -> dict[str | None, Run]:
-    """A contestant by its name: how it can take meta-steps, by way."""
+def enter(name: str, work: Work, params: Params, episode: Episode, device: torch.device) -> dict[str | None, TakeSteps]:
+    """Return the functions by which a contestant takes meta-steps.
+
+    A peer has one for each way to go backward. Our own contestants have one, under None.
+    """
     if name in PEERS:
         return with_peer(name, work, params, episode)
     if name == SAMPLING:
-        # As many characters as Omniglot has for training, rotations included.
+        # Omniglot has about as many characters for training, if rotations are included.
         sample = work.sampler(torch.Generator(device).manual_seed(1), characters=4400)
     else:
         sample = lambda _generator: episode  # noqa: E731
@@ -206,7 +218,8 @@ def enter(name: str, work: Work, params: Params, episode: Episode, device: torch
 # Timing
 
 
-def seconds_per_step(run: Run, steps: int, device: torch.device) -> float:
+def seconds_per_step(run: TakeSteps, steps: int, device: torch.device) -> float:
+    """Take `steps` meta-steps, and return the mean time of one in seconds."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -218,21 +231,21 @@ def seconds_per_step(run: Run, steps: int, device: torch.device) -> float:
 
 @dataclass
 class Entry:
-    """A contestant ready to be timed, in the way and with the thread count that suit it best."""
+    """A contestant that is ready to be timed, in the way and with the number of threads that suit it best."""
 
-    run: Run
-    way: str | None  # of going backward, for peers
+    run: TakeSteps
+    way: str | None  # a peer's way to go backward
     threads: int
-    steps: int  # in a round
-    rounds: list[float] = field(default_factory=list)  # milliseconds a meta-step
+    steps: int  # per round
+    rounds: list[float] = field(default_factory=list)  # each round's time of a meta-step, in milliseconds
 
     @classmethod
-    def prepare(cls, runs: dict[str | None, Run], device: torch.device, *, seconds: float) -> Entry:
-        """Warm up, choose the way, one thread or all, and how many steps fill so many seconds."""
+    def prepare(cls, runs: dict[str | None, TakeSteps], device: torch.device, *, seconds: float) -> Entry:
+        """Warm up, then choose the fastest way and number of threads, and as many steps as take `seconds`."""
         everybody = torch.get_num_threads()
         times = {}
         for way, run in runs.items():
-            run(1)  # not timed: much is loaded and reserved only now
+            run(1)  # not timed, because code is loaded and memory is reserved in it
             for threads in {1, everybody} if device.type == "cpu" else {everybody}:
                 with Threads(threads):
                     once = seconds_per_step(run, 1, device)
@@ -242,17 +255,19 @@ class Entry:
         return cls(runs[way], way, threads, max(1, round(seconds / times[way, threads])))
 
     def round(self, device: torch.device) -> None:
+        """Time one round."""
         with Threads(self.threads):
             self.rounds.append(1e3 * seconds_per_step(self.run, self.steps, device))
 
     def result(self) -> dict[str, Any]:
+        """Return the median, the fastest and the slowest round, in milliseconds a meta-step, and what was chosen."""
         ms = self.rounds
         chosen = {"backward": self.way, "threads": self.threads, "steps_per_round": self.steps}
         return {"ms": statistics.median(ms), "min": min(ms), "max": max(ms), "rounds": ms, **chosen}
 
 
 class Threads:
-    """So many threads within, as many as before afterwards."""
+    """A context in which PyTorch uses the given number of threads; afterwards it uses as many as before."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -266,11 +281,11 @@ class Threads:
 
 
 def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) -> dict[str, Any]:
-    """Time all contestants at `work`, in alternation, and set the ratios beside the goals.
+    """Time all contestants at `work` in turn, and compare the ratios of their times with the goals.
 
     Returns:
-        The contestants' results or errors by name; for each but ours its time as a multiple of ours (on a GPU of
-        ours with sampling); and the goals for this kind of device, each with what was reached.
+        The result or the error of each contestant, by name; the time of each peer as a multiple of ours (on a GPU,
+        of ours with sampling); and the goals for this kind of device, each with the value reached.
     """
     params, episode = work.start(torch.Generator(device).manual_seed(0))
     names = [OURS, FIRST_ORDER, *PEERS] + [SAMPLING] * (device.type == "cuda")
@@ -285,7 +300,7 @@ def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) ->
             entries[name] = Entry.prepare(enter(name, work, params, episode, device), device, seconds=seconds)
         except (ImportError, RuntimeError) as reason:  # not installed, or it cannot do this work
             results[name]["error"] = str(reason).splitlines()[0]
-    for _ in range(rounds):  # round by round, so that a disturbance hits all alike
+    for _ in range(rounds):  # round by round, so that a disturbance affects all alike
         for entry in entries.values():
             entry.round(device)
     for name, entry in entries.items():
@@ -304,7 +319,14 @@ def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) ->
 
 
 def judge(of: str, goal: float, ours: float | None, ratios: dict[str, float]) -> dict[str, Any]:
-    """A goal with what was reached: at most `goal` milliseconds for "ms", else at least `goal` times that peer."""
+    """Compare a goal with the value reached.
+
+    Args:
+        of: a peer, whose time should be at least `goal` times ours; or "ms": our time should be at most `goal`.
+        goal: the goal.
+        ours: our time in milliseconds, or None if it was not measured.
+        ratios: the times of the peers as multiples of ours.
+    """
     reached = ours if of == "ms" else ratios.get(of)
     met = reached is not None and (reached <= goal if of == "ms" else reached >= goal)
     return {"of": of, "goal": goal, "reached": reached, "met": met}
@@ -321,13 +343,19 @@ print(imported - start, time.perf_counter() - imported)
 
 
 def first_meta_step(name: str, device: str) -> None:
+    """Take one meta-step of a work from `WORKS`."""
     work, device = WORKS[name], torch.device(device)
     params, episode = work.start(torch.Generator(device).manual_seed(0))
     seconds_per_step(with_us(work, params, lambda _generator: episode, device), 1, device)
 
 
 def from_a_standing_start(name: str, device: torch.device, *, times: int = 3) -> dict[str, Any]:
-    """Medians over fresh processes: seconds to import us (and torch), and from there to the first meta-step done."""
+    """Measure the start of fresh processes.
+
+    Returns:
+        The medians, in seconds, of the time to import this package and torch, and of the time from there to the end of
+        the first meta-step.
+    """
     runs = []
     for _ in range(times):
         arguments = [sys.executable, "-c", FIRST_STEP, name, str(device)]
@@ -342,7 +370,10 @@ def from_a_standing_start(name: str, device: torch.device, *, times: int = 3) ->
 
 
 def graph_over_tasks(work: Work, params: Params, episode: Episode) -> Callable[[], None]:
-    """What we compare memory with: all tasks at once by the same net, `create_graph` through every inner step."""
+    """Return a function that computes the meta-gradient by autograd, with which we compare our memory.
+
+    It runs all the tasks at once by the same net, and uses `create_graph` in every inner step.
+    """
     leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
 
     def meta_gradient() -> None:
@@ -357,6 +388,7 @@ def graph_over_tasks(work: Work, params: Params, episode: Episode) -> Callable[[
 
 
 def meta_gradient_by(method: str, work: Work, params: Params, episode: Episode) -> Callable[[], Any]:
+    """Return a function that computes the meta-gradient by one of `MEMORY_METHODS`."""
     if method == "create_graph":
         return graph_over_tasks(work, params, episode)
     return partial(work.learner(1 if method == FIRST_ORDER else 2).meta_gradient, params, episode)
@@ -366,21 +398,24 @@ MEMORY_METHODS = (OURS, FIRST_ORDER, "create_graph")
 
 
 def resident_peak() -> int:
-    """The most bytes this process has ever had in memory."""
+    """Return the largest number of bytes that this process has had in memory so far."""
     status = Path("/proc/self/status")
-    if status.exists():  # `getrusage` on Linux starts from the peak of the process that started this one
+    if status.exists():  # on Linux, `getrusage` starts from the peak of the process that started this one
         (line,) = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
         return 1024 * int(line.split()[1])
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # this is in bytes on macOS
 
 
 def peak_of(method: str, work: Work, device: torch.device) -> int:
-    """Bytes that one meta-gradient needs at its peak beyond what was there before; on a CPU once in a process."""
+    """Return the bytes that one meta-gradient needs at its peak, beyond those in use before.
+
+    On a CPU this can be measured only once in a process.
+    """
     params, episode = work.start(torch.Generator(device).manual_seed(0))
     tiny = replace(small(work), inner_steps=1)
-    meta_gradient_by(method, tiny, *tiny.start(torch.Generator(device).manual_seed(0)))()  # loads what is loaded late
+    meta_gradient_by(method, tiny, *tiny.start(torch.Generator(device).manual_seed(0)))()  # loads all code
     meta_gradient = meta_gradient_by(method, work, params, episode)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -403,7 +438,7 @@ print(meta_step.peak_of(method, replace(work, inner_steps=int(inner_steps)), tor
 
 
 def memory(device: torch.device, *, quick: bool = False) -> dict[str, Any]:
-    """Peak memory by method and number of inner steps, each measured in a process of its own."""
+    """Measure the peak memory of each method and number of inner steps, each in a process of its own."""
     inner_steps = INNER_STEPS[:1] if quick else INNER_STEPS
     work = small(MEMORY) if quick else MEMORY
     peaks: dict[str, list[int]] = {method: [] for method in MEMORY_METHODS}
@@ -418,7 +453,7 @@ def memory(device: torch.device, *, quick: bool = False) -> dict[str, Any]:
         "title": work.title,
         "inner_steps": list(inner_steps),
         "peak_bytes": peaks,
-        "adapted_parameters_bytes": 4 * work.tasks * numbers,  # of all tasks, at one inner step
+        "adapted_parameters_bytes": 4 * work.tasks * numbers,  # of all tasks, for one inner step
     }
 
 
@@ -426,7 +461,7 @@ def memory(device: torch.device, *, quick: bool = False) -> dict[str, Any]:
 
 
 def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = False) -> dict[str, Any]:
-    """Time the named works, printing each as it is done, and the first meta-step of a fresh process."""
+    """Time the named works and the first meta-step of a fresh process, and print each result at once."""
     rounds, seconds = (1, 0.0) if quick else (rounds, SECONDS)
     works, first = {}, {}
     for name in names:
@@ -441,7 +476,7 @@ def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = 
 
 
 def table(result: dict[str, Any]) -> str:
-    """One work's result as text."""
+    """Return the result of one work as text."""
     lines = [result["title"], f"  {'':22} {'ms':>9} {'min':>9} {'max':>9} {'threads':>8} {'times ours':>11}"]
     for name, r in result["contestants"].items():
         if "error" in r:
@@ -455,7 +490,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def goal_text(goal: dict[str, Any]) -> str:
-    """`at least 4 times torchopt: 4.8, reached`."""
+    """Return a goal in words: `at least 4 times torchopt: 4.8, reached`."""
     what = f"at most {goal['goal']:g} ms" if goal["of"] == "ms" else f"at least {goal['goal']:.3g} times {goal['of']}"
     if goal["reached"] is None:
         return f"{what}: not measured"
@@ -463,7 +498,7 @@ def goal_text(goal: dict[str, Any]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m benchmarks meta-step`."""
+    """Add the options of `python -m benchmarks meta-step`."""
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=9, help="times that every contestant's turn comes (default 9)")
     parser.add_argument("--work", nargs="+", choices=list(WORKS), default=list(WORKS), help="only these (default: all)")
@@ -475,10 +510,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print and write.
+    """Measure, print the results and write them to a file.
 
     Raises:
-        ValueError: an option's value is not possible here.
+        ValueError: there is no GPU here, or the number of rounds is less than 1.
     """
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():

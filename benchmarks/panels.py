@@ -1,9 +1,10 @@
-"""What panels cost: trainings with their panel and without it; and how soon panels that train nothing answer.
+"""The cost of panels: how much they slow down a training, and how soon panels that train nothing answer a slider.
 
 python -m benchmarks panels --json results/panels-cpu.json
 
-All is measured in a kernel, as a notebook's cell has it, on characters drawn by our own code: time does not depend on
-what they show. From a slider's new value to the picture handed to the page is measured, not the page's own work.
+Everything is measured in a kernel, as in a cell of a notebook. The characters are glyphs, because the time does not
+depend on what they show. An answer is timed from the new value of a slider until the picture is handed to the page; the
+work of the page itself is not measured.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,8 @@ import nbformat
 import torch
 from ipywidgets import FloatLogSlider, Widget
 
-from metalab.checkpoint import replace_file
 from metalab.experiments import machine
+from metalab.files import replace_file
 from metalab.learners.maml import MAML
 from metalab.learners.prototypical import PrototypicalNet
 from metalab.lessons.kit import steering
@@ -34,13 +36,13 @@ from metalab.nets import MLP, Conv4
 from metalab.tasks import glyphs
 from tools import run_lessons
 
-SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 100.0  # of the speed without a panel; a second; milliseconds
+SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 100.0  # of the speed without a panel; per second; milliseconds
 ROUNDS = 7
-SECONDS = 4.0  # about, of each training in a round
+SECONDS = 4.0  # the approximate time of each training in a round
 
 
-def trainings() -> dict[str, Callable[[], steering.Panel]]:
-    """The lessons' panels that steer a training, each made anew."""
+def trainings() -> dict[str, Callable[[], steering.SteeringPanel]]:
+    """Return functions that make the lessons' panels that steer a training, by name."""
     train, test = glyphs.draw(alphabets=5, seed=0), glyphs.draw(alphabets=5, seed=1)
     return {
         "1: sine regression": sine.training_panel,
@@ -51,19 +53,21 @@ def trainings() -> dict[str, Callable[[], steering.Panel]]:
 
 
 def answering() -> dict[str, Panel]:
-    """The lessons' panels that answer to sliders and train nothing; networks as they begin take as long as trained."""
+    """Return the lessons' panels that answer to sliders and train nothing, by name.
+
+    Their networks are untrained, because a trained network takes as long.
+    """
     sines = {name: MLP().init(seeded(i)) for i, name in enumerate(("one start", "another"))}
     test = glyphs.draw(alphabets=5, seed=1)
     small, embed = MAML(Conv4(outputs=5, channels=32), inner_lr=0.4), Conv4(channels=32)
     params, embed_params = small.net.init(seeded()), embed.init(seeded())
-    stats = embed.statistics(embed_params, test.batch(100, seeded())[0])
-    protonet = PrototypicalNet(embed)
+    protonet = PrototypicalNet(embed).with_statistics(embed_params, test.batch(100, seeded())[0])
     distances = torch.rand(4000, generator=seeded())
     return {
         "1: adaptation, two starts": sine.adaptation_panel(sines),
         "2: inner steps of an episode": characters.adaptation_panel(small, params, test.sample(1, 5, 1, 3, seeded())),
         "2: ways, shots and the inner loop": characters.episode_panel(
-            test, small, params, lambda episode: protonet.predict(embed_params, episode, stats=stats)
+            test, small, params, partial(protonet.predict, embed_params)
         ),
         "3: margin": siamese.margin_panel(),
         "3: threshold": siamese.threshold_panel(distances, torch.arange(4000) % 2 == 0, title="4,000 pairs"),
@@ -72,13 +76,24 @@ def answering() -> dict[str, Panel]:
 
 
 def seeded(seed: int = 0) -> torch.Generator:
+    """Return a generator with a seed."""
     return torch.Generator().manual_seed(seed)
 
 
-async def steered(new: Callable[[], steering.Panel], *, rounds: int, seconds: float) -> dict[str, Any]:
-    """A training with its panel, and without it before and after that: as many steps as take about `seconds`.
+async def steered(new: Callable[[], steering.SteeringPanel], *, rounds: int, seconds: float) -> dict[str, Any]:
+    """Time a training with its panel, and without its panel before and after.
 
-    Without it is the mean of before and after: a machine that slows down, or is freed, disturbs less.
+    The time without the panel is the mean of the two, so that a machine that becomes slower or faster disturbs the
+    comparison less.
+
+    Args:
+        new: makes the panel.
+        rounds: the number of rounds.
+        seconds: the approximate time of each training; it decides the number of steps.
+
+    Returns:
+        The number of steps; and for each round the milliseconds of a meta-step without the panel, the speed with the
+        panel as a share of the speed without it, and the pictures per second.
     """
     shares, bare, frames = [], [], []
     steps = max(10, round(seconds / _seconds_alone(new(), 10) * 10))
@@ -95,8 +110,8 @@ async def steered(new: Callable[[], steering.Panel], *, rounds: int, seconds: fl
     return {"steps": steps, "ms": bare, "share": shares, "frames": frames}
 
 
-def _seconds_alone(panel: steering.Panel, steps: int) -> float:
-    """What the panel's training takes without it, after some steps that do not count."""
+def _seconds_alone(panel: steering.SteeringPanel, steps: int) -> float:
+    """Return the seconds that the panel's training takes without the panel, after some steps that do not count."""
     trainer = panel.driver.trainer
     for _ in range(5):
         trainer.step()
@@ -107,7 +122,10 @@ def _seconds_alone(panel: steering.Panel, steps: int) -> float:
 
 
 def answers(panel: Panel) -> list[float]:
-    """Milliseconds from a slider's new value to the new picture: nine places of each, while the others stay."""
+    """Return the milliseconds from each new value of a slider to the new picture.
+
+    Each slider is moved to nine places, while the others stay where they are.
+    """
     found = []
     for control in panel.controls.values():
         if not hasattr(control, "min"):
@@ -122,14 +140,14 @@ def answers(panel: Panel) -> list[float]:
 
 
 def places(slider: Widget, count: int = 9) -> list[float]:
-    """Values from one end of a slider to the other."""
+    """Return `count` values of a slider, evenly spaced from one end to the other."""
     kind = type(slider.min)
     ends = [slider.min + (slider.max - slider.min) * i / (count - 1) for i in range(count)]
     return [slider.base**end if isinstance(slider, FloatLogSlider) else kind(end) for end in ends]
 
 
 async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
-    """All panels, in the kernel that this runs in."""
+    """Measure all panels in the kernel that this function runs in."""
     found = {name: await steered(new, rounds=rounds, seconds=seconds) for name, new in trainings().items()}
     return {
         "machine": machine.about("cpu", ("torch", "ipywidgets", "ipykernel", "matplotlib")),
@@ -140,7 +158,11 @@ async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str
 
 
 def in_a_kernel() -> dict[str, Any]:
-    """What `measure` finds in a cell of a fresh kernel."""
+    """Run `measure` in a cell of a fresh kernel, and return what it returns.
+
+    Raises:
+        RuntimeError: the cell failed.
+    """
     cell = nbformat.v4.new_code_cell(
         "import json\nfrom benchmarks import panels\nfound = json.dumps(await panels.measure())\nprint(found)"
     )
@@ -151,12 +173,12 @@ def in_a_kernel() -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m benchmarks panels`."""
+    """Add the options of `python -m benchmarks panels`."""
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure in a fresh kernel, print, and write the file that was asked for."""
+    """Measure in a fresh kernel, print the results, and write them to a file if one was named."""
     found = in_a_kernel()
     for name, training in found["trainings"].items():
         share, frames = statistics.median(training["share"]), statistics.median(training["frames"])

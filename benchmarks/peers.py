@@ -1,7 +1,8 @@
-"""MAML as other people write it, for ordinary torch.nn modules: what the benchmark sets our engine beside.
+"""MAML as other people write it, for ordinary torch.nn modules. The benchmark compares our engine with these peers.
 
-Each peer takes the model, the loss of one task's outputs and targets, an episode, and the inner loop's learning rate
-and steps, and returns a function that yields the tasks' query losses after adaptation, one task after another.
+Each peer takes the model, the loss of one task's outputs and targets, an episode, and the learning rate and the number
+of steps of the inner loop. It returns a function that yields the tasks' query losses after adaptation, one task after
+another.
 """
 
 from __future__ import annotations
@@ -16,24 +17,25 @@ from torch.func import functional_call, grad, vmap
 from metalab.nets import MLP, Conv4, Params
 from metalab.tasks import Episode
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+OneTaskLoss = Callable[[Tensor, Tensor], Tensor]
 TaskLosses = Callable[[], Iterator[Tensor]]
 
 
 class Shift(nn.Module):
-    """Batch norm by the batch's own statistics with a shift and no scale, as our Conv4 has it."""
+    """Batch norm by the batch's own statistics, with a shift and no scale, as in our Conv4."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.shift = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("scale", torch.ones(channels))  # without one, the second derivative is refused
+        self.register_buffer("scale", torch.ones(channels))  # without a scale, PyTorch refuses the second derivative
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise x [B, channels, H, W]."""
         return F.batch_norm(x, None, None, self.scale, self.shift, training=True, eps=1e-3)
 
 
 def as_module(net: MLP | Conv4, params: Params) -> nn.Module:
-    """`net` as torch.nn knows it, with a copy of `params`; its parameters come in the same order."""
+    """Return `net` as a torch.nn module with a copy of `params`. Its parameters come in the same order."""
     layers: list[nn.Module] = []
     if isinstance(net, MLP):
         for n_in, n_out in zip(net.sizes, net.sizes[1:], strict=False):
@@ -56,13 +58,14 @@ def as_module(net: MLP | Conv4, params: Params) -> nn.Module:
 
 
 def in_our_layout(theirs: Tensor) -> Tensor:
+    """Return weights of torch.nn in the layout of our nets: [9·in, out] for a convolution, [in, out] for a layer."""
     if theirs.dim() == 4:
         return theirs.permute(2, 3, 1, 0).flatten(0, 2)
     return theirs.T if theirs.dim() == 2 else theirs
 
 
-def with_higher(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
-    """`higher` (Grefenstette et al. 2019), as in its maml-omniglot example."""
+def with_higher(model: nn.Module, loss: OneTaskLoss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
+    """Use `higher` (Grefenstette et al. 2019), as in its maml-omniglot example."""
     import higher
 
     optimizer = torch.optim.SGD(model.parameters(), lr=inner_lr)
@@ -77,8 +80,8 @@ def with_higher(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner
     return task_losses
 
 
-def with_torchopt(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
-    """`torchopt` (Ren et al. 2023), as in its few-shot example."""
+def with_torchopt(model: nn.Module, loss: OneTaskLoss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
+    """Use `torchopt` (Ren et al. 2023), as in its few-shot example."""
     import torchopt
 
     inner = torchopt.MetaSGD(model, lr=inner_lr)
@@ -96,8 +99,8 @@ def with_torchopt(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inn
     return task_losses
 
 
-def with_loop(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
-    """MAML as its paper states it: a loop over tasks, the graph kept through the inner steps."""
+def with_loop(model: nn.Module, loss: OneTaskLoss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
+    """Write MAML as its paper states it: loop over the tasks, and keep the graph through the inner steps."""
     params = dict(model.named_parameters())
 
     def task_losses() -> Iterator[Tensor]:
@@ -112,8 +115,8 @@ def with_loop(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_s
     return task_losses
 
 
-def with_vmap(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
-    """`torch.func`, as in PyTorch's own MAML example: `grad` for the inner step, `vmap` over the tasks."""
+def with_vmap(model: nn.Module, loss: OneTaskLoss, e: Episode, inner_lr: float, inner_steps: int) -> TaskLosses:
+    """Use `torch.func`, as in PyTorch's own MAML example: `grad` for the inner step, and `vmap` over the tasks."""
     params = dict(model.named_parameters())
 
     def loss_of(theta: Params, x: Tensor, y: Tensor) -> Tensor:
@@ -127,20 +130,20 @@ def with_vmap(model: nn.Module, loss: Loss, e: Episode, inner_lr: float, inner_s
         return loss_of(theta, query_x, query_y)
 
     def task_losses() -> Iterator[Tensor]:
-        yield vmap(query_loss)(e.support_x, e.support_y, e.query_x, e.query_y)  # of all tasks at once: [T]
+        yield vmap(query_loss)(e.support_x, e.support_y, e.query_x, e.query_y)  # the losses of all tasks at once: [T]
 
     return task_losses
 
 
 def task_by_task(model: nn.Module, tasks: int, task_losses: TaskLosses) -> None:
-    """The meta-gradient into the model's `.grad`, going back through each task before the next one starts."""
+    """Leave the meta-gradient in the model's `.grad`, going backward through each task before the next one starts."""
     model.zero_grad()
     for losses in task_losses():
         (losses.sum() / tasks).backward()
 
 
 def all_at_once(model: nn.Module, tasks: int, task_losses: TaskLosses) -> None:
-    """The same, going back through all tasks at the end: fewer calls, more memory."""
+    """Do the same, but go backward through all the tasks at the end, which takes fewer calls and more memory."""
     model.zero_grad()
     (sum(losses.sum() for losses in task_losses()) / tasks).backward()
 

@@ -1,9 +1,9 @@
-"""The results page, written from what the commands measured: no number on it was typed.
+"""Write the page of results from the files that the commands wrote. No number on the page is typed by hand.
 
-python -m benchmarks meta-step --out results/bench-cpu.json              # what the page is made of
+python -m benchmarks meta-step --out results/bench-cpu.json              # these three write the files
 python -m benchmarks meta-step --memory --out results/memory-cpu.json
 python -m metalab evaluate DIR --json results/runs/NAME.json
-python -m benchmarks report                                         # results/README.md and its figures
+python -m benchmarks report                                         # this writes results/README.md and its figures
 """
 
 from __future__ import annotations
@@ -21,38 +21,28 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.meta_step import FIRST_ORDER, OURS, PEERS, SAMPLING
-from metalab.checkpoint import replace_file
 from metalab.experiments.progress import duration
-from metalab.experiments.settings import paper
+from metalab.experiments.recipes import RECIPES, paper
+from metalab.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-NOTES = "notes.md"  # findings in prose, part of the page
-LABELS = {
-    "maml": "MAML",
-    "fomaml": "first-order MAML",
-    "anil": "ANIL",
-    "metasgd": "Meta-SGD",
-    "sparse": "sparse-MAML",
-    "reptile": "Reptile",
-    "joint": "one network for all tasks",
-    "protonet": "prototypical network",
-    "matching": "matching network",
-    "contrastive": "contrastive loss",
-    "triplet": "triplet loss",
-    "koch": "Koch's verification network",
-}
+NOTES = "notes.md"  # the findings in prose, which are part of the page
 NO_MATTER = ("tasks", "algorithm", "ways", "shots", "steps", "minutes", "save_every", "device")
 
 
-# What others report
+# Published results
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published score; `inner_steps` at test, None where there are none or the paper's own do not matter."""
+    """A score that a paper reports.
+
+    `inner_steps` is the number of inner steps in the test; None if there are none, or if our number may differ from the
+    paper's.
+    """
 
     tasks: str
     algorithm: str
@@ -95,15 +85,18 @@ PUBLISHED = [
     Published("omniglot", "fomaml", 20, 5, None, "97.9 ± 0.1 %", NICHOL),
     Published("omniglot", "anil", 20, 1, None, "96.2 ± 0.5 %", RAGHU),
     Published("omniglot", "anil", 20, 5, None, "98.0 ± 0.3 %", RAGHU),
-    Published("omniglot", "protonet", 5, 1, None, "98.8 %", SNELL),
-    Published("omniglot", "protonet", 5, 5, None, "99.7 %", SNELL),
-    Published("omniglot", "protonet", 20, 1, None, "96.0 %", SNELL),
-    Published("omniglot", "protonet", 20, 5, None, "98.9 %", SNELL),
+    Published("omniglot", "prototypical", 5, 1, None, "98.8 %", SNELL),
+    Published("omniglot", "prototypical", 5, 5, None, "99.7 %", SNELL),
+    Published("omniglot", "prototypical", 20, 1, None, "96.0 %", SNELL),
+    Published("omniglot", "prototypical", 20, 5, None, "98.9 %", SNELL),
 ]
 
 
 def published(tasks: str, algorithm: str, protocol: dict[str, Any]) -> Published | None:
-    """What the literature reports for this test, if it does; all of it is of characters of any alphabets."""
+    """Return the published score for such a test, or None if there is none.
+
+    All published scores are for characters of any alphabets.
+    """
     if protocol.get("characters of", "any alphabets") != "any alphabets":
         return None
     for known in PUBLISHED:
@@ -114,12 +107,12 @@ def published(tasks: str, algorithm: str, protocol: dict[str, Any]) -> Published
     return None
 
 
-# What was measured
+# The measurements
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One of the JSON files: its name without `.json`, its content, and the content's fingerprint."""
+    """One of the JSON files: its name without `.json`, its content, and the SHA-256 of its content."""
 
     name: str
     data: dict[str, Any]
@@ -127,7 +120,16 @@ class Measured:
 
     @classmethod
     def read(cls, path: Path, command: str, *keys: str) -> Measured:
-        """Raises ValueError: it is not JSON, lacks one of the `keys` that `command` writes, or is of a --quick run."""
+        """Read the file at `path`.
+
+        Args:
+            path: the file.
+            command: the command that writes such files, for the messages.
+            keys: what the file must contain.
+
+        Raises:
+            ValueError: the file is not JSON, lacks one of the `keys`, or was measured with --quick.
+        """
         raw = path.read_bytes()
         try:
             data = json.loads(raw)
@@ -143,6 +145,8 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurements:
+    """All the files in the folder of results, and the findings in prose."""
+
     speed: list[Measured]
     memory: list[Measured]
     panels: list[Measured]
@@ -151,6 +155,11 @@ class Measurements:
 
     @classmethod
     def read(cls, folder: Path) -> Measurements:
+        """Read all the files in `folder`.
+
+        Raises:
+            ValueError: a file is not what a command wrote.
+        """
         notes = folder / NOTES
 
         def files(pattern: str, command: str, *keys: str) -> list[Measured]:
@@ -169,7 +178,7 @@ class Measurements:
 
 
 def page(measured: Measurements) -> str:
-    """The text of the page, in Markdown."""
+    """Return the text of the page, in Markdown."""
     sections = {
         "Trained networks": networks(measured.runs),
         "Speed": (part for bench in measured.speed for part in speed(bench)),
@@ -190,12 +199,13 @@ def page(measured: Measurements) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
+    """Return a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def networks(runs: list[Measured]) -> Iterator[str]:
-    """How each network was trained, and how it scored."""
+    """Yield how each network was trained and what it scored, next to the published scores."""
     sources = set()
     for tasks, title in (("sine", "Sine regression"), ("omniglot", "Omniglot")):
         chosen = [run for run in runs if run.data["trained"]["tasks"] == tasks]
@@ -225,7 +235,7 @@ def networks(runs: list[Measured]) -> Iterator[str]:
 
 
 def training(trained: dict[str, Any]) -> list[str]:
-    """A row on how a network was trained, from its checkpoint's note."""
+    """Return the table row on a network's training, from its checkpoint's note."""
     taken, planned = trained["taken"], trained["steps"]
     steps = f"{taken:,}" if taken == planned else f"{taken:,} of {planned:,}"
     cores = trained["threads"] * trained["processes"]
@@ -234,11 +244,12 @@ def training(trained: dict[str, Any]) -> list[str]:
 
 
 def of_the_paper(trained: dict[str, Any]) -> dict[str, Any]:
+    """Return the paper's settings for a network's algorithm, tasks, ways and shots."""
     return paper(trained["tasks"], trained["algorithm"], ways=trained["ways"], shots=trained["shots"])
 
 
 def label(trained: dict[str, Any]) -> str:
-    """`MAML, 5-way 1-shot`, with what differs from the paper."""
+    """Return a network's label: `MAML, 5-way 1-shot`, and the settings that differ from the paper's."""
     ways = f"{trained['ways']}-way " if trained["ways"] else ""
     default = of_the_paper(trained)
     differs = [
@@ -246,13 +257,13 @@ def label(trained: dict[str, Any]) -> str:
         for name in default
         if name not in NO_MATTER and trained.get(name, default[name]) != default[name]
     ]
-    return ", ".join([LABELS[trained["algorithm"]], f"{ways}{trained['shots']}-shot", *differs])
+    return ", ".join([RECIPES[trained["algorithm"]].title, f"{ways}{trained['shots']}-shot", *differs])
 
 
 def command(trained: dict[str, Any]) -> str:
-    """The shortest command that trains so."""
+    """Return the shortest command that trains with these settings."""
     first = paper(trained["tasks"], trained["algorithm"])
-    default = {**of_the_paper(trained), "ways": first["ways"], "shots": first["shots"]}
+    default = of_the_paper(trained) | {name: first[name] for name in ("ways", "shots") if name in first}
     several = ["torchrun", "--nproc-per-node", str(trained["processes"])]
     words = [*(several if trained["processes"] > 1 else ["python"]), "-m", "metalab", "train", trained["tasks"]]
     if trained["algorithm"] != "maml":
@@ -264,28 +275,30 @@ def command(trained: dict[str, Any]) -> str:
 
 
 def score(result: dict[str, Any]) -> str:
+    """Return a mean and its confidence interval: an accuracy in percent, or an error."""
     if result["measure"] == "accuracy":
         return f"{100 * result['mean']:.1f} ± {100 * result['ci95']:.1f} %"
     return f"{result['mean']:.2f} ± {result['ci95']:.2f}"
 
 
 def on(machine: dict[str, Any]) -> str:
+    """Return in words the machine and the versions that a measurement was made with."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items() if version)
     return f"{machine['name']}; Python {machine['python']}, {versions}"
 
 
 def speed(bench: Measured) -> Iterator[str]:
-    """One device's benchmark."""
+    """Yield the paragraphs on the speed on one device."""
     data = bench.data
     settings = data["settings"]
     yield f"### {data['machine']['name']}"
     yield (
-        f"`python -m benchmarks meta-step --device {data['machine']['device']}` on {on(data['machine'])}. One "
-        f"second-order meta-step, Adam included, in {settings['dtype']}: the median of {settings['rounds']} rounds in which the "
-        "contestants take turns, and the fastest and the slowest round. All start from the same weights on the same "
-        "episode, and meta-gradients were equal in float64 before anything was timed. Each contestant has the thread "
-        "count that suits it best, each peer the better of going backward task by task and all at once. Pictures are "
-        "random noise."
+        f"`python -m benchmarks meta-step --device {data['machine']['device']}` on {on(data['machine'])}. This is one "
+        f"second-order meta-step, Adam included, in {settings['dtype']}: the median of {settings['rounds']} rounds, in "
+        "which the contestants take turns, and the fastest and the slowest round. All start from the same weights on "
+        "the same episode, and their meta-gradients were equal in float64 before anything was timed. Each contestant "
+        "has the thread count that suits it best, and each peer the better of going backward task by task or all at "
+        "once. Pictures are random noise."
     )
     yield f"![{speed_alt(bench)}]({bench.name}.svg)"
     rows = []
@@ -305,6 +318,7 @@ def speed(bench: Measured) -> Iterator[str]:
 
 
 def timing(result: dict[str, Any], ratio: float | None) -> list[str]:
+    """Return the table cells on a contestant's time, or its error."""
     if "error" in result:
         return [result["error"], "", "", ""]
     spread = f"{milliseconds(result['min'])} … {milliseconds(result['max'])}"
@@ -312,10 +326,12 @@ def timing(result: dict[str, Any], ratio: float | None) -> list[str]:
 
 
 def milliseconds(value: float) -> str:
+    """Return a time with three significant digits, or as a whole number from 100 on."""
     return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def verdict(goal: dict[str, Any] | None) -> str:
+    """Return a goal, and whether it was reached, for a table cell."""
     if goal is None:
         return ""
     sign, unit = ("≤", " ms") if goal["of"] == "ms" else ("≥", "")
@@ -323,7 +339,7 @@ def verdict(goal: dict[str, Any] | None) -> str:
 
 
 def peaks(memory: Measured) -> Iterator[str]:
-    """One device's memory measurement."""
+    """Yield the paragraphs on the peak memory on one device."""
     data = memory.data
     yield f"### {data['machine']['name']}"
     how = (
@@ -332,8 +348,8 @@ def peaks(memory: Measured) -> Iterator[str]:
         else "the peak of PyTorch's allocator"
     )
     yield (
-        f"`python -m benchmarks meta-step --memory --device {data['machine']['device']}` on {on(data['machine'])}: {how}, "
-        f"in MiB, during one meta-gradient. {data['title']}. `create_graph` runs all the tasks at once too."
+        f"`python -m benchmarks meta-step --memory --device {data['machine']['device']}` on {on(data['machine'])}: "
+        f"{how}, in MiB, during one meta-gradient. {data['title']}. `create_graph` runs all the tasks at once too."
     )
     yield f"![{memory_alt(memory)}]({memory.name}.svg)"
     rows = [
@@ -346,7 +362,7 @@ def peaks(memory: Measured) -> Iterator[str]:
 
 
 def panel_costs(panels: Measured) -> Iterator[str]:
-    """What the lessons' panels cost on one machine."""
+    """Yield the paragraphs on the cost of the lessons' panels on one machine."""
     data = panels.data
     goals = data["goals"]
     rounds = {len(found["share"]) for found in data["trainings"].values()}
@@ -375,6 +391,7 @@ def panel_costs(panels: Measured) -> Iterator[str]:
 
 
 def not_measured(measured: Measurements) -> Iterator[str]:
+    """Yield a sentence for each measurement that is missing."""
     devices = {m.data["machine"]["device"] for m in measured.speed}
     if "cpu" not in devices:
         yield "The benchmark has not been run on a CPU."
@@ -392,7 +409,7 @@ def not_measured(measured: Measurements) -> Iterator[str]:
         yield "No trained network has been evaluated."
 
 
-# The figures: white paper, large letters, Okabe & Ito's colours and a marker for each line
+# The figures have a white background, large letters, Okabe & Ito's colours, and a marker for each line.
 
 COLOURS = {
     OURS: ("#0072B2", "o"),
@@ -406,18 +423,21 @@ COLOURS = {
 
 
 def speed_alt(bench: Measured) -> str:
+    """Describe the figure of the speed in words."""
     works = bench.data["works"].values()
     said = [f"{w['title']}: {', '.join(f'{name} {r:.1f}' for name, r in w['ratios'].items())}" for w in works]
     return f"How many times as long as metalab others take for a meta-step. {'. '.join(said)}."
 
 
 def memory_alt(memory: Measured) -> str:
+    """Describe the figure of the memory in words."""
     data = memory.data
     last = [f"{method} {found[-1] / 2**20:.0f} MiB" for method, found in data["peak_bytes"].items()]
     return f"Peak memory over inner steps. At {data['inner_steps'][-1]} inner steps: {', '.join(last)}."
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """Make an empty figure; its width and height are in inches."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -429,12 +449,12 @@ def canvas(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def speed_figure(bench: Measured) -> Figure:
-    """The peers' times as multiples of ours, a line for each work."""
+    """Draw the peers' times as multiples of ours, with one row for each work."""
     works = list(bench.data["works"].values())
     fig, ax = canvas(10, 1.8 + 1.1 * len(works))
     for i, name in enumerate(PEERS):
         colour, marker = COLOURS[name]
-        lane = 0.14 * (i - 1.5)  # equal ratios do not hide each other
+        lane = 0.14 * (i - 1.5)  # so that equal ratios do not hide each other
         found = [(work["ratios"][name], row + lane) for row, work in enumerate(works) if name in work["ratios"]]
         if found:
             ratios, rows = zip(*found, strict=True)
@@ -455,7 +475,7 @@ def speed_figure(bench: Measured) -> Figure:
 
 
 def memory_figure(memory: Measured) -> Figure:
-    """Peak memory over inner steps, by method."""
+    """Draw the peak memory over the number of inner steps, with one line for each method."""
     data = memory.data
     steps = data["inner_steps"]
     fig, ax = canvas(10, 5.5)
@@ -474,7 +494,13 @@ def memory_figure(memory: Measured) -> Figure:
 
 
 def svg(fig: Figure, *, title: str, source: str) -> bytes:
-    """The figure as a file that is the same for the same figure; `source` is what it was drawn from."""
+    """Return the figure as the bytes of an SVG file. The same figure gives the same bytes.
+
+    Args:
+        fig: the figure.
+        title: the figure in words.
+        source: the fingerprint of the file that the figure was drawn from.
+    """
     from matplotlib import rc_context
 
     out = io.BytesIO()
@@ -487,7 +513,7 @@ def svg(fig: Figure, *, title: str, source: str) -> bytes:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m benchmarks report`."""
+    """Add the options of `python -m benchmarks report`."""
     parser.add_argument("--folder", type=Path, default=Path("results"), help="of the JSON files, and of the page")
 
 

@@ -1,3 +1,3 @@
-"""metalab: learn meta-learning by doing."""
+"""Learn meta-learning by doing: algorithms, tasks and lessons."""
 
 __version__ = "0.1.0"

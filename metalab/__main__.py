@@ -1,14 +1,14 @@
-"""The commands behind the lessons' longer results.
+"""The command line: train, evaluate and compare for longer than a lesson allows.
 
 python -m metalab train sine                                # MAML at the paper's protocol
 python -m metalab train sine --algorithm joint              # the baseline: one network for all tasks
 python -m metalab train omniglot --ways 20 --device cuda
-python -m metalab train omniglot --algorithm protonet --minutes 30
-python -m metalab train --resume DIR                        # go on with a run that was stopped, or killed
-torchrun --nproc-per-node 2 -m metalab train omniglot       # the same training, shared by two processes
-python -m metalab evaluate DIR                              # mean ± 95 % CI, and the protocol
-python -m metalab orders                                    # does the second order matter? with several seeds
-python -m metalab data                                      # fetch Omniglot, say where it was found
+python -m metalab train omniglot --algorithm prototypical --minutes 30
+python -m metalab train --resume DIR                        # continue a run that was stopped or killed
+torchrun --nproc-per-node 2 -m metalab train omniglot       # two processes share the training
+python -m metalab evaluate DIR                              # the mean ± 95 % CI, and the protocol
+python -m metalab orders                                    # does the second order matter? Several seeds
+python -m metalab data                                      # fetch Omniglot and print where it is
 """
 
 from __future__ import annotations
@@ -27,23 +27,33 @@ from .engine import processes
 from .experiments import first_vs_second_order, scoring
 from .experiments.progress import duration
 from .experiments.runs import CHECKPOINT, Interrupted, Run, usable
-from .experiments.settings import Settings
+from .experiments.settings import BadSetting, Settings, flag
+from .files import replace_file
 from .tasks import omniglot
 from .train import Diverged
 
-TRAIN = "Meta-train. What is left out is as in the paper of the algorithm, for these tasks and so many ways."
-EVALUATE = "Mean ± 95 %% confidence interval on tasks never trained on, and the whole protocol."
-RESUMABLE = {"steps", "minutes"}  # what may change when a run goes on
+TRAIN = "Meta-train. Options you omit take the values of the algorithm's paper for these tasks, ways and shots."
+EVALUATE = "Print the mean and its 95 %% confidence interval on tasks never trained on, with the whole protocol."
+RESUMABLE = {"steps", "minutes"}  # the settings that may change when a run continues
 
 
 class Parser(argparse.ArgumentParser):
-    """Complains in one line."""
+    """A parser that reports a wrong usage in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the message and exit with status 2."""
         self.exit(2, f"metalab: {message} (see {self.prog} --help)\n")
 
 
 def train(options: argparse.Namespace) -> int:
+    """Start or continue a run, and print where it is saved.
+
+    Returns:
+        The exit status: 0, or 1 if the training diverged, or 130 if it was interrupted.
+
+    Raises:
+        ValueError: the tasks are missing, an option does not go with --resume, or a setting cannot be used.
+    """
     given = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     tasks = given.pop("tasks")
     if options.resume:
@@ -51,7 +61,7 @@ def train(options: argparse.Namespace) -> int:
             raise ValueError("--resume takes all from the checkpoint: only --steps and --minutes may be given with it")
         run = Run.resume(options.resume, **given)
     elif tasks is None:
-        raise ValueError("name what to train on, sine or omniglot, or a run to go on with: --resume DIR")
+        raise ValueError("name what to train on, sine or omniglot, or a run to continue: --resume DIR")
     else:
         settings = Settings.of(tasks, **given)
         run = Run.start(settings, options.out or default_folder(settings))
@@ -74,17 +84,25 @@ def train(options: argparse.Namespace) -> int:
 
 
 def default_folder(settings: Settings) -> Path:
+    """Return the folder of a run that was started without --out: `build/omniglot_maml_5way_1shot`."""
     ways = f"{settings.ways}way_" if settings.ways else ""
     return Path("build") / f"{settings.tasks}_{settings.algorithm}_{ways}{settings.shots}shot"
 
 
 def resume_command(folder: Path) -> str:
+    """Return the command that continues the run in `folder`, with as many processes as this run has."""
     several = processes.count() > 1
     launch = f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}" if several else "python"
     return f"{launch} -m metalab train --resume {shlex.quote(str(folder))}"
 
 
 def evaluate(options: argparse.Namespace) -> int:
+    """Test a trained network, print each result, and write the results as JSON if a file was named.
+
+    Raises:
+        FileNotFoundError: there is no checkpoint.
+        ValueError: the checkpoint is damaged, or an option cannot be used.
+    """
     path = options.path / CHECKPOINT if options.path.is_dir() else options.path
     tensors, note = checkpoint.load(path)
     settings = replace(Settings.from_note(note), device=usable(options.device))
@@ -97,57 +115,59 @@ def evaluate(options: argparse.Namespace) -> int:
         found.append(result.as_json())
     if options.json:
         text = json.dumps({"trained": trained, "results": found}, indent=1, ensure_ascii=False)
-        checkpoint.replace_file(options.json, f"{text}\n".encode())
+        replace_file(options.json, f"{text}\n".encode())
     return 0
 
 
 def data(_options: argparse.Namespace) -> int:
+    """Fetch Omniglot if it is not on disk, and print how many characters it has and where it was found."""
     train_set, test_set = omniglot.load()
     print(f"Omniglot: {len(train_set)} training and {len(test_set)} test characters, from {omniglot.where()}")
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line. Training has an option for every setting."""
     top = Parser(prog="python -m metalab", description="Train and evaluate outside the lessons.")
     commands = top.add_subparsers(required=True, metavar="train | evaluate | orders | data")
     p = commands.add_parser("train", help="meta-train, and save the parameters", description=TRAIN)
-    p.add_argument("tasks", nargs="?", help="sine, or omniglot; not with --resume")
+    p.add_argument("tasks", nargs="?", help="sine or omniglot; leave it out with --resume")
     for f in fields(Settings):
         if f.name != "tasks":
             kind, choices = f.metadata["type"], f.metadata.get("choices")
-            flag = "--" + f.name.replace("_", "-")
-            p.add_argument(flag, type=kind, choices=choices, help=f.metadata["help"], default=argparse.SUPPRESS)
-    p.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; default: build/, and what is trained")
-    p.add_argument("--resume", type=Path, metavar="DIR", help="go on with the run in this folder")
+            p.add_argument(flag(f.name), type=kind, choices=choices, help=f.metadata["help"], default=argparse.SUPPRESS)
+    p.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; default: one in build/")
+    p.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
     p.set_defaults(run=train)
     p = commands.add_parser("evaluate", help=EVALUATE, description=EVALUATE)
-    p.add_argument("path", type=Path, help="a run's folder, or a checkpoint")
-    p.add_argument("--episodes", type=int, default=600, help="test tasks; default: %(default)s")
-    p.add_argument("--seed", type=int, default=1000, help="of the test tasks; default: %(default)s")
+    p.add_argument("path", type=Path, help="a run's folder, or a checkpoint file")
+    p.add_argument("--episodes", type=int, default=600, help="number of test tasks; default: %(default)s")
+    p.add_argument("--seed", type=int, default=1000, help="seed of the test tasks; default: %(default)s")
     p.add_argument("--device", default="cpu")
-    p.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     p.set_defaults(run=evaluate)
-    p = commands.add_parser("orders", help="train first- and second-order MAML and others side by side, several seeds")
+    p = commands.add_parser("orders", help="compare MAML of both orders and its successors, with several seeds")
     first_vs_second_order.add_arguments(p)
     p.set_defaults(run=first_vs_second_order.run)
-    p = commands.add_parser("data", help="fetch Omniglot if need be, and say what there is")
+    p = commands.add_parser("data", help="fetch Omniglot if it is not on disk, and print where it is")
     p.set_defaults(run=data)
     return top
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line. Return the exit status."""
     return run(parser(), arguments)
 
 
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
-    """Run what `arguments` ask of a parser; complain about errors in one line. Returns the exit status."""
+    """Run the command that `arguments` name, and report an error in one line. Return the exit status."""
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
     except (ValueError, OSError) as error:
         if processes.rank() == 0:
-            print(f"metalab: {error}", file=sys.stderr)
+            message = error.for_the_command_line() if isinstance(error, BadSetting) else error
+            print(f"metalab: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("metalab: stopped at once, without saving", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How good is it? Mean ± 95 % confidence interval over test episodes, many at once."""
+"""How good is a learner? The mean and its 95 % confidence interval over test episodes, many episodes at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from .tasks import Episode
 
 @dataclass(frozen=True)
 class Score:
-    """The mean of a per-episode measure, and the half-width of its 95 % confidence interval."""
+    """The mean of a measure over test episodes, and the half-width of its 95 % confidence interval.
+
+    The interval covers the choice of test episodes for one trained network. It says nothing about the spread between
+    training seeds.
+    """
 
     mean: float
     ci95: float
@@ -22,7 +26,11 @@ class Score:
 
     @classmethod
     def of(cls, values: Tensor) -> Score:
-        """From one value per episode [E]: mean and 1.96 s / √E, as few-shot papers report it."""
+        """Return the mean of one value per episode [E], with 1.96 s / √E, as few-shot papers report it.
+
+        Raises:
+            ValueError: there are fewer than 2 episodes.
+        """
         episodes = values.numel()
         if episodes < 2:
             raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")
@@ -30,6 +38,7 @@ class Score:
         return cls(values.mean().item(), 1.96 * values.std().item() / episodes**0.5, episodes)
 
     def percent(self) -> str:
+        """Return the score of a share in percent: `98.7 ± 0.4 %`."""
         return f"{100 * self.mean:.1f} ± {100 * self.ci95:.1f} %"
 
     def __str__(self) -> str:
@@ -46,19 +55,19 @@ def evaluate(
     measure: Callable[[Tensor, Tensor], Tensor] = accuracy,
     device: str | torch.device = "cpu",
 ) -> Score:
-    """Score `predict` on fresh test episodes; the same seed and batch give every learner the same episodes.
+    """Score `predict` on fresh test episodes. Learners tested with the same seed and batch meet the same episodes.
 
     Args:
-        predict: an episode of T tasks to predictions for its queries [T, Q, out].
-        sample: draws an episode of so many tasks from a generator.
-        episodes: how many test tasks; 600 as in the MAML paper.
-        batch: tasks per call.
-        seed: of the test episodes.
-        measure: predictions and query targets to one number per task [T]: `accuracy`, or `mse` for regression.
-        device: where the generator lives: the device of the data.
+        predict: maps an episode of T tasks to predictions for its queries [T, Q, out].
+        sample: draws an episode with a given number of tasks from a generator.
+        episodes: the number of test tasks, 600 in the MAML paper (Finn et al. 2017).
+        batch: the number of tasks per call of `predict`.
+        seed: seed of the test episodes.
+        measure: maps predictions and query targets to one number per task [T]: `accuracy`, or `mse` for regression.
+        device: where the generator is, which must be the device of the data.
 
     Raises:
-        ValueError: fewer than 2 episodes, or less than 1 a batch.
+        ValueError: there are fewer than 2 episodes, or a batch has less than 1 task.
     """
     if episodes < 2:
         raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")

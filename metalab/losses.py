@@ -1,4 +1,4 @@
-"""What a task is scored by: one number per task, so that tasks stay separate until the meta-gradient averages them."""
+"""Losses and accuracy, one number per task: tasks stay separate until the meta-gradient averages them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,25 @@ from torch import Tensor
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [T, B, N] and labels [T, B], per task: [T]."""
+    """Return each task's mean cross-entropy [T], in nats, for logits [T, B, N] and labels [T, B] int64."""
     return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of two [T, B, out], per task: [T]."""
+    """Return each task's mean squared error [T], for predictions and targets [T, B, out]."""
     return (prediction - target).square().mean((1, 2))
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of rows whose true class has the highest logit, per task: [T], from [T, B, N] and [T, B].
+    """Return the share of each task's examples whose true class has the highest logit: [T].
 
-    A tie between n classes counts 1/n: an `argmax` would give it to class 0, and a network that says the same of
-    everything could score 100 %. A row of NaN counts 0.
+    If n classes tie for the highest logit and the true class is one of them, the example counts 1/n. An `argmax` would
+    give every tie to the first of the classes, and a network that answers every example with the same logits could
+    then score 100 %. An example whose logits are NaN counts 0.
+
+    Args:
+        logits: [T, B, N].
+        labels: [T, B] int64.
     """
     best = logits == logits.amax(2, keepdim=True)
     hit = best.gather(2, labels[..., None]).squeeze(2)

@@ -1,57 +1,50 @@
 """The two networks of the papers, written for many tasks at once.
 
 A network here is a function of its parameters, `net(params, x)`, because a meta-learner differentiates with respect
-to parameters that change from task to task. Every parameter and every input carries a leading axis of T tasks:
-weights [T, ...], inputs [T, B, ...]. One call runs all the tasks; a network that is not adapted has T = 1.
+to parameters that change from task to task. Every parameter and every input has a leading axis of T tasks: weights
+are [T, ...] and inputs are [T, B, ...]. One call runs all the tasks. A network that is not adapted has T = 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .engine.layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Params, Relu, SpatialMean
-
-
-class Net(Protocol):
-    def init(self, generator: torch.Generator) -> Params:
-        """Fresh parameters, without the task axis, on the generator's device."""
-        ...
-
-    def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
-        """params [T, ...] and x [T, B, ...] to outputs [T, B, out]."""
-        ...
-
-    def chain(self, x: Tensor) -> list[Layer] | None:
-        """Fresh layers that give what `net(params, x)` gives, with derivatives written out; None: there are none."""
-        ...
+from .engine.derivatives import Net as Net
+from .engine.layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Relu, SpatialMean
+from .engine.layers import Params as Params
 
 
 def for_tasks(params: Params, tasks: int) -> Params:
-    """The same parameters for each of T tasks: [...] to [T, ...], as views of one memory: do not write to them."""
+    """Give each of T tasks the same parameters: [...] to [T, ...]. They share one memory, so do not write to them."""
     return {name: p.detach().expand(tasks, *p.shape) for name, p in params.items()}
 
 
 def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
+    """Draw normal weights of variance gain / fan_in; a gain of 2 suits layers with ReLU (He et al. 2015)."""
     return torch.randn(shape, generator=generator, device=generator.device) * (gain / fan_in) ** 0.5
 
 
 @dataclass(frozen=True)
 class MLP:
-    """Linear layers with ReLU between: 1-40-40-1 for sine regression (Finn et al. 2017, section 5.1).
+    """Linear layers with ReLU between them, of widths 1-40-40-1 for sine regression (Finn et al. 2017, section 5.1).
 
-    Starts as the paper's code does: biases at zero, weights from a normal distribution of deviation 0.01, cut off at
-    two deviations. Larger weights learn faster, but their gradient steps of 0.01 overshoot.
+    The first parameters are drawn as in the paper's code: biases are zero, and weights come from a normal distribution
+    of standard deviation 0.01, truncated at two deviations. A network with larger weights learns faster, but its
+    gradient steps of 0.01 overshoot.
+
+    Args:
+        sizes: the widths of the input, of the hidden layers and of the output.
     """
 
     sizes: tuple[int, ...] = (1, 40, 40, 1)
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters on the generator's device: weights w1, w2, … [in, out] and biases b1, b2, … [out]."""
         params = {}
         for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1):
             weight = torch.empty(n_in, n_out, device=generator.device)
@@ -60,7 +53,7 @@ class MLP:
         return params
 
     def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
-        """x [T, B, in] to [T, B, out]; `context` is for nets with batch norm, and there is none here."""
+        """Map inputs x [T, B, in] to outputs [T, B, out]. `context` is ignored, because there is no batch norm here."""
         layers = len(self.sizes) - 1
         for i in range(1, layers + 1):
             x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
@@ -69,6 +62,7 @@ class MLP:
         return x
 
     def chain(self, x: Tensor) -> list[Layer]:
+        """Return fresh layers that compute the same as this network, with derivatives written out."""
         last = len(self.sizes) - 1
         layers: list[Layer] = [Linear("w1", "b1", first=True)]
         for i in range(2, last + 1):
@@ -80,15 +74,24 @@ class MLP:
 class Conv4:
     """Four blocks of 3×3 convolution, batch norm and ReLU, for characters (Vinyals et al. 2016).
 
-    `pool="stride"` halves the picture by strided convolution and averages what is left, as MAML does on Omniglot
-    (Finn et al. 2017); `pool="max"` halves it by max-pooling, as prototypical networks do (Snell et al. 2017).
-    With `outputs` a linear layer follows; without, the output is the embedding. A convolution's weights are a matrix
-    [9·in, out], the 3×3 positions row by row and the input channels within: one product with the picture's patches.
+    The weights of a convolution are a matrix [9·in, out], so that one product with the 3×3 patches of a picture
+    computes it. The rows of the matrix go through the 3×3 positions row by row, and through the input channels at each.
 
-    Batch norm has a shift β and no scale (the next layer can undo a scale), and takes its mean and variance from
+    Batch norm has a shift β and no scale, because the next layer can undo a scale. It takes its mean and variance from
         the batch itself                  net(params, x)
         a context set, and only from it   net(params, x, context=support_x)
         statistics measured beforehand    net(params, x, stats=net.statistics(params, images))
+
+    Args:
+        outputs: the number of outputs of a linear layer at the end; None: no such layer, and the output is the
+            embedding of `channels` numbers.
+        channels: the number of channels of each block.
+        pool: how a block halves the picture: "stride" by strided convolution, as MAML does on Omniglot (Finn et al.
+            2017), or "max" by max-pooling, as prototypical networks do (Snell et al. 2017). The positions that remain
+            after the last block are averaged.
+
+    Raises:
+        ValueError: `pool` is neither "stride" nor "max".
     """
 
     outputs: int | None = None
@@ -100,6 +103,12 @@ class Conv4:
             raise ValueError(f'pool={self.pool!r} must be "stride" or "max"')
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters on the generator's device.
+
+        Returns:
+            conv1 … conv4 [9·in, channels] and shift1 … shift4 [channels]; with `outputs` also head [channels, outputs]
+            and bias [outputs].
+        """
         params = {}
         for i in range(1, 5):
             n_in = 1 if i == 1 else self.channels
@@ -113,22 +122,32 @@ class Conv4:
     def __call__(
         self, params: Params, x: Tensor, *, context: Tensor | None = None, stats: Params | None = None
     ) -> Tensor:
-        """x [T, B, 1, H, W] to [T, B, outputs], or [T, B, channels] without `outputs`."""
+        """Map pictures x [T, B, 1, H, W] to [T, B, outputs], or to [T, B, channels] without `outputs`.
+
+        Args:
+            params: the parameters [T, ...].
+            x: the pictures.
+            context: if given, batch norm takes its statistics from these pictures [T, S, 1, H, W] instead of from x.
+            stats: if given, batch norm uses these statistics, which `statistics` measured, for every task.
+        """
         if context is not None:
             rows = context.shape[1]
             return self._forward(params, torch.cat([context, x], 1), lambda h, i: _normalise_by(h[:rows], h))[:, rows:]
         if stats is not None:
-            many = {name: s.repeat(x.shape[0]) for name, s in stats.items()}  # every task's channels alike
+            many = {name: s.repeat(x.shape[0]) for name, s in stats.items()}  # the same for every task's channels
             return self._forward(
                 params, x, lambda h, i: F.batch_norm(h, many[f"mean{i}"], many[f"variance{i}"], eps=EPSILON)
             )
         return self._forward(params, x, _batch_norm)
 
     def statistics(self, params: Params, images: Tensor) -> Params:
-        """Each layer's mean and variance over images [B, 1, H, W], for one set of params (no task axis).
+        """Measure each layer's mean and variance over images [B, 1, H, W], for params without a task axis.
 
-        Measured once on training images with the final parameters, instead of averaged while they change
-        ("precise batch norm", Wu & Johnson 2021).
+        They are measured once, on training images and with the final parameters, instead of being averaged while the
+        parameters change ("precise batch norm", Wu & Johnson 2021).
+
+        Returns:
+            mean1 … mean4 and variance1 … variance4, each [channels].
         """
         stats = {}
 
@@ -141,6 +160,11 @@ class Conv4:
         return stats
 
     def chain(self, x: Tensor) -> list[Layer] | None:
+        """Return fresh layers that compute `net(params, x)`, with derivatives written out.
+
+        None is returned where no such layers exist: with max-pooling, without `outputs`, and for pictures that are not
+        square.
+        """
         height, size = x.shape[-2:]
         if self.pool != "stride" or self.outputs is None or height != size:
             return None
@@ -153,12 +177,13 @@ class Conv4:
     def _forward(self, params: Params, x: Tensor, normalise: Callable[[Tensor, int], Tensor]) -> Tensor:
         tasks, batch = x.shape[:2]
         stride = 2 if self.pool == "stride" else 1
-        # All tasks in one convolution: the tasks' channels side by side, each task a group with weights of its own.
+        # One convolution runs all the tasks: their channels lie next to one another, and each task is a group of
+        # channels with its own weights.
         x = x.transpose(0, 1).flatten(1, 2)  # [B, T*1, H, W]
         for i in range(1, 5):
             kernel = params[f"conv{i}"].unflatten(1, (3, 3, -1)).permute(0, 4, 3, 1, 2)  # [T, out, in, 3, 3]
             kernel = kernel.flatten(0, 1)
-            if tasks == 1:  # a third faster on a CPU than channels first
+            if tasks == 1:  # channels last is a third faster on a CPU than channels first
                 kernel = kernel.contiguous(memory_format=torch.channels_last)
                 x = x.contiguous(memory_format=torch.channels_last)
             x = F.conv2d(x, kernel, stride=stride, padding=1, groups=tasks)
@@ -173,11 +198,12 @@ class Conv4:
 
 
 def _batch_norm(h: Tensor, layer: int) -> Tensor:
-    """Normalise h [B, channels, H, W] by its own statistics; tasks lie in separate channels."""
+    """Normalise h [B, T*channels, H, W] by its own statistics. Tasks do not mix: their channels are separate."""
     return F.batch_norm(h, None, None, training=True, eps=EPSILON)
 
 
 def _normalise_by(context: Tensor, h: Tensor) -> Tensor:
+    """Normalise h by the statistics of `context`; both are [B, T*channels, H, W]."""
     mean = context.mean((0, 2, 3), keepdim=True)
     variance = (context - mean).square().mean((0, 2, 3), keepdim=True)
     return (h - mean) * (variance + EPSILON).rsqrt()

@@ -8,7 +8,8 @@ import pytest
 
 import metalab.__main__ as command
 from metalab import checkpoint
-from metalab.experiments.settings import Settings
+from metalab.experiments.runs import Run
+from metalab.experiments.settings import BadSetting, Settings
 from metalab.tasks import omniglot, sine
 
 
@@ -69,13 +70,15 @@ def test_the_folder_is_named_by_what_is_trained(tmp_path, monkeypatch, capsys, s
 
 
 def test_results_are_written_as_json(tmp_path, capsys, small_omniglot):
-    train = "train omniglot --algorithm protonet --ways 9 --steps 2 --channels 4 --out"
+    train = "train omniglot --algorithm prototypical --ways 9 --steps 2 --channels 4 --out"
     assert run(*train.split(), tmp_path / "run") == 0
     capsys.readouterr()
     assert run("evaluate", tmp_path / "run", "--episodes", 4, "--json", tmp_path / "new" / "results.json") == 0
     _trained, *lines = capsys.readouterr().out.splitlines()
     written = json.loads((tmp_path / "new" / "results.json").read_text())
-    assert Settings.from_note(written["trained"]) == Settings.of("omniglot", "protonet", ways=9, steps=2, channels=4)
+    assert Settings.from_note(written["trained"]) == Settings.of(
+        "omniglot", "prototypical", ways=9, steps=2, channels=4
+    )
     assert written["trained"]["taken"] == 2
     for line, result, ways in zip(lines, written["results"], (5, 5, 20, 20), strict=True):
         assert line.startswith(f"accuracy {100 * result['mean']:.1f} ± {100 * result['ci95']:.1f} %: ways {ways}, ")
@@ -101,7 +104,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(tmp_path, capsys, monk
     assert lines[1] == f"Go on with: python -m metalab train --resume '{folder}'"
     assert run("train", "--resume", folder) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("12 meta-steps in ")
-    assert "has taken its 12 steps: give it more by --steps" in fails(capsys, "train", "--resume", folder)
+    assert "has taken its 12 steps: give it more --steps" in fails(capsys, "train", "--resume", folder)
     assert run("train", "--resume", folder, "--steps", 13) == 0
 
 
@@ -156,6 +159,40 @@ def test_bad_values_and_files_are_told_in_a_line(capsys, tmp_path, small_omniglo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["text"]
 
 
+@pytest.mark.parametrize(
+    ("words", "tasks", "arguments", "flags", "names"),
+    [
+        ("sine --inner-lr -1", "sine", {"inner_lr": -1.0}, "--inner-lr -1.0 must be", "inner_lr=-1.0 must be"),
+        ("sine --ways 5", "sine", {"ways": 5}, "--ways does not apply", "ways does not apply"),
+        ("sine --algorithm sgd", "sine", {"algorithm": "sgd"}, "--algorithm sgd is not", "algorithm=sgd is not"),
+        ("mnist", "mnist", {}, "mnist is not known", "tasks=mnist is not known"),
+        (
+            "omniglot --within 40",
+            "omniglot",
+            {"within": 40},
+            "--within 40 is more than the 32 tasks of --meta-batch",
+            "within=40 is more than the 32 tasks of meta_batch",
+        ),
+        (
+            "omniglot --shots 8 --queries 5",
+            "omniglot",
+            {"shots": 8, "queries": 5},
+            "--shots 8 and --queries 5: a character has only",
+            "shots=8 and queries=5: a character has only",
+        ),
+        ("sine --device gpu", "sine", {"device": "gpu"}, "--device gpu must be", "device=gpu must be"),
+    ],
+)
+def test_one_complaint_names_flags_here_and_arguments_in_the_library(
+    words, tasks, arguments, flags, names, tmp_path, capsys, small_omniglot
+):
+    assert fails(capsys, "train", *words.split(), "--out", tmp_path / "never").startswith(f"metalab: {flags}")
+    with pytest.raises(BadSetting) as caught:
+        Run.start(Settings.of(tasks, **arguments), tmp_path / "never")
+    assert str(caught.value).startswith(names)
+    assert caught.value.for_the_command_line().startswith(flags)
+
+
 def test_bad_evaluations_are_told_in_a_line(capsys, tmp_path):
     assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
     capsys.readouterr()
@@ -181,7 +218,7 @@ def test_wrong_usage_is_told_in_a_line(arguments, capsys):
 def test_help_gives_the_commands(capsys):
     for arguments, named in (
         (["--help"], ("train", "evaluate", "data")),
-        (["train", "--help"], ("--inner-lr", "--resume", "--minutes", "metasgd")),
+        (["train", "--help"], ("--inner-lr", "--resume", "--minutes", "meta_sgd")),
         (["evaluate", "--help"], ("--json", "95 %")),
     ):
         with pytest.raises(SystemExit) as stop:

@@ -15,17 +15,23 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+import metalab
+from tools import publish
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["lessons"]]
+EXTRAS = PROJECT["optional-dependencies"]
+NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["lessons"]]
 PYTHONS = SpecifierSet(PROJECT["requires-python"])
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
 CORE_NEEDS = {"torch", "numpy", "PIL", "safetensors"}
+IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 ROOMS = [  # from the ground up: a module imports from its own floor and from those below
     ("losses", "files"),
     ("tasks",),
-    ("engine", "nets"),
+    ("engine",),
+    ("nets",),
     ("learners",),
     ("train", "evaluate", "checkpoint"),
     ("analysis",),
@@ -37,6 +43,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 SOURCES = sorted((ROOT / "metalab").rglob("*.py"))
 CORE = [path for path in SOURCES if "lessons" not in path.relative_to(ROOT).parts]
 LESSONS = [path for path in SOURCES if path not in CORE and path.parent.name != "lessons"]
+AUTHORS = [path for folder in ("benchmarks", "tools", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def pins(file="requirements.txt"):
@@ -150,8 +157,54 @@ def test_no_lesson_imports_another(path):
     assert others <= {own, "kit"}
 
 
+def declared(*extras):
+    """The names under which the package's requirements, and those of some extras, are imported."""
+    lines = PROJECT["dependencies"] + [line for extra in extras for line in EXTRAS[extra]]
+    names = [canonicalize_name(Requirement(line).name) for line in lines]
+    return {IMPORTED_AS.get(name, name) for name in names} | set(sys.stdlib_module_names)
+
+
+def packages(path):
+    return {name.split(".")[0] for name in imports_of(path)}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_lessons_need_what_is_declared(path):
+    shipped_with = {"traitlets"}  # comes with ipywidgets, of which it is a part
+    assert packages(path) <= declared("lessons", "pad") | shipped_with | {"metalab"}
+
+
+@pytest.mark.parametrize("path", AUTHORS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_authors_tools_need_what_is_declared(path):
+    ours = {"metalab", "benchmarks", "tools"} | {other.stem for other in AUTHORS}
+    shipped_with = {"traitlets", "jupyter_client", "jupyter_server"}  # come with ipywidgets, nbclient and jupyterlab
+    assert packages(path) <= declared("lessons", "pad", "dev") | ours | shipped_with
+
+
+@pytest.mark.skipif("METALAB_TEST_ALL" not in os.environ, reason="it installs PyTorch, which takes a minute")
+def test_the_wheel_alone_can_be_imported(tmp_path):
+    """In an empty environment the core needs nothing but its own requirements, and lessons nothing but their extra."""
+    wheel = tmp_path / f"metalab-{metalab.__version__}-py3-none-any.whl"
+    wheel.write_bytes(publish.build_wheel(ROOT))
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "empty"], check=True)
+    python = tmp_path / "empty/bin/python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "requirements.txt"]
+    for extra, paths in (("", CORE), ("[lessons]", SOURCES)):
+        subprocess.run([*pip, f"metalab{extra} @ {wheel.as_uri()}"], check=True, cwd=tmp_path)
+        code = f"import {', '.join(map(module_of, paths))}; print(metalab.__file__)"
+        done = subprocess.run([python, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert Path(done.stdout.strip()).is_relative_to(tmp_path)  # the wheel's, and not this checkout's
+    assert not list((tmp_path / "empty").rglob("benchmarks/peers.py"))
+    assert not list((tmp_path / "empty").rglob("tools/publish.py"))
+
+
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
 def test_core_imports_in_a_process_without_the_lessons_packages():
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in CORE]
+    modules = list(map(module_of, CORE))
     assert "metalab" in modules
     code = f"import sys, {', '.join(modules)}; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)

@@ -1,23 +1,22 @@
 import math
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
 
 import noise
 import pytest
 import torch
 import torch.nn.functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from on_device import OnDevice
 
-from metalab import train
 from metalab.engine import cuda_graph
-from metalab.learners.maml import MAML
-from metalab.learners.prototypical import PrototypicalNet
-from metalab.learners.reptile import Reptile
+from metalab.learners import ANIL, MAML, MetaSGD, PrototypicalNet, Reptile, SparseMAML
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import sine
-from metalab.train import Adam, Descent, Diverged, Step, Trainer
+from metalab.train import ADAM, DESCENT, Diverged, Step, Trainer
 
 
 @dataclass
@@ -63,9 +62,31 @@ def test_a_step_is_adams():
     assert trainer.steps == 7
 
 
+def test_steps_in_single_precision_are_those_of_pytorchs_plain_adam():
+    """The learning rate is a tensor here and a number there; the kernel is fused here and a loop there."""
+
+    class Single(Toy):
+        def init(self, generator):
+            return {name: p.float() for name, p in super().init(generator).items()}
+
+        def meta_gradient(self, params, x):
+            return super().meta_gradient(params, x.float())
+
+    toy, rates = Single(), (0.1, 0.01, 0.3)
+    trainer = Trainer(toy, sample, outer_lr=lambda n: rates[n - 1])
+    theirs = trainer.params["w"].clone()
+    plain = torch.optim.Adam([theirs], foreach=False, fused=False)
+    for lr in rates:
+        trainer.step()
+        plain.param_groups[0]["lr"] = lr
+        theirs.grad = theirs - toy.seen[-1][1]
+        plain.step()
+        torch.testing.assert_close(trainer.params["w"], theirs)
+
+
 def test_a_step_of_descent_is_the_gradient_times_the_rate():
     toy = Toy()
-    trainer = Trainer(toy, sample, outer_lr=lambda n: 0.1 / n, optimizer=Descent)
+    trainer = Trainer(toy, sample, outer_lr=lambda n: 0.1 / n, optimizer=DESCENT)
     w = trainer.params["w"].clone()
     for n in range(1, 4):
         trainer.step()
@@ -141,17 +162,34 @@ def test_the_same_samples_whether_parameters_are_given_or_not():
     assert points[0] == points[1]
 
 
-def test_divergence_names_the_step_and_keeps_the_last_good_parameters():
+def test_divergence_names_the_step_and_goes_back_to_where_the_losses_were_finite():
     toy = Toy(nan_from=5)
     trainer = Trainer(toy, sample, outer_lr=0.1)
-    message = "the loss is nan at step 5: the parameters of step 3 are kept. Try a smaller inner or outer learning rate"
-    with pytest.raises(Diverged, match=message):
+    message = (
+        "the loss is nan at meta-step 5: the training is back at meta-step 3. "
+        "Try a smaller inner or outer learning rate."
+    )
+    with pytest.raises(Diverged, match=f"^{re.escape(message)}$"):
         list(trainer.run(9))
     assert len(toy.seen) == 5
     # Step 4's loss was the last finite one: its parameters had three steps behind them.
     assert trainer.steps == 3
     assert torch.equal(trainer.params["w"], toy.seen[3][0])
     assert not torch.equal(toy.seen[4][0], toy.seen[3][0])
+
+
+@pytest.mark.parametrize("optimizer", [ADAM, DESCENT], ids=["Adam", "descent"])
+def test_the_whole_state_goes_back(optimizer):
+    """Moments and random numbers too, not the parameters alone."""
+    trainer, twin = (
+        Trainer(toy, sample, outer_lr=0.1, optimizer=optimizer, seed=4) for toy in (Toy(nan_from=5), Toy())
+    )
+    with pytest.raises(Diverged, match="at meta-step 5: the training is back at meta-step 3"):
+        list(trainer.run(9))
+    list(twin.run(3))
+    ours, theirs = trainer.state(), twin.state()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
@@ -162,7 +200,7 @@ def test_a_first_loss_that_is_not_finite_leaves_the_start(bad):
 
     trainer = Trainer(Bad(), sample, seed=1)
     start = trainer.params["w"].clone()
-    with pytest.raises(Diverged, match=f"the loss is {bad} at step 1: the parameters of step 0 are kept"):
+    with pytest.raises(Diverged, match=f"the loss is {bad} at meta-step 1: the training is back at meta-step 0"):
         trainer.step()
     assert torch.equal(trainer.params["w"], start)
     assert trainer.steps == 0
@@ -176,11 +214,12 @@ def test_training_goes_on_after_a_gradient_that_was_not_a_number():
             grads, metrics = super().meta_gradient(params, x)
             return ({"w": grads["w"] * math.nan} if len(self.seen) == 2 else grads), metrics
 
-    trainer = Trainer(Once(), sample, outer_lr=0.1)
-    with pytest.raises(Diverged, match="at step 3: the parameters of step 1 are kept"):
+    trainer, twin = (Trainer(toy, sample, outer_lr=0.1) for toy in (Once(), Toy()))
+    with pytest.raises(Diverged, match="at meta-step 3: the training is back at meta-step 1"):
         list(trainer.run(5))
     assert [step.number for step in trainer.run(5)] == [2, 3, 4, 5, 6]
-    assert torch.isfinite(trainer.params["w"]).all()
+    list(twin.run(6))
+    assert torch.equal(trainer.params["w"], twin.params["w"])
 
 
 # Several steps at once
@@ -199,14 +238,15 @@ def test_several_steps_at_once_are_the_same_steps():
             assert value == pytest.approx(sum(single.metrics[name] for single in part) / len(part), rel=1e-12)
 
 
-def test_a_divergence_among_several_steps_goes_back_as_far():
-    toy = Toy(nan_from=5)
+@pytest.mark.parametrize(("nan_from", "at", "back"), [(5, 6, 0), (7, 12, 0), (14, 18, 6)])
+def test_a_divergence_among_several_steps_goes_back_by_whole_calls(nan_from, at, back):
+    toy = Toy(nan_from=nan_from)
     trainer = Trainer(toy, sample, outer_lr=0.1)
-    with pytest.raises(Diverged, match="the loss is nan at step 5: the parameters of step 3 are kept"):
-        list(trainer.run(12, every=6))
-    assert len(toy.seen) == 6
-    assert trainer.steps == 3
-    assert torch.equal(trainer.params["w"], toy.seen[3][0])
+    with pytest.raises(Diverged, match=f"the loss is nan at meta-step {at}: the training is back at meta-step {back}"):
+        list(trainer.run(24, every=6))
+    assert len(toy.seen) == at
+    assert trainer.steps == back
+    assert torch.equal(trainer.params["w"], toy.seen[back][0])
 
 
 def test_a_loss_that_was_finite_again_does_not_hide_one_that_was_not():
@@ -217,9 +257,9 @@ def test_a_loss_that_was_finite_again_does_not_hide_one_that_was_not():
 
     toy = Once()
     trainer = Trainer(toy, sample)
-    with pytest.raises(Diverged, match="at step 3: the parameters of step 1 are kept"):
+    with pytest.raises(Diverged, match="at meta-step 5: the training is back at meta-step 0"):
         trainer.step(5)
-    assert torch.equal(trainer.params["w"], toy.seen[1][0])
+    assert torch.equal(trainer.params["w"], toy.seen[0][0])
 
 
 def test_less_than_a_step_at_once_is_refused():
@@ -230,7 +270,7 @@ def test_less_than_a_step_at_once_is_refused():
 # Going on
 
 
-@pytest.mark.parametrize("optimizer", [Adam, Descent])
+@pytest.mark.parametrize("optimizer", [ADAM, DESCENT], ids=["Adam", "descent"])
 def test_a_trainer_goes_on_where_another_was(optimizer):
     whole = Trainer(Toy(), sample, seed=3, optimizer=optimizer)
     losses = [step.metrics["loss"] for step in whole.run(9)]
@@ -247,69 +287,42 @@ def test_a_trainer_goes_on_where_another_was(optimizer):
     assert torch.equal(second.params["w"], whole.params["w"])
 
 
-def test_the_last_good_parameters_are_part_of_the_state():
-    first, second = Trainer(Toy(), sample, outer_lr=0.1), Trainer(Toy(nan_from=1), sample, seed=1)
+def test_a_divergence_after_loading_goes_back_to_what_was_loaded():
+    first, second = Trainer(Toy(), sample, outer_lr=0.1), Trainer(Toy(nan_from=2), sample, seed=1)
     list(first.run(4))
-    second.load_state(first.state())
-    with pytest.raises(Diverged, match="at step 5: the parameters of step 3 are kept"):
+    loaded = {name: tensor.clone() for name, tensor in first.state().items()}
+    list(second.run(1))
+    second.load_state(loaded)
+    with pytest.raises(Diverged, match="at meta-step 5: the training is back at meta-step 4"):
         second.step()
-    assert torch.equal(second.params["w"], first.learner.seen[3][0])
+    assert all(torch.equal(second.state()[name], tensor) for name, tensor in loaded.items())
 
 
-@pytest.mark.parametrize("name", ["w", "trainer.mean", "trainer.steps", "trainer.generator"])
+def test_the_state_is_the_parameters_the_moments_the_steps_and_the_generator():
+    of_trainer = {"trainer.steps", "trainer.generator"}
+    trainer = Trainer(Toy(), sample)
+    trainer.step(3)
+    state = trainer.state()
+    assert state.keys() == {"w", "trainer.step", "trainer.exp_avg", "trainer.exp_avg_sq"} | of_trainer
+    assert state["trainer.steps"].tolist() == state["trainer.step"].item() == 3
+    assert state["w"] is trainer.params["w"]
+    assert Trainer(Toy(), sample, optimizer=DESCENT).state().keys() == {"w"} | of_trainer
+
+
+@pytest.mark.parametrize("name", ["w", "trainer.exp_avg", "trainer.steps", "trainer.generator"])
 def test_the_state_of_another_training_is_refused_and_changes_nothing(name):
     trainer = Trainer(Toy(), sample)
-    before = trainer.params["w"].clone()
+    before = {key: tensor.clone() for key, tensor in trainer.state().items()}
     other = {key: tensor + 1 for key, tensor in trainer.state().items()}
-    message = rf"{name} is missing or not of shape \({len(other[name])},\): it is the state of another training"
+    shape = re.escape(str(tuple(other[name].shape)))
+    message = f"{name} is missing or not of shape {shape}: this is the state of another training"
     for bad in ({key: tensor for key, tensor in other.items() if key != name}, other | {name: torch.ones(2, 1)}):
         with pytest.raises(ValueError, match=message):
             trainer.load_state(bad)
-        assert torch.equal(trainer.params["w"], before)
-        assert trainer.steps == 0
-
-
-# Adam
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_adam_is_pytorchs(dtype):
-    ours, theirs = torch.ones(9, dtype=dtype), torch.ones(9, dtype=dtype)
-    adam = Adam(ours)
-    optimizer = torch.optim.Adam([theirs])
-    generator = torch.Generator().manual_seed(0)
-    for lr in (0.1, 0.01, 0.3):
-        adam.rate.fill_(lr)
-        optimizer.param_groups[0]["lr"] = lr
-        gradient = torch.randn(9, generator=generator, dtype=dtype)
-        adam.step(gradient)
-        theirs.grad = gradient
-        optimizer.step()
-        torch.testing.assert_close(ours, theirs)
+        assert all(torch.equal(tensor, before[key]) for key, tensor in trainer.state().items())
 
 
 # What a CUDA graph asks for
-
-
-class OnDevice(TorchDispatchMode):
-    """Refuses whatever makes the host wait for a GPU, or a shape depend on numbers; notes all other shapes."""
-
-    FORBIDDEN = ("_local_scalar_dense", "is_nonzero", "nonzero", "masked_select", "_unique2", "equal")
-
-    def __init__(self):
-        super().__init__()
-        self.shapes = []
-
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
-        name = function.overloadpacket.__name__
-        assert name not in self.FORBIDDEN, f"{name} waits for the device"
-        # Numbers of Python's become a tensor; a single one in `x[0] = 1` would be a kernel's argument on a GPU.
-        assert name != "lift_fresh" or arguments[0].dim() == 0, "a copy from the host waits for the device"
-        if name in ("index", "index_put", "index_put_"):
-            assert all(i is None or i.dtype != torch.bool for i in arguments[1]), "a mask gives a shape of its own"
-        result = function(*arguments, **(options or {}))
-        self.shapes.append((name, [tuple(t.shape) for t in tree_leaves(result) if isinstance(t, torch.Tensor)]))
-        return result
 
 
 def trainers():
@@ -319,17 +332,17 @@ def trainers():
     reptile = Reptile(conv, inner_steps=2, inner_batch=4)
     return {
         "sine": Trainer(MAML(MLP(), mse, 0.01), lambda g: sine.sample(3, 5, 5, g)),
-        "sine, Meta-SGD": Trainer(MAML(MLP(), mse, 0.01, learn_rates=True), lambda g: sine.sample(3, 5, 5, g)),
+        "sine, Meta-SGD": Trainer(MetaSGD(MLP(), mse, 0.01), lambda g: sine.sample(3, 5, 5, g)),
         "omniglot": Trainer(MAML(conv), **five),
         "omniglot, 2 steps": Trainer(MAML(conv, inner_lr=torch.tensor(0.1), inner_steps=2), **five),
         "omniglot, first order": Trainer(MAML(conv, order=1), **five),
-        "omniglot, ANIL": Trainer(MAML(conv, adapts=("head", "bias")), **five),
-        "omniglot, sparse": Trainer(MAML(conv, order=1, learn_gates=True), **five),
+        "omniglot, ANIL": Trainer(ANIL(conv), **five),
+        "omniglot, sparse": Trainer(SparseMAML(conv, order=1), **five),
         "reptile": Trainer(
-            reptile, lambda g: reptile.stream(characters.sample(2, 3, 2, 1, g), g), optimizer=Descent, outer_lr=1.0
+            reptile, lambda g: reptile.stream(characters.sample(2, 3, 2, 1, g), g), optimizer=DESCENT, outer_lr=1.0
         ),
         "omniglot, inductive": Trainer(MAML(conv, transductive=False), **five),
-        "protonet": Trainer(PrototypicalNet(Conv4(channels=4, pool="max")), **five),
+        "prototypical": Trainer(PrototypicalNet(Conv4(channels=4, pool="max")), **five),
     }
 
 
@@ -345,7 +358,7 @@ def test_a_meta_step_never_waits_for_the_device_and_its_shapes_stay(name, monkey
             trainer._meta_step()
         seen.append(mode.shapes)
     assert seen[0] == seen[1]
-    step = "addcmul_" if name == "reptile" else "_fused_adam_"
+    step = "_fused_sgd_" if name == "reptile" else "_fused_adam_"
     assert step in {operation for operation, _shapes in seen[0]}
 
 
@@ -377,23 +390,42 @@ def test_what_would_wait_for_the_device_is_seen(bad):
         bad(w)
 
 
+class OnGpu(torch.Tensor):
+    """A tensor that says it is on a GPU, so that a trainer records its steps. It is on the CPU."""
+
+    @property
+    def device(self):
+        return SimpleNamespace(type="cuda")
+
+
+class ToyOnGpu(Toy):
+    def init(self, generator):
+        return {name: p.as_subclass(OnGpu) for name, p in super().init(generator).items()}
+
+
+def gpu_trainer(learner, **options):
+    """Return a trainer whose optimizer keeps a moment and never asks for a device."""
+    momentum = partial(torch.optim.SGD, momentum=0.5, foreach=False, fused=False)
+    # A GPU's learning rate is a number of single precision: these rates are exact in it.
+    return Trainer(learner, sample, optimizer=momentum, outer_lr=lambda n: 0.5**n, **options)
+
+
 @pytest.fixture
-def no_gpu(monkeypatch):
-    """In CUDA's place what calls the recorded Python again; `recordings` counts."""
-    body = []
+def recorded(monkeypatch):
+    """Put something in CUDA's place that calls the recorded Python again. Returns the recordings made."""
+    bodies, recordings = [], []
 
     class Graph:
+        def __init__(self):
+            self.replay = bodies[-1]
+
         def register_generator_state(self, generator):
             self.generator = generator
-
-        def replay(self):
-            body[-1]()
 
     class Stream:
         def wait_stream(self, stream):
             pass
 
-    recordings = []
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "current_stream", Stream)
@@ -402,56 +434,70 @@ def no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext(recordings.append(graph)))
 
     def record(meta_step, generator, state):
-        values = torch.empty(2, dtype=torch.float64)  # like the graph's own: the same tensor for every replay
-        body.append(lambda: values.copy_(meta_step()))
-        return cuda_graph.record(body[-1], generator, state)
+        values = {}  # like the graph's own: the same tensors for every replay
 
-    monkeypatch.setattr(train, "record", record)
+        def body():
+            for name, value in meta_step().items():
+                values.setdefault(name, torch.empty_like(value)).copy_(value)
+            return values
+
+        bodies.append(body)
+        return plain_record(body, generator, state)
+
+    plain_record = cuda_graph.record
+    monkeypatch.setattr(cuda_graph, "record", record)
     return recordings
 
 
-def test_a_recorded_training_is_the_same_training(no_gpu):
+def test_a_recorded_training_is_the_same_training(recorded):
     """The warm-up and the recording leave no trace, and the learning rate can change between replays."""
-    eager, recorded = (Trainer(Toy(), sample, outer_lr=lambda n: 0.1 / n) for _ in range(2))
-    list(eager.run(2))
-    list(recorded.run(2))
-    before = {name: tensor.clone() for name, tensor in recorded.state().items()}
-    recorded._meta_step = recorded._recorded()
-    assert [graph.generator for graph in no_gpu] == [recorded.generator]
-    assert all(torch.equal(tensor, before[name]) for name, tensor in recorded.state().items())
-    for a, b in zip(eager.run(7, every=3), recorded.run(7, every=3), strict=True):
+    eager, ours = gpu_trainer(Toy()), gpu_trainer(ToyOnGpu())
+    assert "trainer.momentum_buffer" in ours.state()
+    for a, b in zip(eager.run(9, every=3), ours.run(9, every=3), strict=True):
         assert a == b
-    assert all(torch.equal(tensor, recorded.state()[name]) for name, tensor in eager.state().items())
+    assert [graph.generator for graph in recorded] == [ours.generator]
+    assert len(ours.learner.seen) == len(eager.learner.seen) + cuda_graph.WARM_UP + 1
+    assert eager.state().keys() == ours.state().keys()
+    assert all(torch.equal(tensor, ours.state()[name]) for name, tensor in eager.state().items())
 
 
-def test_a_recorded_training_notes_a_loss_that_is_not_finite(no_gpu):
-    trainer = Trainer(Toy(nan_from=10), sample)  # 4 steps are spent on warm-up and recording
-    trainer._meta_step = trainer._recorded()
-    with pytest.raises(Diverged, match="at step 6: the parameters of step 4 are kept"):
-        trainer.step(10)
+def test_a_recorded_training_goes_back_from_a_loss_that_is_not_finite(recorded):
+    trainer = gpu_trainer(ToyOnGpu(nan_from=10))  # 4 steps are spent on warm-up and recording
+    with pytest.raises(Diverged, match="at meta-step 6: the training is back at meta-step 4"):
+        list(trainer.run(10))
+    twin = gpu_trainer(Toy())
+    list(twin.run(4))
+    assert all(torch.equal(tensor, trainer.state()[name]) for name, tensor in twin.state().items())
 
 
-def test_another_learner_or_sample_is_recorded_once(no_gpu):
-    learner = Toy()
-    trainer = Trainer(learner, sample)
-    first = trainer._recorded()
+def test_another_learner_or_sample_is_recorded_once(recorded):
+    learner = ToyOnGpu()
+    trainer = gpu_trainer(learner)
+    trainer.step()
     trainer.outer_lr = 0.5
-    assert trainer._recorded() is first
-    trainer.learner = Toy()
-    second = trainer._recorded()
-    assert second is not first
+    trainer.step()
+    assert len(recorded) == 1
+    trainer.learner = other = Toy()
+    trainer.step()
+    assert len(recorded) == 2
     trainer.sample = lambda generator: sample(generator)
-    assert trainer._recorded() is not second
-    assert len(no_gpu) == 3
+    trainer.step()
+    assert len(recorded) == 3
     trainer.learner, trainer.sample = learner, sample
-    assert trainer._recorded() is first
-    assert len(no_gpu) == 3
+    seen = len(learner.seen), len(other.seen)
+    trainer.step()
+    assert len(recorded) == 3
+    assert (len(learner.seen), len(other.seen)) == (seen[0] + 1, seen[1])
 
 
-def test_recordings_do_not_pile_up(no_gpu, monkeypatch):
-    monkeypatch.setattr(train, "RECORDINGS", 2)
-    learners = [Toy() for _ in range(3)]
-    trainer = Trainer(learners[0], sample)
+def test_recordings_do_not_pile_up(recorded):
+    learners = [ToyOnGpu() for _ in range(3)]
+    trainer = gpu_trainer(learners[0], recordings=2)
     for trainer.learner in (*learners, learners[2], learners[1], learners[0]):
-        trainer._recorded()
-    assert len(no_gpu) == 4  # the oldest had gone
+        trainer.step()
+    assert len(recorded) == 4  # the oldest had gone
+
+
+def test_without_a_gpu_nothing_is_recorded(recorded):
+    gpu_trainer(Toy()).step()
+    assert recorded == []

@@ -1,8 +1,8 @@
-"""The set-up cell, the badge and the times of every lesson, written from one place; and copies that open alone.
+"""Write the set-up cell, the badge and the times of every lesson, and make copies of the lessons that open alone.
 
-python -m tools.publish                                 # refresh them in notebooks/ and README.md
-python -m tools.publish --out build/colab               # copies that carry the package with them
-python -m tools.publish --out build/colab --repository owner/name  # both, with the install from there
+python -m tools.publish                                 # refresh them in notebooks/ and in README.md
+python -m tools.publish --out build/colab               # write copies that carry the package
+python -m tools.publish --out build/colab --repository owner/name  # do both; install from there
 """
 
 import argparse
@@ -25,17 +25,18 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_output
 
 import metalab
-from metalab.checkpoint import replace_file
+from metalab.files import replace_file
 from metalab.lessons.kit import setup
 from tools.run_lessons import write, write_catalogue
 
-LARGEST = 3_000_000  # bytes of a copy that carries the package
-BRANCH = "colab"  # the release workflow puts the lessons of the newest release there
+LARGEST = 3_000_000  # bytes; a copy that carries the package must be smaller
+BRANCH = "colab"  # the release workflow puts the lessons of the newest release on this branch
 FIRST_LINE = "# @title Set-up: run this cell first"
 TIMES = re.compile(r"\*Run All\* takes .+?(?=;|\.(?:\s|$))")
 BADGE = re.compile(r"\s*\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 
-# It comes before the package, so it is all in the cell. Modules of another version are dropped: they may be loaded.
+# The cell runs before the package is there, so all of its code is in the cell. Modules of another version may have been
+# imported before, so they are dropped.
 CELL = """\
 {first_line} (it does nothing where metalab {version} is installed)
 try:
@@ -90,34 +91,34 @@ path.write_bytes(wheel)
 
 
 def install_nothing() -> str:
-    """Code for a lesson in a checkout: it has the package, or says what to do."""
+    """Return code for a lesson in a checkout: the package is installed there, or the code says what to do."""
     return NO_SOURCE.format(version=metalab.__version__)
 
 
 def install_from(repository: str) -> str:
-    """Code that installs this version's tag of the GitHub repository `owner/name`."""
+    """Return code that installs this version's tag of the GitHub repository `owner/name`."""
     what = f'"git+https://github.com/{repository}@v{metalab.__version__}"'
     return INSTALL.format(version=metalab.__version__, source="", what=what)
 
 
 def install_carried(wheel: bytes) -> str:
-    """Code that holds the wheel, checks it and installs it; no network is asked."""
+    """Return code that contains the wheel, checks it and installs it without a network."""
     text = base64.b64encode(wheel).decode()
-    lines = "\n".join(text[at : at + 400] for at in range(0, len(text), 400))  # editors choke on one long line
+    lines = "\n".join(text[at : at + 400] for at in range(0, len(text), 400))  # for editors
     sha256 = hashlib.sha256(wheel).hexdigest()
     source = CARRIED.format(version=metalab.__version__, wheel=lines, sha256=sha256)
     return INSTALL.format(version=metalab.__version__, source=source, what='"--no-index", str(path)')
 
 
 def set_up_cell(lesson: str, install: str) -> str:
-    """The source of the set-up cell of `lesson`; `install` is what one of the three functions above returned."""
+    """Return the source of the set-up cell of `lesson`; `install` is the code that a function above returned."""
     version = metalab.__version__
     get = textwrap.indent(install.rstrip(), "    ")
     return CELL.format(first_line=FIRST_LINE, version=version, get=get, lesson=lesson).rstrip()
 
 
 def badge(lesson: str, repository: str) -> str:
-    """The picture that opens `lesson` in Colab, in Markdown."""
+    """Return the badge that opens `lesson` in Colab, in Markdown."""
     address = f"https://setup.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{lesson}.ipynb"
     return f"[![Open in Colab](https://setup.research.google.com/assets/colab-badge.svg)]({address})"
 
@@ -125,11 +126,11 @@ def badge(lesson: str, repository: str) -> str:
 def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str | None) -> None:
     """Bring the title cell and the set-up cell of `notebook` up to date, in place.
 
-    A set-up cell that is new or changed, or shows an old time, gets the output it has here, and later cells of an
-    executed notebook the numbers that follow: none of them needs to be run again.
+    If the set-up cell is new or changed, or shows an old time, it is run here and gets the output that it has here. If
+    it is new, the later cells of an executed notebook are renumbered, so that none of them needs to be run again.
 
     Raises:
-        ValueError: the first cell says nowhere how long "Run All" takes, or `lesson` was never timed.
+        ValueError: the first cell does not say once how long "Run All" takes, or `lesson` was never timed.
     """
     title = notebook.cells[0]
     seconds = setup.catalogue()["seconds"].get(lesson)
@@ -163,10 +164,10 @@ def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str |
 
 
 def refresh_readme(text: str, times: dict[str, dict[str, float | None]], repository: str | None) -> str:
-    """README's `text` with each lesson's badge beside its link, and its time in the last column of its row.
+    """Return README's `text` with each lesson's badge next to its link, and its time in the last column of its row.
 
     Raises:
-        ValueError: a lesson has no row.
+        ValueError: the number of rows that link to a lesson is not one.
     """
     lines = text.split("\n")
     for lesson, seconds in times.items():
@@ -183,9 +184,12 @@ def refresh_readme(text: str, times: dict[str, dict[str, float | None]], reposit
 
 
 def build_wheel(root: Path) -> bytes:
-    """The package of the checkout at `root` as a wheel. Nothing is downloaded; the same sources give the same bytes."""
+    """Return the package of the checkout at `root` as a wheel.
+
+    Nothing is downloaded, and the same sources give the same bytes.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "source")  # a copy: setuptools leaves files behind, and packs old ones it finds
+        source = Path(folder, "source")  # a copy, because setuptools leaves files behind and packs old ones
         source.mkdir()
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(root / name, source)
@@ -194,14 +198,17 @@ def build_wheel(root: Path) -> bytes:
         subprocess.run(
             [*pip, "--wheel-dir", folder, str(source)],
             check=True,
-            env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"},  # 1980, the first year a zip file can tell
+            env=os.environ | {"SOURCE_DATE_EPOCH": "315532800"},  # 1980, the first year that a zip file can hold
         )
         (wheel,) = Path(folder).glob("*.whl")
         return wheel.read_bytes()
 
 
 def without_pictures(notebook: NotebookNode) -> NotebookNode:
-    """A copy that shows the descriptions of its pictures until it is run: pictures and wheel would be too large."""
+    """Return a copy without pictures, which shows their descriptions until it is run.
+
+    Pictures and a wheel together would be too large.
+    """
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -210,7 +217,7 @@ def without_pictures(notebook: NotebookNode) -> NotebookNode:
 
 
 def refresh_checkout(repository: str | None) -> None:
-    """Refresh every lesson of notebooks/, and README.md, and say which files changed."""
+    """Refresh every lesson in notebooks/ and README.md, and print which files changed."""
     install = install_from(repository) if repository else install_nothing()
     paths = sorted(Path("notebooks").glob("*.ipynb"))
     for path in paths:
@@ -246,7 +253,7 @@ def write_copies(paths: list[Path], out: Path, install: str, repository: str | N
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line, in the root of a checkout. Returns 0, or 1 when a lesson is not as it must be."""
+    """Run the command line in the root of a checkout. Return 0, or 1 if a lesson is not in the form required here."""
     parser = argparse.ArgumentParser(prog="python -m tools.publish", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where to write copies of the lessons that open alone")
     parser.add_argument("--repository", help="the package's public address on GitHub, from now on: owner/name")

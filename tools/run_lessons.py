@@ -1,10 +1,10 @@
-"""Run every lesson from top to bottom, as "Run All" would, without a browser.
+"""Run every lesson from top to bottom without a browser, as "Run All" does.
 
-python -m tools.run_lessons                                  # every lesson, executed copies in build/lessons
+python -m tools.run_lessons                                  # run every lesson; executed copies go to build/lessons
 python -m tools.run_lessons notebooks/01_sine_regression.ipynb
-python -m tools.run_lessons --write                          # rewrite the committed outputs too
-python -m tools.run_lessons --times                          # keep how long each took
-python -m tools.run_lessons --show notebooks/01_sine_regression.ipynb  # as text, for a difference that can be read
+python -m tools.run_lessons --write                          # also rewrite the committed outputs
+python -m tools.run_lessons --times                          # also record how long each lesson took
+python -m tools.run_lessons --show notebooks/01_sine_regression.ipynb  # print it as text, for a readable diff
 """
 
 import argparse
@@ -22,19 +22,25 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from metalab.checkpoint import replace_file
+from metalab.files import replace_file
 from metalab.lessons.kit import setup
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-KEPT = {"tags", "cellView"}  # of a cell's metadata
-CELL_TIMEOUT = 300  # seconds; for a cell that hangs, not a time to aim at
+KEPT = {"tags", "cellView"}  # the parts of a cell's metadata that are kept
+CELL_TIMEOUT = 300  # seconds after which a cell is taken to hang; lessons should be much faster
 
 
 def execute(notebook: NotebookNode, folder: Path, *, timeout: float | None = None) -> str | None:
     """Run all cells of `notebook` in place, in a fresh kernel whose working directory is `folder`.
 
-    Returns None when every cell passed, else where and why it stopped: "cell 7: NameError: ...". Cells are counted as
-    JupyterLab shows them, `[7]`.
+    Args:
+        notebook: the lesson.
+        folder: the working directory.
+        timeout: the seconds that a cell may take; `CELL_TIMEOUT` by default.
+
+    Returns:
+        None if every cell passed, or else where and why the run stopped: "cell 7: NameError: ...". Cells are counted as
+        JupyterLab shows them, `[7]`.
     """
     count = 0
 
@@ -42,7 +48,7 @@ def execute(notebook: NotebookNode, folder: Path, *, timeout: float | None = Non
         nonlocal count
         count += 1
 
-    for cell in notebook.cells:  # or a failing copy would show old outputs after the failure
+    for cell in notebook.cells:  # or a copy that fails would show old outputs after the failure
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     client = NotebookClient(
@@ -51,7 +57,7 @@ def execute(notebook: NotebookNode, folder: Path, *, timeout: float | None = Non
         timeout=timeout or CELL_TIMEOUT,
         resources={"metadata": {"path": str(folder)}},
         on_cell_execute=on_cell_execute,
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or it warns of its own transport, once a lesson
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],  # or each lesson would warn about the kernel's transport
     )
     try:
         client.execute()
@@ -65,13 +71,14 @@ def execute(notebook: NotebookNode, folder: Path, *, timeout: float | None = Non
 
 
 def normalise(notebook: NotebookNode) -> None:
-    """Drop from an executed `notebook`, in place, what differs from one machine or one run to the next.
+    """Drop from an executed `notebook`, in place, whatever differs between machines or between runs.
 
-    A widget's view names a model that lives only in its kernel. Its text stays, and nbval compares that.
+    The view of a widget is dropped, because it names a model that exists only in its kernel. The text of the widget is
+    kept, and nbval compares it.
     """
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
-    for cell in notebook.cells:  # editors add time stamps, and what is folded
+    for cell in notebook.cells:  # editors add time stamps, and which cells are folded
         cell.metadata = NotebookNode({key: value for key, value in cell.metadata.items() if key in KEPT})
         if cell.cell_type != "code":
             continue
@@ -80,14 +87,14 @@ def normalise(notebook: NotebookNode) -> None:
             output.get("data", {}).pop(WIDGET_VIEW, None)
             last = outputs[-1] if outputs else None
             if last and output.output_type == last.output_type == "stream" and output.name == last.name:
-                last.text += output.text  # how a stream is cut up depends on when the kernel flushed it
+                last.text += output.text  # the pieces of a stream depend on when the kernel flushed it
             elif output.get("data") != {}:
                 outputs.append(output)
         cell.outputs = outputs
 
 
 def output_text(notebook: NotebookNode) -> list[str]:
-    """The text that `notebook` shows, line by line, each line with its cell's number. Images are left out."""
+    """Return the text that `notebook` shows, as lines that begin with their cell's number. Pictures are left out."""
     lines = []
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
@@ -98,13 +105,16 @@ def output_text(notebook: NotebookNode) -> list[str]:
 
 
 def pictures(notebook: NotebookNode) -> list[str]:
-    """The pictures that `notebook` shows, in order."""
+    """Return the pictures that `notebook` shows, in order, as base64 text."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
 
 
 def show(notebook: NotebookNode) -> str:
-    """`notebook` as text: its cells, and below each of code what it printed. Metadata and pictures are left out."""
+    """Return `notebook` as text: its cells, and below each cell of code the text that it printed.
+
+    Metadata and pictures are left out.
+    """
     lines = []
     for cell in notebook.cells:
         lines += [f"# %% {'' if cell.cell_type == 'code' else f'[{cell.cell_type}]'}".rstrip(), cell.source]
@@ -119,7 +129,7 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def record(lesson: str, device: str, seconds: float) -> None:
-    """Keep in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (with one beside them)."""
+    """Record in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (two cores and a GPU)."""
     catalogue = setup.catalogue()
     times = catalogue["seconds"]
     times[lesson] = {"cpu": None, "gpu": None} | times.get(lesson, {}) | {device: round(seconds, 1)}
@@ -128,12 +138,16 @@ def record(lesson: str, device: str, seconds: float) -> None:
 
 
 def write_catalogue(catalogue: dict[str, Any]) -> None:
-    """Replace the list of lessons, their times and the package's address; `setup.catalogue` reads it."""
+    """Replace the catalogue: the lessons, their times and the package's address. `setup.catalogue` reads it."""
     replace_file(setup.FILE, (json.dumps(catalogue, indent=2) + "\n").encode())
 
 
 def two_cores() -> bool:
-    """Keep to two processor cores, in this process and the kernels it starts; whether there are two to be had."""
+    """Restrict this process, and the kernels that it starts, to two processor cores.
+
+    Returns:
+        Whether it now runs on exactly two cores.
+    """
     if hasattr(os, "sched_setaffinity"):  # Linux
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
         return len(os.sched_getaffinity(0)) == 2
@@ -141,10 +155,16 @@ def two_cores() -> bool:
 
 
 def run(path: Path, out: Path, *, rewrite: bool, device: str | None = None) -> bool:
-    """Run the lesson at `path`, leave its executed copy in `out`, print a line, and say whether every cell passed.
+    """Run the lesson at `path`, write its executed copy to the folder `out`, and print how long it took.
 
-    With `rewrite` a lesson that passed replaces the one at `path`, and the changes of its text outputs are printed.
-    With `device` the time that it took is kept as that device's.
+    Args:
+        path: the lesson.
+        out: the folder for executed copies.
+        rewrite: whether a lesson that passed replaces the one at `path`; then the changes of its text are printed.
+        device: if given, the time is recorded as this device's; see `record`.
+
+    Returns:
+        Whether every cell passed.
     """
     notebook = nbformat.read(path, as_version=4)
     before, pictures_before = output_text(notebook), pictures(notebook)
@@ -161,7 +181,7 @@ def run(path: Path, out: Path, *, rewrite: bool, device: str | None = None) -> b
     if rewrite:
         write(notebook, path)
         changes = difflib.unified_diff(before, output_text(notebook), n=0, lineterm="")
-        for line in list(changes)[2:]:  # the first two name files
+        for line in list(changes)[2:]:  # the first two lines name files
             if not line.startswith("@@"):
                 print(f"    {line[0]} {line[1:]}", flush=True)
         if pictures(notebook) != pictures_before:
@@ -170,12 +190,14 @@ def run(path: Path, out: Path, *, rewrite: bool, device: str | None = None) -> b
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line. Returns 0 when every lesson passed, else 1."""
+    """Run the command line. Return 0 if every lesson passed, else 1."""
     parser = argparse.ArgumentParser(prog="python -m tools.run_lessons", description="Run lessons without a browser.")
-    parser.add_argument("paths", nargs="*", type=Path, help="lessons to run; all of notebooks/ when none is named")
-    parser.add_argument("--out", type=Path, default=Path("build/lessons"), help="where executed copies go: %(default)s")
+    parser.add_argument("paths", nargs="*", type=Path, help="lessons to run; all of notebooks/ if none is named")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/lessons"), help="folder for executed copies: %(default)s"
+    )
     parser.add_argument("--write", action="store_true", help="replace the outputs of the lessons that pass")
-    parser.add_argument("--times", action="store_true", help="keep how long each took on two cores, or with a GPU")
+    parser.add_argument("--times", action="store_true", help="record how long each took on two cores, or with a GPU")
     parser.add_argument("--show", action="store_true", help="run nothing: print the lessons as text")
     options = parser.parse_args(arguments)
     paths = options.paths or sorted(Path("notebooks").glob("*.ipynb"))

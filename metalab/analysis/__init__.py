@@ -1,0 +1,1 @@
+"""Is a meta-gradient of second order, and what does its Hessian term do? What adapts? How good is a threshold?"""

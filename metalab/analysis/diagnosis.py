@@ -1,8 +1,8 @@
 r"""Is it really second-order? Ask an implementation for a meta-gradient, and say in words what it computed.
 
-The right answers and the usual wrong ones are computed here, by autograd on plain tensors, for the same small problem;
-the one that agrees names what the implementation does. Gradients are compared, not losses: a first-order
-implementation learns too, only worse, and that is why such mistakes live long.
+This module computes the right answers and the usual wrong ones for the same small problem, by autograd on plain
+tensors. The answer that agrees with the implementation's says what the implementation does. Gradients are compared
+instead of losses, because a first-order implementation also learns, only less well, so that its losses look right.
 """
 
 from __future__ import annotations
@@ -15,21 +15,27 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 Task = tuple[Tensor, Tensor, Tensor, Tensor]  # support x, support y, query x, query y
-TOLERANCE = 1e-4  # relative; single precision passes, and a problem's orders must differ by ten times as much
+TOLERANCE = 1e-4  # relative; single precision is exact enough, and a problem's orders must differ by ten times as much
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What an implementation is asked: the gradient, with respect to `params`, of the tasks' mean query loss after
-    `inner_steps` steps of gradient descent on the support set, each task on its own from `params`.
+    """The question that an implementation is asked.
+
+    It is asked for the gradient, with respect to `params`, of the mean query loss over the tasks. Each task's query
+    loss is taken after `inner_steps` steps of gradient descent on its support set, which start at `params`.
 
     Args:
         params: leaf tensors that require gradients.
-        tasks: at least two, or mistakes between tasks would not show.
-        forward: a list like `params` and inputs to predictions.
-        loss: predictions and targets to one number.
-        inner_lr: α.
-        inner_steps: K.
+        tasks: the tasks; at least two, because mistakes between tasks would not show with one.
+        forward: maps a list like `params`, and inputs, to predictions.
+        loss: maps predictions and targets to one number.
+        inner_lr: α, the inner learning rate.
+        inner_steps: K, the number of inner steps.
+
+    Raises:
+        ValueError: there are fewer than two tasks or no inner step, or a parameter is not a leaf that requires
+            gradients.
     """
 
     params: list[Tensor]
@@ -43,13 +49,13 @@ class Problem:
         if len(self.tasks) < 2:
             raise ValueError(f"{len(self.tasks)} task: at least 2 are needed, or mistakes between tasks would not show")
         if self.inner_steps < 1:
-            raise ValueError(f"inner_steps={self.inner_steps} must be at least 1: without, there are no orders")
+            raise ValueError(f"inner_steps={self.inner_steps} must be at least 1: without a step, there are no orders")
         if not all(p.is_leaf and p.requires_grad for p in self.params):
             raise ValueError("params must be leaf tensors that require gradients: p.detach().requires_grad_()")
 
     @classmethod
     def sine(cls, *, inner_steps: int = 1, inner_lr: float = 0.02) -> Problem:
-        """Three sines, five points each, and a network 1-8-8-1 with ReLU in double precision.
+        """Return a problem of three sines with five points each, and a network 1-8-8-1 with ReLU in double precision.
 
         Its `params` are [w1, b1, w2, b2, w3, b3], each w [inputs, outputs], as in the lessons' `forward(params, x)`.
         """
@@ -75,9 +81,15 @@ class Problem:
         inner_steps: int = 1,
         loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.mse_loss,
     ) -> Problem:
-        """The problem for an ordinary module; `params` are its own parameters, so code that uses it can be asked.
+        """Return the problem for an ordinary module.
 
-        Random layers and running statistics would make every answer another: put such a module into `eval()`.
+        Its `params` are the module's own parameters, so that code which uses the module can be asked. If the module has
+        random layers or running statistics, put it into `eval()` first, because otherwise each call would give another
+        answer.
+
+        Args:
+            module: the network.
+            tasks, inner_lr, inner_steps, loss: as in `Problem`.
         """
         names = [name for name, _ in module.named_parameters()]
 
@@ -89,7 +101,10 @@ class Problem:
 
 
 def mlp(params: list[Tensor], x: Tensor) -> Tensor:
-    """Linear layers with ReLU between, of params [w1, b1, w2, b2, …], each w [inputs, outputs]."""
+    """Map x [B, inputs] through linear layers with ReLU between them, of params [w1, b1, w2, b2, …].
+
+    Each w is [inputs, outputs], and each b is [outputs].
+    """
     *hidden, (weight, bias) = zip(params[::2], params[1::2], strict=True)
     for w, b in hidden:
         x = torch.relu(x @ w + b)
@@ -98,12 +113,12 @@ def mlp(params: list[Tensor], x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What an implementation's meta-gradient is."""
+    """The finding on an implementation's meta-gradient."""
 
-    order: int | None  # 2 exactly second-order, 1 exactly first-order, None wrong
-    says: str
-    error: float  # ‖gradient − right‖ / ‖right‖, right being the second-order one
-    cosine: float  # of the angle between them
+    order: int | None  # 2: it is exactly second-order; 1: it is exactly first-order; None: it is wrong
+    says: str  # the finding in words
+    error: float  # ‖gradient − right‖ / ‖right‖, where right is the second-order gradient
+    cosine: float  # of the angle between these two
 
     def __str__(self) -> str:
         name = {2: "second order", 1: "first order", None: "wrong"}[self.order]
@@ -111,18 +126,20 @@ class Diagnosis:
 
 
 def diagnose(function: Callable[..., object], problem: Problem | None = None) -> Diagnosis:
-    """Which meta-gradient `function` computes: exactly that of second order, of first order, or what else.
+    """Find out which meta-gradient `function` computes: that of second order, that of first order, or another one.
+
+    Errors that the function raises pass through. Afterwards `params` have the values and the `.grad` that they had
+    before.
 
     Args:
-        function: called once, as `function(params, tasks, inner_lr)` with those of the problem. It returns the
-            meta-loss, to be differentiated by autograd; or the gradients, as a list or dict in the order of `params`;
-            or it calls `backward()`, and the gradients are in the `.grad` of `params`.
-        problem: what to ask; `Problem.sine()` if left out.
-
-    Errors of the function pass through. Afterwards `params` are as they were, and have the `.grad` they had.
+        function: the implementation. It is called once, as `function(params, tasks, inner_lr)`, with the values of the
+            problem. It may return the meta-loss as a tensor, which is then differentiated by autograd; it may return
+            the gradients, as a list or dict in the order of `params`; or it may call `backward()`, which leaves the
+            gradients in the `.grad` of `params`.
+        problem: the question; `Problem.sine()` by default.
 
     Raises:
-        ValueError: the problem's two orders hardly differ, so that nothing could be told.
+        ValueError: the problem's two orders hardly differ, so that it cannot tell them apart.
     """
     problem = problem or Problem.sine()
     params = problem.params
@@ -157,7 +174,7 @@ def diagnose(function: Callable[..., object], problem: Problem | None = None) ->
 
 
 def _gradients(returned: object, params: list[Tensor]) -> list[Tensor] | str:
-    """The meta-gradient that a function gave, one way or another, or words for why it is none."""
+    """Return the meta-gradient that a function gave, in whichever way, or say in words why there is none."""
     left = [p.grad for p in params]
     if isinstance(returned, Mapping):
         returned = list(returned.values())
@@ -165,7 +182,7 @@ def _gradients(returned: object, params: list[Tensor]) -> list[Tensor] | str:
         gradients = list(returned)
         if len(gradients) != len(params):
             return f"It returns {len(gradients)} gradients for {len(params)} parameters. {NO_GRADIENT}"
-    elif any(g is not None for g in left):  # it has called backward(), and may return the loss as a number to show
+    elif any(g is not None for g in left):  # it called backward(), and may return the loss as a plain number
         gradients = left
     elif isinstance(returned, Tensor) and returned.numel() == 1:
         if not returned.requires_grad:
@@ -190,7 +207,7 @@ def _gradients(returned: object, params: list[Tensor]) -> list[Tensor] | str:
 
 
 def _known(problem: Problem, got: Tensor, right: Tensor, first: Tensor) -> Iterator[tuple[int | None, str]]:
-    """The order and the words of every known answer that agrees with this one, the likeliest first."""
+    """Yield the order and the words of every known answer that agrees with this one, the likeliest first."""
     if not got.isfinite().all():
         yield None, "Its gradient has entries that are not finite numbers."
         return
@@ -210,10 +227,12 @@ def _known(problem: Problem, got: Tensor, right: Tensor, first: Tensor) -> Itera
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:
+    """Tell whether a is b, up to the tolerance."""
     return bool((a - b).norm() <= TOLERANCE * b.norm())
 
 
 def _scaled(problem: Problem, order: int, scale: float) -> tuple[int | None, str]:
+    """Return the order and the words for a gradient that is `scale` times the right one of an order."""
     kind = {2: "second-order", 1: "first-order"}[order]
 
     def near(value: float) -> bool:
@@ -248,18 +267,19 @@ def _meta_gradient(
     frozen: Callable[[int, Tensor], bool] = lambda i, p: False,
     tasks: slice = slice(None),
 ) -> list[Tensor]:
-    """The mean over tasks of the meta-gradient, or of what becomes of it by one mistake.
+    """Return the mean over tasks of the meta-gradient, or of the gradient that one mistake makes of it.
 
     Args:
-        order: 1 takes the inner gradients for constants.
+        problem: the problem.
+        order: 1 treats the inner gradients as constants.
         rate: the inner learning rate, in multiples of the right one.
-        steps: inner steps, if not the right number.
+        steps: the number of inner steps, if it is not the right one.
         adapt: the part of a task (support x, y, query x, y) that the inner loss is taken on.
-        judge: the part that the outer loss is taken on.
-        chained: each task starts where the one before it ended.
-        cut: a step starts from a copy that autograd does not follow.
-        frozen: which parameters, by place and value, do not adapt.
-        tasks: which of them.
+        judge: the part of a task that the outer loss is taken on.
+        chained: whether each task starts where the task before it ended.
+        cut: whether each step starts from a copy that autograd does not follow.
+        frozen: tells by place and value which parameters do not adapt.
+        tasks: the tasks that are used.
     """
 
     def loss(theta: list[Tensor], part: tuple[Tensor, ...]) -> Tensor:
@@ -288,8 +308,11 @@ def _meta_gradient(
 def _recursion(
     problem: Problem, factor: Callable[[int], float], *, at_end: bool = False, of_query: bool = False
 ) -> list[Tensor]:
-    """The mean of v_0 by the recursion v_k = v_{k+1} − factor(k) H_k v_{k+1}, with the Hessian in the wrong place on
-    request: at the adapted parameters, or of the query loss."""
+    """Return the mean over tasks of v_0, by the recursion v_k = v_{k+1} − factor(k) H_k v_{k+1}.
+
+    Two options make mistakes: `at_end` takes the Hessian at the adapted parameters, and `of_query` takes the Hessian of
+    the query loss.
+    """
     total = [torch.zeros_like(p) for p in problem.params]
 
     def gradient(theta: list[Tensor], x: Tensor, y: Tensor, graph: bool = False) -> list[Tensor]:
@@ -317,7 +340,7 @@ def _recursion(
 
 
 def _mistakes(problem: Problem) -> Iterator[tuple[str, list[Tensor]]]:
-    """The usual wrong turns, in words, with the gradients they give; the likeliest come first."""
+    """Yield the usual mistakes in words, with the gradients that they give; the likeliest come first."""
     support, query = slice(0, 2), slice(2, 4)
     last = len(problem.params) - 2
     alpha, tasks, steps = problem.inner_lr, len(problem.tasks), problem.inner_steps
@@ -365,7 +388,7 @@ def _mistakes(problem: Problem) -> Iterator[tuple[str, list[Tensor]]]:
 
 
 def _reptile(problem: Problem) -> list[Tensor]:
-    """θ − mean θ_K, by plain gradient descent."""
+    """Return θ − mean over tasks of θ_K, where θ_K is reached by plain gradient descent."""
     total = [torch.zeros_like(p) for p in problem.params]
     with torch.enable_grad():
         for x, y, *_ in problem.tasks:
@@ -383,7 +406,7 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.detach().double().flatten() for tensor in tensors])
 
 
-# What is said
+# The words of a diagnosis
 
 SECOND = "The gradient is exactly second-order: it goes back through every inner step to where adaptation started."
 FIRST = (

@@ -1,7 +1,7 @@
-"""Same or different? How well scores tell the pairs of one character from the others.
+"""Same or different? How well scores tell pairs of one character from pairs of two characters.
 
-A pair is accepted, "they are the same", if its score is at least the threshold. Scores are higher for more alike: of
-distances, give the negatives.
+A pair is accepted as "the same" if its score is at least the threshold. More similar drawings must have higher scores,
+so pass the negatives of distances.
 """
 
 from __future__ import annotations
@@ -14,25 +14,26 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Roc:
-    """What each threshold does, from "accept none" to "accept all": M + 1 points for M different scores."""
+    """The shares of pairs that each threshold accepts, from none to all: M + 1 points for M different scores."""
 
-    threshold: Tensor  # [M+1] float64, falling, the first is infinite
-    false_positive: Tensor  # [M+1] float64: share of the different pairs that are accepted
-    true_positive: Tensor  # [M+1] float64: share of the same pairs that are accepted, which is the recall
+    threshold: Tensor  # [M+1] float64, falling; the first is infinite
+    false_positive: Tensor  # [M+1] float64: the share of the different pairs that are accepted
+    true_positive: Tensor  # [M+1] float64: the share of the same pairs that are accepted, which is the recall
 
     @property
     def auc(self) -> float:
-        """Area under the curve: the chance that a same pair scores higher than a different one, a tie counting half.
+        """The area under the curve: the chance that a same pair scores higher than a different one. A tie counts half.
 
-        That is the Mann–Whitney statistic divided by the number of such couples.
+        This is the Mann–Whitney statistic divided by the number of couples of a same and a different pair.
         """
         return torch.trapezoid(self.true_positive, self.false_positive).item()
 
     @property
     def equal_error_rate(self) -> float:
-        """Where as large a share of the different pairs is accepted as of the same ones is refused.
+        """The error rate where the share of different pairs that are accepted equals the share of same pairs refused.
 
-        Between two thresholds the curve is a straight line: accepting some of the ties by lot gets there.
+        Between two thresholds the curve is a straight line, because any point on it can be reached by accepting some of
+        the tied pairs at random.
         """
         excess = self._excess
         after = int((excess >= 0).to(torch.uint8).argmax())  # at least 1
@@ -47,30 +48,37 @@ class Roc:
 
     @property
     def _excess(self) -> Tensor:
-        """Of accepted different pairs over refused same ones: rises from −1 to 1, and is 0 at equal errors."""
+        """The share of different pairs accepted minus the share of same pairs refused.
+
+        It rises from −1 to 1, and is 0 where the errors are equal.
+        """
         return self.false_positive + self.true_positive - 1
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What accepting all pairs from a threshold on gets right."""
+    """How often it is right to accept the pairs with scores of at least a threshold, and to refuse the others."""
 
-    precision: float  # share of the accepted pairs that are the same; NaN if none is accepted
-    recall: float  # share of the same pairs that are accepted
-    accuracy: float  # share of all pairs that are judged rightly
+    precision: float  # the share of the accepted pairs that are the same; NaN if no pair is accepted
+    recall: float  # the share of the same pairs that are accepted
+    accuracy: float  # the share of all pairs that are judged rightly
 
 
 def roc(scores: Tensor, same: Tensor) -> Roc:
-    """The ROC curve of scores [B] and labels `same` [B], bool.
+    """Return the ROC curve.
+
+    Args:
+        scores: the score of each pair [B], higher for more similar drawings.
+        same: whether each pair shows one character [B] bool.
 
     Raises:
-        ValueError: shapes, labels or scores that cannot be, or pairs of one kind only.
+        ValueError: the shapes differ, `same` is not bool, a score is NaN, or all pairs are of one kind.
     """
     scores, same = _checked(scores, same)
     scores, order = scores.sort(descending=True)
     accepted_same = same[order].double().cumsum(0)
     accepted = torch.arange(1, len(scores) + 1, dtype=torch.float64)
-    # Equal scores are accepted together: of each run of ties the last counts.
+    # Equal scores are accepted together, so that only the last pair of each run of ties counts.
     last = torch.cat([scores[1:] != scores[:-1], torch.tensor([True])])
     true_positive = accepted_same / accepted_same[-1]
     different = accepted - accepted_same
@@ -84,7 +92,16 @@ def roc(scores: Tensor, same: Tensor) -> Roc:
 
 
 def decide(scores: Tensor, same: Tensor, threshold: float) -> Decision:
-    """Precision, recall and accuracy when pairs with scores of at least `threshold` are accepted; errors as `roc`'s."""
+    """Return the precision, recall and accuracy when pairs with scores of at least `threshold` are accepted.
+
+    Args:
+        scores: the score of each pair [B], higher for more similar drawings.
+        same: whether each pair shows one character [B] bool.
+        threshold: the lowest score that is accepted.
+
+    Raises:
+        ValueError: as `roc` does.
+    """
     scores, same = _checked(scores, same)
     accepted = scores >= threshold
     hits = (accepted & same).sum().item()
@@ -97,10 +114,10 @@ def decide(scores: Tensor, same: Tensor, threshold: float) -> Decision:
 
 
 def _checked(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores as float64 and labels, both on the CPU."""
+    """Return the scores as float64 and the labels, both on the CPU, after checking them as `roc` says."""
     if scores.dim() != 1 or scores.shape != same.shape:
         shapes = f"{tuple(scores.shape)} and {tuple(same.shape)}"
-        raise ValueError(f"scores and same have the shapes {shapes}: give one score and one label a pair, both [B]")
+        raise ValueError(f"scores and same have the shapes {shapes}: give a score and a label for each pair, both [B]")
     if same.dtype != torch.bool:
         raise ValueError(f"same has the type {same.dtype}, which must be torch.bool: True for one character")
     scores, same = scores.detach().double().cpu(), same.cpu()

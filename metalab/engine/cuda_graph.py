@@ -1,28 +1,53 @@
 """Record a function once as a CUDA graph, then replay it: the GPU runs without waiting for Python.
 
-Not yet measured on a GPU.
+This has not yet been measured on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 
 import torch
 from torch import Tensor
 
 WARM_UP = 3  # calls before the recording, in which libraries choose their kernels and reserve their memory
+Body = Callable[[], dict[str, Tensor]]
 
 
-def record(body: Callable[[], Tensor], generator: torch.Generator, state: Iterable[Tensor]) -> Callable[[], Tensor]:
-    """A function that does what `body` does, by replaying its kernels.
+class Recordings:
+    """Recordings of a function that changes now and then, each under a key. The oldest is dropped when they are many.
 
     Args:
-        body: reads and writes CUDA tensors that stay where they are, never the host; its shapes never change.
+        generator: what the function draws random numbers from; every replay draws fresh ones.
+        state: returns all the tensors that the function changes.
+        most: how many recordings are kept. Each holds the memory that its kernels work in.
+    """
+
+    def __init__(self, generator: torch.Generator, state: Callable[[], Iterable[Tensor]], *, most: int) -> None:
+        self._generator, self._state, self._most = generator, state, most
+        self._kept: dict[tuple[int, ...], tuple[tuple[Hashable, ...], Body]] = {}
+
+    def of(self, body: Body, *key: Hashable) -> Body:
+        """Return a recording of `body`: the one made before under the same objects `key`, or a new one."""
+        identity = tuple(map(id, key))  # the recording keeps the objects, so that no others can have these numbers
+        if identity not in self._kept:
+            if len(self._kept) == self._most:
+                del self._kept[next(iter(self._kept))]
+            self._kept[identity] = key, record(body, self._generator, self._state())
+        return self._kept[identity][1]
+
+
+def record(body: Body, generator: torch.Generator, state: Iterable[Tensor]) -> Body:
+    """Return a function that does what `body` does, by replaying its kernels.
+
+    Args:
+        body: reads and writes CUDA tensors that stay where they are and whose shapes never change, and reads nothing
+            back to the host.
         generator: what `body` draws random numbers from; every replay draws fresh ones.
         state: all the tensors that `body` changes. They and the generator are left as they were found.
 
     Returns:
-        The replay. The tensor it returns is the same each time, with new content.
+        The replay. The tensors it returns are the same each time, with new content.
     """
     kept = [(tensor, tensor.clone()) for tensor in state]
     drawn = generator.get_state()
@@ -41,7 +66,7 @@ def record(body: Callable[[], Tensor], generator: torch.Generator, state: Iterab
         tensor.copy_(value)
     generator.set_state(drawn)
 
-    def replay() -> Tensor:
+    def replay() -> dict[str, Tensor]:
         graph.replay()
         return result
 

@@ -1,18 +1,19 @@
-r"""Layers whose derivatives are written out, and whose derivatives' derivatives are too.
+r"""Layers whose derivatives are written out, and the derivatives of those derivatives too.
 
-autograd can differentiate a gradient again, but it walks a graph of hundreds of small nodes to do it. For the two
-networks of the papers the same arithmetic fits in a few matrix products, done for all T tasks at once. A layer with
-weights w has three maps, and a tangent for each: how its result moves when all weights move along v.
+Autograd can differentiate a gradient again, but to do so it walks a graph of hundreds of small nodes. For the two
+networks of the papers, the same arithmetic fits into a few matrix products, done for all T tasks at once. A layer with
+weights w has three maps, and each has a tangent: how its result moves when all weights move along v.
 
     forward     y     = f(w, x)                    tangent             ẏ
     backward    ∂L/∂x   from ∂L/∂y                 tangent_backward    the movement of ∂L/∂x
     gradient    ∂L/∂w   from ∂L/∂y                 tangent_gradient    the movement of ∂L/∂w
 
-Run through a chain of layers, the left side gives the gradient g of the loss; both sides give the movement of g along
-v, which is the Hessian-vector product H v (Pearlmutter 1994, "Fast exact multiplication by the Hessian").
+Run through a chain of layers, the left side gives the gradient g of the loss. Both sides together give the movement of
+g along v, which is the Hessian-vector product H v (Pearlmutter 1994, "Fast exact multiplication by the Hessian").
 
-T tasks' features are rows [T, R, C]; a picture of H·W positions is H·W rows, and R = B·H·W for B pictures. A
-convolution is a matrix product of the 3×3 patches [T, R, 9·C]. Weights are [T, in, out]. Not to be run under autograd.
+The features of T tasks are rows [T, R, C]. A picture of H·W positions is H·W rows, so that B pictures have R = B·H·W
+rows. A convolution is a matrix product of the 3×3 patches [T, R, 9·C]. Weights are [T, in, out]. The layers must not
+be run under autograd.
 """
 
 from __future__ import annotations
@@ -27,13 +28,9 @@ from ..losses import cross_entropy, mse
 EPSILON = 1e-3  # added to batch norm's variances, as in the MAML paper's code
 Params = dict[str, Tensor]
 
-# glibc returns freed memory to the system at once, and to fetch it anew, page by page, took a third of every
-# meta-step. Freeing one untouched block of just under 32 MB tells it to keep more (mallopt(3), "dynamic threshold").
-torch.empty(2**23 - 2**13)
-
 
 class Layer:
-    """One link of a chain. It keeps what its later maps need; the first link gets no ẋ (None) and returns no ∂L/∂x."""
+    """One link of a chain. It keeps what its later maps need. The first link gets no ẋ (None) and returns no ∂L/∂x."""
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -55,9 +52,9 @@ class Layer:
 
 
 class Tape:
-    """T tasks' outputs [T, B, out] at `params` [T, ...]; losses and their derivatives as they are asked for."""
+    """The outputs [T, B, out] of T tasks at `params` [T, ...]; their losses and derivatives when they are asked for."""
 
-    def __init__(self, layers: list[Layer], params: Params, x: Tensor, loss: Loss, y: Tensor) -> None:
+    def __init__(self, layers: list[Layer], params: Params, x: Tensor, loss: TaskLoss, y: Tensor) -> None:
         self._layers, self._params = layers, params
         for layer in layers:
             x = layer.forward(params, x)
@@ -68,16 +65,16 @@ class Tape:
             dy = layer.backward(params, dy)
 
     def losses(self) -> Tensor:
-        """Each task's loss: [T]."""
+        """Return each task's loss: [T]."""
         return self._loss(self.outputs, self._y)
 
     def gradient(self) -> Params:
-        """Each task's gradient: [T, ...]."""
+        """Return each task's gradient: [T, ...]."""
         grads = {name: g for layer in self._layers for name, g in layer.gradient(self._params).items()}
         return {name: grads[name] for name in self._params}
 
     def hessian_vector(self, v: Params) -> Params:
-        """Each task's Hessian times its vector: [T, ...]."""
+        """Return each task's Hessian times its vector: [T, ...]."""
         x_t = None
         for layer in self._layers:
             x_t = layer.tangent(self._params, v, x_t)
@@ -125,7 +122,7 @@ class Linear(Layer):
 
 
 class Relu(Layer):
-    """y = max(x, 0): whatever comes back, and every tangent, passes where y > 0."""
+    """y = max(x, 0): what comes back, and every tangent, passes where y > 0."""
 
     def forward(self, params, x):
         self.y = x.relu_()
@@ -145,7 +142,7 @@ class Relu(Layer):
 
 
 class Convolution(Layer):
-    """3×3 with stride 2, of pictures of side `size`: a linear layer on their patches. ∂x puts every patch back."""
+    """A 3×3 convolution of stride 2, on pictures of side `size`: a linear layer on patches. ∂x puts each patch back."""
 
     def __init__(self, weight: str, size: int) -> None:
         self.weight, self.size = weight, size
@@ -176,7 +173,7 @@ class Convolution(Layer):
         return patches(x.view(x.shape[0], -1, self.size, self.size, x.shape[2]))
 
     def _put_back(self, *products):
-        """Σ ∂y Wᵀ over pairs (∂y, W), added where the patches came from: one or two of the nine positions at a time."""
+        """Add Σ ∂y Wᵀ, over pairs (∂y, W), where the patches came from: one or two of the nine positions at a time."""
         tasks, rows, channels = self.x.shape[0], self.x.shape[1], self.x.shape[2] // 9
         half = (self.size + 1) // 2
         x = self.x.new_zeros(tasks, rows // half**2, self.size + 2, half + 1, 2, channels)
@@ -194,7 +191,7 @@ class Convolution(Layer):
 class BatchNorm(Layer):
     """n = (x − mean) r with r = (variance + ε)^−½, over a task's rows;  y = n + shift.
 
-    The derivative in x is r P, where P u = u − mean(u) − n mean(n u) is symmetric: it serves ∂x and ẏ alike.
+    The derivative in x is r P, where P u = u − mean(u) − n mean(n u) is symmetric, so that it serves both ∂x and ẏ.
     """
 
     def __init__(self, shift: str) -> None:
@@ -222,7 +219,7 @@ class BatchNorm(Layer):
         return self.n_t + v[self.shift].unsqueeze(1)
 
     def tangent_backward(self, params, v, dy_t):
-        # r P ∂y moves with r, with ∂y, and with both n in P.
+        # r P ∂y moves with r, with ∂y, and with the two n in P.
         self.dy_t = dy_t
         mean_ndy_t = (self.n * dy_t).addcmul_(self.n_t, self.dy).mean(1, keepdim=True)
         dx_t = self._project(dy_t, mean_ndy_t).addcmul_(self.n_t, self.mean_ndy, value=-1)
@@ -236,14 +233,14 @@ class BatchNorm(Layer):
 
 
 class FirstBlock(Layer):
-    """Convolution and batch norm of the input pictures [T, B, 1, H, W], in one.
+    """Convolution and batch norm of the input pictures [T, B, 1, H, W], in one step.
 
-    Nothing learned comes before, so the patches X are constants. With X centred and S their covariance (9×9 for grey
-    pictures), the products X w have mean 0 and variance wᵀ S w: here batch norm is a factor on the weights,
+    Nothing learned comes before this layer, so the patches X are constants. With X centred and S their covariance (9×9
+    for grey pictures), the products X w have mean 0 and variance wᵀ S w. Batch norm is then a factor on the weights,
 
         y = X (w r) + shift,    r = (wᵀ S w + ε)^−½,    ∂r = −r³ wᵀ S ∂w
 
-    and no statistics of the largest layer's rows need be taken, nor differentiated.
+    and the statistics of the largest layer's rows need not be computed or differentiated.
     """
 
     def __init__(self, weight: str, shift: str) -> None:
@@ -287,7 +284,7 @@ class FirstBlock(Layer):
 
 
 class SpatialMean(Layer):
-    """The mean over the `area` positions of each picture: linear, so every map is its own tangent."""
+    """The mean over the `area` positions of each picture. It is linear, so that every map is its own tangent."""
 
     def __init__(self, area: int) -> None:
         self.area = area
@@ -328,12 +325,16 @@ class CrossEntropySlope:
         return self.p * (z_t - (self.p * z_t).sum(2, keepdim=True)) / z_t.shape[1]
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+TaskLoss = Callable[[Tensor, Tensor], Tensor]
 SLOPES = {mse: SquaredErrorSlope, cross_entropy: CrossEntropySlope}
 
 
 def patches(x: Tensor) -> Tensor:
-    """3×3 patches around every second pixel of x [T, B, H, W, C], zeros beyond the edge: [T, B·⌈H/2⌉·⌈W/2⌉, 9·C]."""
+    """Return the 3×3 patches around every second pixel of x [T, B, H, W, C], with zeros beyond the edge.
+
+    Returns:
+        [T, B·⌈H/2⌉·⌈W/2⌉, 9·C].
+    """
     tasks, batch, height, width, channels = x.shape
     padded = x.new_empty(tasks, batch, height + 2, width + 2, channels)
     for edge in (0, -1):
@@ -346,30 +347,30 @@ def patches(x: Tensor) -> Tensor:
 
 
 def affine(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-    """x w + b, for x [T, R, in], w [T, in, out] and b [T, out]."""
+    """Return x w + b, for x [T, R, in], w [T, in, out] and b [T, out]."""
     if w.shape[1] == 1:
         return torch.addcmul(b.unsqueeze(1), x, w)
     return times(x, w).add_(b.unsqueeze(1))
 
 
 def times(x: Tensor, w: Tensor) -> Tensor:
-    """x w, for x [T, R, in] and w [T, in, out], by the cheapest route: a matrix library is slow where a side is 1."""
+    """Return x w, for x [T, R, in] and w [T, in, out], the cheapest way: a matrix product is slow if a side is 1."""
     if w.shape[1] == 1:
         return x * w
-    if w.stride(0) == 0:  # one w for all tasks, as where adaptation starts
+    if w.stride(0) == 0:  # one w for all tasks, as at the start of adaptation
         return x @ w[0]
     return torch.bmm(x, w)
 
 
 def outer(x: Tensor, dy: Tensor) -> Tensor:
-    """xᵀ dy: the sum over a task's rows of their outer products, [T, in, out]."""
+    """Return xᵀ dy, the sum of outer products over a task's rows: [T, in, out]."""
     if dy.shape[2] == 1:
         return (x * dy).sum(1).unsqueeze(2)
     return torch.bmm(x.mT, dy)
 
 
 def add_product(total: Tensor, x: Tensor, w: Tensor) -> Tensor:
-    """total + x w, in place."""
+    """Add x w to `total`, in place."""
     if w.shape[1] == 1:
         return total.addcmul_(x, w)
     return total.baddbmm_(x, w)

@@ -1,20 +1,24 @@
 """One training on several processes: each takes its share of every meta-batch, and the gradients are averaged.
 
-All processes draw the same meta-batch from the same generator, so nothing but averages has to be sent, and the result
-is that of one process, to rounding. `torchrun --nproc-per-node 2 -m metalab train ...` starts them.
+All processes draw the same meta-batch from the same generator, so that only averages have to be sent, and the result
+is that of one process up to rounding. `torchrun --nproc-per-node 2 -m metalab train ...` starts them.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..tasks import Episode
+from .layers import Params
+
 
 def start(device: str) -> str:
-    """Join the other processes that torchrun started, if it did; the device of this one (`cuda` becomes `cuda:1`)."""
+    """Join the other processes if torchrun started this one; return this one's device (`cuda` becomes `cuda:1`)."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         return device
     if device == "cuda":
@@ -32,17 +36,17 @@ def stop() -> None:
 
 
 def count() -> int:
-    """How many processes share this training: 1 where torchrun did not start it."""
+    """Return how many processes share this training: 1 if torchrun did not start it."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number, from 0; process 0 is the one that writes and prints."""
+    """Return this process's number, counted from 0; process 0 is the one that writes and prints."""
     return dist.get_rank() if count() > 1 else 0
 
 
 def share(tasks: int) -> slice:
-    """Which of so many tasks are this process's.
+    """Return which of T tasks are this process's.
 
     Raises:
         ValueError: there are fewer tasks than processes.
@@ -52,15 +56,30 @@ def share(tasks: int) -> slice:
     return slice(tasks * rank() // count(), tasks * (rank() + 1) // count())
 
 
+def averaged(
+    meta_gradient: Callable[[Params, Episode], tuple[Params, dict[str, Tensor]]], params: Params, episode: Episode
+) -> tuple[Params, dict[str, Tensor]]:
+    """Return what `meta_gradient(params, episode)` does, computed by all processes together: each takes some tasks."""
+    if count() == 1:
+        return meta_gradient(params, episode)
+    own = share(episode.tasks)
+    weight = (own.stop - own.start) / episode.tasks
+    gradient, metrics = meta_gradient(params, episode[own])
+    parts = [*gradient.values(), *metrics.values()]
+    vector = total(weight * torch.cat([part.flatten().to(parts[0].dtype) for part in parts]))  # sent at once
+    sums = [piece.view_as(part) for piece, part in zip(vector.split([p.numel() for p in parts]), parts, strict=True)]
+    return dict(zip(gradient, sums, strict=False)), dict(zip(metrics, sums[len(gradient) :], strict=True))
+
+
 def total(part: Tensor) -> Tensor:
-    """The sum of every process's `part`, in place."""
+    """Return the sum of every process's `part`, in place."""
     if count() > 1:
         dist.all_reduce(part)
     return part
 
 
 def agreed(answer: bool, device: torch.device) -> bool:
-    """Process 0's answer, given to all: clocks and signals differ from one process to the next."""
+    """Return process 0's answer, in all processes: clocks and signals differ from one process to the next."""
     if count() == 1:
         return answer
     told = torch.tensor(answer, dtype=torch.uint8, device=device)
@@ -69,6 +88,6 @@ def agreed(answer: bool, device: torch.device) -> bool:
 
 
 def wait() -> None:
-    """Until every process has come this far."""
+    """Wait until every process has come this far."""
     if count() > 1:
         dist.barrier()

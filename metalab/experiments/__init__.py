@@ -1,1 +1,1 @@
-"""What `python -m metalab` does: train and evaluate outside the lessons, measure, and write the page of results."""
+"""The work behind `python -m metalab`: training, testing and comparing algorithms outside the lessons."""

@@ -1,14 +1,16 @@
-"""Does the second order matter? MAML of both orders, and what came after it, trained side by side with several seeds.
+"""Does the second order matter? MAML of both orders and its successors are trained alike, with several seeds.
 
-python -m metalab orders                                      # writes build/orders.json; goes on where it was stopped
-python -m metalab orders --first-seed 100 --out FILE.json     # the same, measured anew with other seeds
+python -m metalab orders                                      # writes build/orders.json; continues a file begun before
+python -m metalab orders --first-seed 100 --out FILE.json     # measures the same again, with other seeds
 
-Trainings are short, so that all of them take half an hour on one core: they compare algorithms, and are no match for
-published numbers. Every outer learning rate falls to zero in a straight line over its training, which makes short
-trainings comparable. What is the same for a seed: the first parameters and, between both orders, every task.
+The trainings are short, so that all of them together take half an hour on one core. They compare the algorithms with
+one another, and their scores cannot be compared with published numbers. Every outer learning rate falls to zero in a
+straight line over its training, which makes short trainings comparable. Trainings with the same seed start from the
+same parameters, and both orders of MAML see the same tasks.
 
-"Equal time" is not taken from a clock, which on a busy machine says little: steps of all algorithms are timed in turn,
-and their medians say how many steps take as long as the given number of second-order ones.
+"Equal time" is not measured during the trainings, because the clock says little on a busy machine. Instead, steps of
+all the algorithms are timed in turn, and the medians of these times say how many steps of an algorithm take as long as
+the given number of second-order steps.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..checkpoint import replace_file
-from ..learners.maml import GATE, RATE
+from ..files import replace_file
+from ..learners.meta_sgd import RATE
+from ..learners.sparse_maml import GATE
 from ..nets import Params
 from ..tasks import Characters
 from ..train import Diverged, Trainer
@@ -37,11 +40,11 @@ from .settings import Settings
 from .timing import medians_in_turn
 
 ORDERS = {1: "fomaml", 2: "maml"}
-EVERYONE = ("maml", "fomaml", "anil", "metasgd", "sparse", "reptile")
-TIMED = 25  # rounds in which every algorithm takes its turn
+EVERYONE = ("maml", "fomaml", "anil", "meta_sgd", "sparse_maml", "reptile")
+TIMED = 25  # rounds of timing; every algorithm takes one step in each
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MARGIN = 1.2  # two errors within this factor of each other count as equal
-STUDENT = (  # the 97.5 % quantile of Student's t with 1, 2, … degrees of freedom
+STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
 )
@@ -49,17 +52,26 @@ STUDENT = (  # the 97.5 % quantile of Student's t with 1, 2, … degrees of free
 
 @dataclass(frozen=True)
 class Comparison:
-    """Algorithms on the same tasks. `given` is what differs from the papers' settings; Reptile keeps its own inner
-    and outer loop, but for what `everybody` is given."""
+    """Several algorithms on the same tasks, with settings that differ from the papers'.
+
+    Args:
+        title: the name of the comparison.
+        tasks: "sine" or "omniglot".
+        algorithms: the algorithms that are compared.
+        steps: the number of meta-steps of second-order MAML.
+        everybody: the settings that all the algorithms are given.
+        given: the settings that all but Reptile are given. Reptile keeps the inner and outer loop of its paper.
+    """
 
     title: str
     tasks: str
     algorithms: tuple[str, ...]
-    steps: int  # of second-order MAML
+    steps: int
     everybody: dict[str, Any]
     given: dict[str, Any] = field(default_factory=dict)
 
     def settings(self, algorithm: str, steps: int, seed: int) -> Settings:
+        """Return the settings of one training."""
         given = self.everybody | ({} if algorithm == "reptile" else self.given)
         return Settings.of(self.tasks, algorithm, **given, steps=steps, seed=seed)
 
@@ -109,35 +121,35 @@ COMPARISONS = {
 }
 
 
-# Measuring
+# The measurement
 
 
 @cache
 def characters(split: str | None) -> Characters | None:
-    """What is trained on, read once; None for sines."""
+    """Return the training characters of Omniglot, which are read only once; None for sines, which have no split."""
     return Settings.of("omniglot", split=split).characters()[0] if split else None
 
 
 def trainer(settings: Settings) -> Trainer:
-    """A training whose outer learning rate falls to zero."""
+    """Return a training whose outer learning rate falls to zero in a straight line."""
     return Trainer(
         settings.learner(),
         settings.sampler(characters(settings.split)),
         outer_lr=lambda step: settings.outer_lr * (1 - (step - 1) / settings.steps),
-        optimizer=settings.optimizer(),
+        optimizer=settings.recipe.optimizer,
         seed=settings.seed,
     )
 
 
 def step_times(comparison: Comparison) -> dict[str, float]:
-    """By algorithm: the median time of a meta-step, sampling and all, on one thread, in milliseconds."""
+    """Return each algorithm's median time of a meta-step, sampling included, in milliseconds of one thread."""
     trainers = {name: trainer(comparison.settings(name, comparison.steps, 0)) for name in comparison.algorithms}
     steps = {name: each.step for name, each in trainers.items()}
     return medians_in_turn(steps, rounds=TIMED, clock=time.process_time)
 
 
 def plan(comparison: Comparison, step_ms: dict[str, float], seeds: range) -> Iterator[dict[str, Any]]:
-    """The trainings, seed by seed: each algorithm for equal steps, and first order for equal time too."""
+    """Yield the trainings, seed by seed: every algorithm for equal steps, and first-order MAML also for equal time."""
     for seed in seeds:
         for name in comparison.algorithms:
             yield {"algorithm": name, "equal": "steps", "steps": comparison.steps, "seed": seed}
@@ -147,11 +159,11 @@ def plan(comparison: Comparison, step_ms: dict[str, float], seeds: range) -> Ite
 
 
 def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
-    """Train as planned, and test after as many inner steps as were trained (Reptile: after its paper's).
+    """Train as planned, and test with as many inner steps as in training (Reptile with as many as in its paper's test).
 
     Returns:
-        The plan with the test's error (MSE, or 1 − accuracy), the test's protocol, what was learned of the inner step,
-        and the step at which the loss was not finite any more, if it came to that.
+        The plan together with the error of the test (the MSE, or 1 − accuracy) and its protocol, what was learned about
+        the inner step, and, if the loss ceased to be finite, the last step at which it was known to be finite.
     """
     settings = comparison.settings(planned["algorithm"], planned["steps"], planned["seed"])
     training = trainer(settings)
@@ -160,11 +172,11 @@ def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
     try:
         training.step(settings.steps)
     except Diverged:
-        found["diverged_after"] = training.steps  # and is tested with the parameters it had then
+        found["diverged_after"] = training.steps  # it is tested with the parameters it had then
     seconds = time.process_time() - start
     results = list(scoring.results(settings, training.params))
     as_trained = [result for result in results if result.protocol["inner steps"] == settings.inner_steps]
-    result = results[-1] if settings.algorithm == "reptile" else as_trained[0]
+    result = results[-1] if settings.recipe.tested == "on minibatches" else as_trained[0]
     error = result.score.mean if result.measure == "MSE" else 1 - result.score.mean
     return {
         **planned,
@@ -180,7 +192,10 @@ def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
 
 
 def learned(params: Params) -> dict[str, Any]:
-    """Meta-SGD's rates by parameter, as QUANTILES; sparse-MAML's by the share of gates that are open."""
+    """Return what was learned about the inner step, by parameter.
+
+    For Meta-SGD these are the `QUANTILES` of the rates, and for sparse-MAML the shares of gates that are open.
+    """
     levels = torch.tensor(QUANTILES)
     rates = {
         name.removeprefix(RATE): [float(f"{q:.4g}") for q in p.flatten().quantile(levels).tolist()]
@@ -195,12 +210,12 @@ def learned(params: Params) -> dict[str, Any]:
     return ({"rates": rates} if rates else {}) | ({"open": gates} if gates else {})
 
 
-# What it says
+# The findings
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds, and the 95 % interval by Student's t."""
+    """A mean over seeds, and its 95 % confidence interval by Student's t."""
 
     mean: float
     low: float
@@ -208,24 +223,28 @@ class Interval:
 
     @classmethod
     def of(cls, values: list[float]) -> Interval:
+        """Return the interval of 2 to 20 values, one for each seed."""
         half = STUDENT[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
         return cls(statistics.mean(values), statistics.mean(values) - half, statistics.mean(values) + half)
 
 
 def errors(measured: dict[str, Any], algorithm: str, equal: str) -> dict[int, float]:
-    """The test errors of an algorithm in one of the file's comparisons, by seed."""
+    """Return the test errors of an algorithm in one of the file's comparisons, by seed."""
     return {r["seed"]: r["error"] for r in measured["runs"] if (r["algorithm"], r["equal"]) == (algorithm, equal)}
 
 
 def ratio(measured: dict[str, Any], equal: str) -> Interval:
-    """First order's error as a multiple of second order's: the geometric mean over pairs of the same seed."""
+    """Return first order's error as a multiple of second order's: the geometric mean over pairs of the same seed."""
     first, second = errors(measured, ORDERS[1], equal), errors(measured, ORDERS[2], "steps")
     logs = Interval.of([math.log(first[seed] / second[seed]) for seed in sorted(first.keys() & second.keys())])
     return Interval(*(math.exp(value) for value in (logs.mean, logs.low, logs.high)))
 
 
 def verdict(found: Interval) -> str:
-    """What an interval of the ratio says: a tie is an interval within MARGIN both ways, not merely one around 1."""
+    """Say what an interval of the ratio means.
+
+    A tie is an interval within a factor of `MARGIN` both ways. An interval that merely contains 1 is undecided.
+    """
     if found.low > MARGIN:
         return "first order clearly loses"
     if found.high < 1 / MARGIN:
@@ -236,7 +255,7 @@ def verdict(found: Interval) -> str:
 
 
 def table(measured: dict[str, Any]) -> str:
-    """One comparison in lines of text."""
+    """Return one comparison as lines of text."""
     measure = measured["runs"][0]["measure"]
     unit, scale = ("MSE", 1) if measure == "MSE" else ("error %", 100)
     lines = [f"{measured['title']}: {unit}, mean and 95 % interval over seeds"]
@@ -245,7 +264,7 @@ def table(measured: dict[str, Any]) -> str:
             if len(values := list(errors(measured, name, equal).values())) > 1:
                 found = Interval.of(values)
                 interval = f"{scale * found.mean:7.3g}  ({scale * found.low:.3g} … {scale * found.high:.3g})"
-                lines.append(f"  {name:8} equal {equal:5}  {interval:28} {ms:7.2f} ms a step, {len(values)} seeds")
+                lines.append(f"  {name:11} equal {equal:5}  {interval:28} {ms:7.2f} ms a step, {len(values)} seeds")
     for equal in ("steps", "time"):
         if len(errors(measured, ORDERS[1], equal)) > 1:
             found = ratio(measured, equal)
@@ -258,21 +277,23 @@ def table(measured: dict[str, Any]) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `python -m metalab orders`."""
+    """Add the options of `python -m metalab orders`."""
     parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS), help="default: all")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each kind (default: %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=0, help="the seeds count from here (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("build/orders.json"), help="default: %(default)s")
+    parser.add_argument("--seeds", type=int, default=5, help="number of trainings of each kind (default: %(default)s)")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of the seeds (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("build/orders.json"), help="the file to write (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure what the file does not hold yet, and write it after every training.
+    """Measure what the file does not contain yet, and write the file after every training.
 
     Raises:
-        ValueError: a number of seeds that cannot be, or the file is of other settings.
+        ValueError: the number of seeds or the first seed is out of range, or the file is damaged or of other settings.
     """
     if not 2 <= options.seeds <= len(STUDENT) + 1:
-        raise ValueError(f"--seeds {options.seeds} must be 2 … {len(STUDENT) + 1}: one gives no interval")
+        raise ValueError(f"--seeds {options.seeds} must be 2 … {len(STUDENT) + 1}: one seed gives no interval")
     if options.first_seed < 0:
         raise ValueError(f"--first-seed {options.first_seed} must be at least 0")
     torch.set_num_threads(1)
@@ -299,7 +320,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def about(comparison: Comparison) -> dict[str, Any]:
-    """What a comparison is, as the file has it."""
+    """Return the settings of a comparison, as the file contains them."""
     return {
         "title": comparison.title,
         "tasks": comparison.tasks,
@@ -310,10 +331,10 @@ def about(comparison: Comparison) -> dict[str, Any]:
 
 
 def start(path: Path) -> dict[str, Any]:
-    """What the file holds so far, or an empty one for this machine.
+    """Return the content of the file so far, or an empty content for this machine if there is no file.
 
     Raises:
-        ValueError: it is damaged, or of other settings.
+        ValueError: the file is damaged, or of other settings.
     """
     if not path.exists():
         return {

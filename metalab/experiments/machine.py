@@ -1,4 +1,4 @@
-"""What a number was measured on."""
+"""The machine on which a number is measured."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 
 
 def name(device: torch.device | str) -> str:
-    """`AMD EPYC, 2 cores`, or a GPU's name."""
+    """Return the machine's name: `AMD EPYC, 2 cores` for a CPU, or the model of a GPU."""
     device = torch.device(device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{cpu()}, {cores()} cores"
 
 
 def cpu() -> str:
-    """The processor's model, as far as the system tells."""
+    """Return the processor's model, or what the system tells instead."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
@@ -27,12 +27,17 @@ def cpu() -> str:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def about(device: torch.device | str, packages: Iterable[str] = ("torch",)) -> dict[str, Any]:
-    """What something is measured on, and with which versions of `packages`: None where one is not installed."""
+    """Describe the machine, and the versions of `packages`; the version of a package that is not installed is None.
+
+    Args:
+        device: the device of the measurement.
+        packages: the names of the packages.
+    """
     return {
         "device": torch.device(device).type,
         "name": name(device),
@@ -46,7 +51,7 @@ def about(device: torch.device | str, packages: Iterable[str] = ("torch",)) -> d
 
 
 def installed(package: str) -> str | None:
-    """The installed version of a package."""
+    """Return the installed version of a package, or None if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

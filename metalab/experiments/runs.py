@@ -1,4 +1,7 @@
-"""A training run in a folder: checkpoint.safetensors, from which it goes on bit for bit, and metrics.jsonl."""
+"""A training run in a folder.
+
+The folder holds `checkpoint.safetensors`, from which the run continues bit for bit, and `metrics.jsonl`.
+"""
 
 from __future__ import annotations
 
@@ -14,64 +17,71 @@ import torch
 
 from .. import __version__, checkpoint
 from ..engine import processes
-from ..learners.siamese import Siamese
+from ..files import replace_file
 from ..train import Diverged, Trainer
 from . import machine
 from .progress import Progress
-from .settings import Settings
+from .settings import BadSetting, Settings
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
-LINE_EVERY = 10  # meta-steps; a line of metrics is their mean
+LINE_EVERY = 10  # meta-steps; a line of metrics has the mean over them
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; it is saved."""
+    """The run was asked to stop, and it was saved."""
 
 
 class Run:
     """One training run: `Run.start(settings, folder).train()`, or `Run.resume(folder).train()`.
 
-    Under torchrun it is one process's part of the run, and process 0 alone writes and prints.
+    Under torchrun it is one process's part of the run, and only process 0 writes and prints.
+
+    Args:
+        settings: the settings of the run.
+        folder: where it is saved.
 
     Raises:
-        ValueError: a setting cannot be (the device, say, or the number of drawings); nothing was written.
+        ValueError: a setting cannot be used (the device or the number of drawings, for example). Nothing was written.
     """
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
-        self.seconds = 0.0  # trained so far
-        self.sums: dict[str, float] = {"steps": 0}  # of the metrics since the last line
+        self.seconds = 0.0  # of training so far
+        self.sums: dict[str, float] = {"steps": 0}  # of the metrics, since the last line was written
         device = processes.start(usable(settings.device))
-        processes.share(settings.meta_batch)  # refuses more processes than tasks
-        if processes.count() > 1 and isinstance(settings.learner(), Siamese):
-            raise ValueError(f"--algorithm {settings.algorithm}: its groups are embedded as one batch, by one process")
+        processes.share(settings.meta_batch)  # rejects more processes than tasks
+        if processes.count() > 1 and settings.recipe.draws == "groups":
+            text = "{algorithm}: its groups are embedded as one batch, so that only one process can train it"
+            raise BadSetting(text, algorithm=settings.algorithm)
         if settings.tasks == "sine":
             torch.set_num_threads(1)  # these networks are too small to be shared among cores
         characters = settings.characters()
         sample = settings.sampler(characters and characters[0].to(device))
-        sample(torch.Generator(device))  # refuses what cannot be drawn
-        torch.backends.cudnn.deterministic = True  # or a resumed run would come to other parameters on a GPU
-        # A GPU would wait while its metrics are read, so they are read once a line there.
+        sample(torch.Generator(device))  # rejects what cannot be drawn
+        torch.backends.cudnn.deterministic = True  # or a resumed run would reach other parameters on a GPU
+        # A GPU would wait while its metrics are read, so there they are read only once per line.
         self.at_once = LINE_EVERY if device.startswith("cuda") else 1
         self.trainer = Trainer(
             settings.learner(),
             sample,
             outer_lr=settings.rate,
-            optimizer=settings.optimizer(),
+            optimizer=settings.recipe.optimizer,
             seed=settings.seed,
             device=device,
         )
 
     @classmethod
     def start(cls, settings: Settings, folder: Path) -> Run:
-        """A fresh run; the folder must not hold one already.
+        """Start a fresh run in a folder that does not hold one.
 
         Raises:
-            ValueError: it does, or a setting cannot be.
+            ValueError: the folder already holds a run, or a setting cannot be used.
         """
         if (folder / CHECKPOINT).exists():
-            raise ValueError(f"{folder} holds a run already: go on by --resume {folder}, or name another --out folder")
+            raise ValueError(
+                f"{folder} holds a run already: resume it (--resume {folder}), or name another folder (--out)"
+            )
         run = cls(settings, folder)
         processes.wait()  # until every process has seen that the folder is free
         if processes.rank() == 0:
@@ -82,33 +92,34 @@ class Run:
 
     @classmethod
     def resume(cls, folder: Path, **longer: Any) -> Run:
-        """The run in `folder` as its last checkpoint left it; `longer` gives it other `steps` or `minutes`.
+        """Return the run in `folder` as its last checkpoint left it. `longer` may give it other `steps` or `minutes`.
 
         Raises:
             FileNotFoundError: there is no run in the folder.
-            ValueError: its checkpoint is damaged, or there is nothing left to do.
+            ValueError: its checkpoint is damaged, or its steps or minutes are already used up.
         """
         tensors, note = checkpoint.load(folder / CHECKPOINT)
         run = cls(replace(Settings.from_note(note), **longer), folder)
         run.trainer.load_state(tensors)
         run.seconds, run.sums = note["seconds"], note["sums"]
+        where = str(folder).replace("{", "{{").replace("}", "}}")  # `BadSetting` fills in what is in braces
         if run.trainer.steps >= run.settings.steps:
-            raise ValueError(f"the run in {folder} has taken its {run.trainer.steps} steps: give it more by --steps")
+            text = f"the run in {where} has taken its {run.trainer.steps} steps: give it more {{steps}}"
+            raise BadSetting(text, steps=None)
         if run._out_of_time():
-            raise ValueError(
-                f"the run in {folder} has had its {run.settings.minutes:g} minutes: give it more --minutes"
-            )
+            text = f"the run in {where} has had its {run.settings.minutes:g} minutes: give it more {{minutes}}"
+            raise BadSetting(text, minutes=None)
         processes.wait()  # until every process has read the checkpoint
         if processes.rank() == 0:
             _keep_lines(folder / METRICS, run.trainer.steps)
         return run
 
     def train(self) -> None:
-        """Train until the steps or the minutes are over; saves at the end, and every `save_every` seconds.
+        """Train until the steps or the minutes are over. The run is saved at the end, and every `save_every` seconds.
 
         Raises:
-            Interrupted: by Ctrl-C (or a SIGTERM), between two steps; the run is saved.
-            Diverged: the loss is not finite any more; the last good parameters are saved.
+            Interrupted: Ctrl-C or a SIGTERM asked the run to stop. It stopped between two steps, and was saved.
+            Diverged: the loss is not finite any more. The last parameters whose losses were finite were saved.
         """
         progress = Progress()
         first, before = self.trainer.steps, self.seconds
@@ -143,7 +154,7 @@ class Run:
             raise Interrupted
 
     def save(self) -> None:
-        """Write the checkpoint: the trainer's state, and a note of how it came about."""
+        """Write the checkpoint: the trainer's state, and a note on how it came about."""
         note = {
             **asdict(self.settings),
             "taken": self.trainer.steps,
@@ -158,6 +169,7 @@ class Run:
         checkpoint.save(self.folder / CHECKPOINT, self.trainer.state(), note)
 
     def _save_last(self) -> None:
+        """Save the run, from process 0 alone."""
         if processes.rank() == 0:
             self.save()
 
@@ -171,25 +183,28 @@ class Run:
             self.sums[name] = self.sums.get(name, 0.0) + count * value
 
     def _mean(self) -> dict[str, float]:
+        """Return the mean of each metric since the last line was written."""
         return {name: total / self.sums["steps"] for name, total in self.sums.items() if name != "steps"}
 
     def _write_line(self, rate: float) -> None:
+        """Append a line to metrics.jsonl; `rate` is in steps per second."""
         line = {"step": self.trainer.steps, **self._mean(), "rate": round(rate, 2), "seconds": round(self.seconds, 2)}
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.sums = {"steps": 0}
 
     def _out_of_time(self) -> bool:
+        """Tell whether the run has used up its minutes."""
         return self.settings.minutes is not None and self.seconds >= 60 * self.settings.minutes
 
     def _left(self, rate: float) -> float:
-        """Seconds until the steps or the minutes are over, at `rate` steps per second."""
+        """Return the seconds until the steps or the minutes are over, at `rate` steps per second."""
         left = (self.settings.steps - self.trainer.steps) / rate
         return left if self.settings.minutes is None else min(left, 60 * self.settings.minutes - self.seconds)
 
 
 class _Stop:
-    """While it is open, the first Ctrl-C or SIGTERM only sets `asked`: a step is never cut in two."""
+    """A context in which the first Ctrl-C or SIGTERM only sets `asked`, so that a step is never cut in two."""
 
     def __enter__(self) -> _Stop:
         self.asked = False
@@ -202,25 +217,32 @@ class _Stop:
 
     def _ask(self, number: int, _frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
-            raise KeyboardInterrupt  # a second Ctrl-C is meant
+            raise KeyboardInterrupt  # a second Ctrl-C stops at once, without saving
         self.asked = True
 
 
 def usable(device: str) -> str:
-    """The device, or a ValueError that says why it is none."""
+    """Return the device if it can be used.
+
+    Raises:
+        ValueError: the device is neither a CPU nor a GPU that PyTorch finds here.
+    """
     try:
         kind = torch.device(device)
     except RuntimeError:
         kind = None
     if kind is None or kind.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device {device} must be cpu or cuda")
+        raise BadSetting("{device} must be cpu or cuda", device=device)
     if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"--device {device}: PyTorch finds no such GPU here; leave it out to train on the CPU")
+        raise BadSetting("{device}: PyTorch finds no such GPU here; leave it out to train on the CPU", device=device)
     return device
 
 
 def _keep_lines(path: Path, steps: int) -> None:
-    """Drop the lines after step `steps`, which will be taken again, and what a kill left of a line."""
+    """Keep only the lines up to step `steps`, because later steps will be taken again.
+
+    An incomplete line, which a killed run can leave at the end, is dropped too.
+    """
     kept = []
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
@@ -229,4 +251,4 @@ def _keep_lines(path: Path, steps: int) -> None:
         except ValueError:
             break
         kept.append(line + "\n")
-    checkpoint.replace_file(path, "".join(kept).encode())
+    replace_file(path, "".join(kept).encode())

@@ -1,38 +1,37 @@
-"""How a trained run is tested: which tasks, how the network meets them, and what it scored."""
+"""Tests of a trained network: the test tasks, how the learner meets them, and what it scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..evaluate import Score, evaluate
+from ..learners import MAML, Learner
 from ..losses import accuracy, mse
-from ..nets import Params
-from ..tasks import Episode, sine
-from ..tasks.challenge import one_shot_challenge
-from ..tasks.episode import as_episode
-from ..tasks.pairs import Groups
+from ..nets import Params, for_tasks
+from ..tasks import Episode, Groups, as_episode, one_shot_challenge, sine
 from ..train import STATE
-from .settings import METRIC, Settings
+from .settings import Settings
 
-SINE_QUERIES = 100  # points of each test task
-SINE_STEPS = (0, 1, 5, 10)  # gradient steps at which the MAML paper's table gives the error
-REPTILE_STEPS = 50  # of Adam on a character task
-LEAST_STEPS = 3  # Omniglot networks trained with fewer are also tested with 3, as in the MAML paper
-WAYS = (5, 20)  # of test tasks for a learnt distance, which is not bound to those it was trained on
-PICTURES = 1000  # of the training characters, to measure batch norm's statistics on
-QUERIES = 5  # per class, for a learnt distance
+SINE_QUERIES = 100  # query points of each test task
+SINE_STEPS = (0, 1, 5, 10)  # gradient steps for which the MAML paper's table gives the error
+REPTILE_STEPS = 50  # steps of Adam on a task of characters
+LEAST_STEPS = 3  # a network trained with fewer steps on Omniglot is also tested with 3, as in the MAML paper
+WAYS = (5, 20)  # of the test tasks for a learned distance, which need not have the ways of its training
+PICTURES = 1000  # drawings of training characters, on which batch norm's statistics are measured
+QUERIES = 5  # queries per class, for a learned distance
 
 
 @dataclass(frozen=True)
 class Result:
-    """A score, and the protocol without which it cannot be compared with another."""
+    """A score, and the protocol, without which it cannot be compared with another score."""
 
-    measure: str  # accuracy, or MSE
+    measure: str  # "accuracy" or "MSE"
     score: Score
     protocol: dict[str, Any]
 
@@ -41,67 +40,62 @@ class Result:
         return f"{self.measure} {value}: " + ", ".join(f"{name} {what}" for name, what in self.protocol.items())
 
     def as_json(self) -> dict[str, Any]:
+        """Return the result as a dict that can be written as JSON."""
         return {"measure": self.measure, **asdict(self.score), "protocol": self.protocol}
 
 
 def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: int = 1000) -> Iterator[Result]:
-    """Score what a checkpoint holds on tasks never trained on, under the protocols of the papers.
+    """Test the parameters in a checkpoint on tasks never trained on, by the protocols of the papers.
 
     Args:
-        settings: of the run.
-        tensors: of its checkpoint, on `settings.device`.
-        episodes: number of test tasks.
-        seed: of the test tasks.
+        settings: the run's settings.
+        tensors: the tensors of its checkpoint, on `settings.device`.
+        episodes: the number of test tasks.
+        seed: seed of the test tasks.
 
     Raises:
-        ValueError: fewer than 2 episodes.
+        ValueError: there are fewer than 2 episodes.
     """
-    learner = settings.learner()
     params = {name: p for name, p in tensors.items() if not name.startswith(STATE)}
     common = {"test tasks": episodes, "seed": seed, "shots": settings.shots}
     how = {"episodes": episodes, "seed": seed, "device": settings.device}
     if settings.tasks == "sine":
-        for steps in SINE_STEPS[1:] if settings.algorithm == "reptile" else SINE_STEPS:
-            score = evaluate(
-                _adapted(settings, params, steps, seed),
-                lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
-                batch=episodes,
-                measure=mse,
-                **how,
-            )
-            yield Result("MSE", score, {"inner steps": steps, **common, "query points": SINE_QUERIES})
-        return
+        yield from _sine(settings, params, common, how)
+    elif settings.recipe.tested == "by distance":
+        yield from _by_distance(settings, params, common, how)
+    else:
+        yield from _adapted_to_characters(settings, params, common, how)
 
-    train, upright = (part.to(settings.device) for part in settings.characters())
-    split = {"alphabets": "the author's, by alphabet", "random": "random characters"}[settings.split]
-    common |= {"split": split, "rotations": "none"}
-    if settings.algorithm in METRIC:
-        pictures, _labels = train.batch(PICTURES, torch.Generator(settings.device).manual_seed(settings.seed))
-        stats = learner.net.statistics(params, pictures)
-        norm = {"batch norm": f"inductive (statistics of {PICTURES} training pictures)"}
 
-        def predict(episode: Episode) -> Tensor:
-            return learner.predict(params, episode, stats=stats)
-
-        for ways in WAYS:
-            for within, whence in ((False, "any alphabets"), (True, "one alphabet")):
-                if within and upright.largest_alphabet < ways:
-                    continue  # of the random split's test characters, no 20 are of one alphabet
-                groups = Groups(upright, ways, settings.shots + QUERIES, within_alphabet=within)
-                score = evaluate(predict, lambda n, g, groups=groups: as_episode(groups(n, g), settings.shots), **how)
-                protocol = {"ways": ways, "characters of": whence, **common, "queries per class": QUERIES}
-                yield Result("accuracy", score, protocol | norm)
-        if upright.source == "Omniglot" and settings.split == "alphabets" and settings.shots == 1:
-            trial = one_shot_challenge(upright)
-            score = Score.of(accuracy(predict(trial), trial.query_y))
-            protocol = {"ways": 20, "characters of": "one alphabet: the author's challenge", "test tasks": trial.tasks}
-            protocol |= {"shots": 1, "split": split, "rotations": "none", "queries per class": 1}
-            yield Result("accuracy", score, protocol | norm)
-        return
-    several = sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)})
-    for steps in [REPTILE_STEPS] if settings.algorithm == "reptile" else several:
+def _sine(settings: Settings, params: Params, common: dict[str, Any], how: dict[str, Any]) -> Iterator[Result]:
+    """Yield the mean squared error after several numbers of inner steps."""
+    for steps in SINE_STEPS[1:] if settings.recipe.tested == "on minibatches" else SINE_STEPS:
+        predict = tested(settings, steps, how["seed"]).predict if steps else partial(_unadapted, settings.learner())
         score = evaluate(
-            _adapted(settings, params, steps, seed),
+            partial(predict, params),
+            lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
+            batch=how["episodes"],
+            measure=mse,
+            **how,
+        )
+        yield Result("MSE", score, {"inner steps": steps, **common, "query points": SINE_QUERIES})
+
+
+def _unadapted(learner: MAML, params: Params, episode: Episode) -> Tensor:
+    """Answer the queries before any inner step. Meta-SGD and sparse-MAML cannot be asked for 0 inner steps."""
+    return learner.answer(for_tasks(learner.weights(params), episode.tasks), episode)
+
+
+def _adapted_to_characters(
+    settings: Settings, params: Params, common: dict[str, Any], how: dict[str, Any]
+) -> Iterator[Result]:
+    """Yield the accuracy after as many inner steps as in training, and after at least as many as in the paper."""
+    _train, upright = (part.to(settings.device) for part in settings.characters())
+    common |= _split(settings)
+    several = sorted({settings.inner_steps, max(settings.inner_steps, LEAST_STEPS)})
+    for steps in [REPTILE_STEPS] if settings.recipe.tested == "on minibatches" else several:
+        score = evaluate(
+            partial(tested(settings, steps, how["seed"]).predict, params),
             lambda n, g: upright.sample(n, settings.ways, settings.shots, settings.shots, g),
             **how,
         )
@@ -109,18 +103,50 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
         yield Result("accuracy", score, protocol | {"batch norm": "transductive (each query batch by its own)"})
 
 
-def _adapted(settings: Settings, params: Params, steps: int, seed: int) -> Callable[[Episode], Tensor]:
-    """Predicts after so many inner steps; Reptile's are on minibatches: for sines the whole support set, for
-    characters as many drawings as there are ways, or half as many of 20 ways and more (Nichol et al. 2018)."""
+def _by_distance(settings: Settings, params: Params, common: dict[str, Any], how: dict[str, Any]) -> Iterator[Result]:
+    """Yield the accuracy on characters of any alphabets, on those of one alphabet, and on the author's challenge."""
+    train, upright = (part.to(settings.device) for part in settings.characters())
+    split = _split(settings)
+    common |= split
+    pictures, _labels = train.batch(PICTURES, torch.Generator(settings.device).manual_seed(settings.seed))
+    predict = partial(settings.learner().with_statistics(params, pictures).predict, params)
+    norm = {"batch norm": f"inductive (statistics of {PICTURES} training pictures)"}
+    for ways in WAYS:
+        for within, whence in ((False, "any alphabets"), (True, "one alphabet")):
+            if within and upright.largest_alphabet < ways:
+                continue  # in the random split, no alphabet has 20 test characters
+            groups = Groups(upright, ways, settings.shots + QUERIES, within_alphabet=within)
+            score = evaluate(predict, lambda n, g, groups=groups: as_episode(groups(n, g), settings.shots), **how)
+            protocol = {"ways": ways, "characters of": whence, **common, "queries per class": QUERIES}
+            yield Result("accuracy", score, protocol | norm)
+    if upright.source == "Omniglot" and settings.split == "alphabets" and settings.shots == 1:
+        trial = one_shot_challenge(upright)
+        score = Score.of(accuracy(predict(trial), trial.query_y))
+        protocol = {"ways": 20, "characters of": "one alphabet: the author's challenge", "test tasks": trial.tasks}
+        yield Result("accuracy", score, protocol | {"shots": 1, **split, "queries per class": 1} | norm)
+
+
+def _split(settings: Settings) -> dict[str, str]:
+    """Return how the test characters were chosen, in the words of a protocol."""
+    split = {"alphabets": "the author's, by alphabet", "random": "random characters"}[settings.split]
+    return {"split": split, "rotations": "none"}
+
+
+def tested(settings: Settings, steps: int, seed: int) -> Learner:
+    """Return the learner as it is tested, with `steps` inner steps.
+
+    Reptile takes its steps on minibatches (Nichol et al. 2018), which are drawn from a generator with this seed. For
+    sines, a minibatch is the whole support set. For characters, it has as many drawings as there are ways, or half as
+    many where there are 20 ways or more.
+    """
     learner = settings.learner()
-    if settings.algorithm != "reptile":
-        return lambda e: learner.predict(params, e, steps=steps)
+    if settings.recipe.tested != "on minibatches":
+        return replace(learner, inner_steps=steps)
     if settings.tasks == "sine":
         batch = settings.shots
     elif settings.ways < 20:
         batch = settings.ways
     else:
         batch = settings.ways // 2
-    tested = replace(learner, inner_steps=steps, inner_batch=batch)
     generator = torch.Generator(settings.device).manual_seed(seed)
-    return lambda e: tested.predict(params, e, generator=generator)
+    return replace(learner, inner_steps=steps, inner_batch=batch, generator=generator)

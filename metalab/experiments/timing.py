@@ -1,4 +1,4 @@
-"""How long things take, beside each other."""
+"""Times of several actions, measured in turn so that they can be compared."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-WARM = 3  # rounds that do not count: in them things are loaded and memory is reserved
+WARM = 3  # rounds that do not count, because code is loaded and memory is reserved in them
 
 
 def medians_in_turn(
     actions: dict[str, Callable[[], Any]], *, rounds: int = 9, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
-    """The median time of each action in milliseconds. They take turns, so that a disturbance hits all alike.
+    """Return the median time of each action in milliseconds.
+
+    The actions take turns, so that a disturbance of the machine affects all of them alike.
 
     Args:
-        actions: what is timed, by name.
-        rounds: how many times each.
-        clock: in seconds; `time.process_time` does not count what other programs take.
+        actions: the actions to time, by name.
+        rounds: the number of times that each action is timed.
+        clock: returns the time in seconds; `time.process_time` does not count the time that other programs take.
 
     Raises:
-        ValueError: no round.
+        ValueError: `rounds` is less than 1.
     """
     if rounds < 1:
         raise ValueError(f"rounds={rounds} must be at least 1")

@@ -1,0 +1,14 @@
+"""The learners: one idea a file, with its equation on top. `learner.py` says what they all offer."""
+
+from .anil import ANIL as ANIL
+from .contrastive import Contrastive as Contrastive
+from .finetuning import FineTuning as FineTuning
+from .koch import Koch as Koch
+from .learner import Learner as Learner
+from .maml import MAML as MAML
+from .matching import MatchingNet as MatchingNet
+from .meta_sgd import MetaSGD as MetaSGD
+from .prototypical import PrototypicalNet as PrototypicalNet
+from .reptile import Reptile as Reptile
+from .sparse_maml import SparseMAML as SparseMAML
+from .triplet import Triplet as Triplet

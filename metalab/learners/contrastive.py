@@ -6,8 +6,8 @@ are a margin m from each other. With d = ‖f(x₁) − f(x₂)‖ and y = 1 whe
     L = y d² + (1 − y) max(0, m − d)²
 
 Hadsell, Chopra & LeCun write the opposite label, Y = 0 for a similar pair, and halve both terms:
-(1 − Y) ½ d² + Y ½ max(0, m − d)². That is half of ours, with y = 1 − Y. A net trained with one label and tested with
-the other finds everything different alike.
+(1 − Y) ½ d² + Y ½ max(0, m − d)². That is half of our loss, with y = 1 − Y. A network
+trained with one label and tested with the other takes every different pair for a same one.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from .siamese import Siamese, balanced_mean, kinds_of_pairs
 
 
 def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
-    """The loss of each pair, for distances and labels `same` (True or 1 where y = 1) of one shape.
+    """Return the loss of each pair, for distances and labels `same` (True or 1 where y = 1) of one shape.
 
-    Without a margin (0) nothing is pushed apart, and an embedding of everything in one point is perfect.
+    With a margin of 0 nothing is pushed apart, and an embedding of everything in one point is perfect.
 
     Raises:
         ValueError: the margin is negative or not finite: no distance is below it.
@@ -35,13 +35,16 @@ def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Contrastive(Siamese):
-    """The loss over the pairs of a group; the positive ones together weigh as much as the negative ones.
+    """The contrastive loss over the pairs of a group. The positive pairs together weigh as much as the negative ones.
 
     Args:
         margin: m, in units of the embedding.
         hardest: how many negative pairs of each drawing count, the nearest ones; None: all, as in the paper. Most pairs
-            are far beyond the margin soon and teach nothing: training goes several times faster on those that still
-            do ("hard negative mining", Simo-Serra et al. 2015).
+            are soon far beyond the margin and teach nothing, so that training goes several times faster on the pairs
+            that still do ("hard negative mining", Simo-Serra et al. 2015).
+
+    Raises:
+        ValueError: the margin is negative or not finite.
     """
 
     margin: float = 1.0
@@ -57,4 +60,4 @@ class Contrastive(Siamese):
 
 def _check(margin: float) -> None:
     if not (margin >= 0 and math.isfinite(margin)):
-        raise ValueError(f"margin={margin} must be a number of at least 0: no distance is below")
+        raise ValueError(f"margin={margin} must be a finite number of at least 0: no distance is negative")

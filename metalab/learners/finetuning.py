@@ -1,4 +1,4 @@
-r"""What people would try first: train on everything, then fine-tune.
+r"""The baseline that people would try first: train one classifier on everything, then fine-tune it on each task.
 
 One classifier learns all C training characters at once, by ordinary minibatch training. For a new task its last layer
 is replaced by a fresh one for N ways, and the whole network takes K gradient steps on the support set. (Chen et al.
@@ -16,15 +16,18 @@ from ..engine.derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
+from .learner import WithStatistics
 
 
 @dataclass(frozen=True)
-class FineTuning:
-    """Args:
-    net: Conv4 with as many outputs as there are training characters.
-    inner_lr: learning rate of the fine-tuning (plain gradient descent on the mean cross-entropy).
-    inner_steps: K, its number of steps.
-    body: fine-tune every layer; False leaves all but the fresh last layer as trained.
+class FineTuning(WithStatistics):
+    """Train on all classes, then fine-tune. Its training batch is not an episode: see `meta_gradient`.
+
+    Args:
+        net: a Conv4 with as many outputs as there are training characters.
+        inner_lr: the learning rate of the fine-tuning, which is plain gradient descent on the mean cross-entropy.
+        inner_steps: K, the number of its steps.
+        body: True fine-tunes every layer; False leaves all but the fresh last layer as it was trained.
     """
 
     net: Conv4
@@ -33,24 +36,27 @@ class FineTuning:
     body: bool = True
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the classifier."""
         return self.net.init(generator)
 
     def meta_gradient(self, params: Params, batch: tuple[Tensor, Tensor]) -> tuple[Params, dict[str, Tensor]]:
-        """The ordinary gradient for images [B, 1, H, W] and labels [B]: nothing is "meta" in training."""
+        """Return the ordinary gradient for images [B, 1, H, W] with labels [B]; nothing is "meta" in this training."""
         images, labels = batch
-        metrics = {}
 
-        def loss(theta: Params) -> Tensor:
+        def loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             logits = self.net(theta, images[None])
-            metrics["accuracy"] = accuracy(logits.detach(), labels[None]).mean()
-            return cross_entropy(logits, labels[None])
+            return cross_entropy(logits, labels[None]), {"accuracy": accuracy(logits.detach(), labels[None]).mean()}
 
-        grads, losses = gradient(loss, for_tasks(params, 1))
+        grads, losses, metrics = gradient(loss, for_tasks(params, 1), has_aux=True)
         return {name: g[0] for name, g in grads.items()}, {"loss": losses[0], **metrics}
 
-    def predict(self, params: Params, episode: Episode, *, stats: Params) -> Tensor:
-        """Logits of the queries [T, Q, N] after fine-tuning; batch norm uses the training pictures' `stats`."""
-        ways = episode.ways
+    def predict(self, params: Params, episode: Episode) -> Tensor:
+        """Fine-tune on each task's support set, then answer its queries: logits [T, Q, N].
+
+        Raises:
+            ValueError: there are no `stats` of the training pictures.
+        """
+        ways, stats = episode.ways, self._statistics()
         net = replace(self.net, outputs=ways)
         fresh = {"head": params["head"].new_zeros(net.channels, ways), "bias": params["bias"].new_zeros(ways)}
         theta = for_tasks({**params, **fresh}, episode.tasks)

@@ -1,11 +1,11 @@
-r"""Koch's verification network (Koch, Zemel & Salakhutdinov 2015): the measure of likeness is learnt as well.
+r"""Koch's verification network (Koch, Zemel & Salakhutdinov 2015): the measure of similarity is learned as well.
 
-A logistic regression on the coordinates' distances says how probable it is that two drawings are of one character:
+A logistic regression on the distances in each coordinate says how probable it is that two drawings show one character:
 
     p(same) = σ( Σ_j α_j |f_j(x₁) − f_j(x₂)| + b )
 
-The loss is binary cross-entropy. Without the bias b (which the paper's formula leaves out) a drawing would be itself
-with probability ½ only. A query is given the class of the support drawing with the highest p.
+The loss is binary cross-entropy. Without the bias b, which the paper's formula leaves out, a drawing would be the same
+as itself with a probability of only ½. A query gets the class of the support drawing with the highest p.
 """
 
 from __future__ import annotations
@@ -22,19 +22,21 @@ from .siamese import Siamese, balanced_mean, differences, kinds_of_pairs
 
 @dataclass(frozen=True)
 class Koch(Siamese):
-    """The paper's head on our small net; its own was four convolutions on 105 × 105 pixels and 4,096 sigmoid units.
+    """The paper's head on our small network. The paper's own network has four convolutions on 105 × 105 pixels and
+    4,096 sigmoid units.
 
-    Its parameters are `pair_weight` α [E] and `pair_bias` b, beside the net's.
+    The parameters are the network's, and `pair_weight` α [E] and `pair_bias` b.
     """
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the embedding, and start the head as a distance."""
         width = self.net.outputs or self.net.channels
-        # It starts as a distance, of the size that logits have.
+        # The negative sum of the coordinates' distances, scaled to the size that logits have.
         alpha = torch.full((width,), -(width**-0.5), device=generator.device)
         return {**self.net.init(generator), "pair_weight": alpha, "pair_bias": alpha.new_zeros(())}
 
     def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
-        """The logits of p(same) for embeddings [..., A, E] and [..., B, E]: [..., A, B]."""
+        """Return the logits of p(same) for embeddings [..., A, E] and [..., B, E]: [..., A, B]."""
         return differences(a, b).abs() @ params["pair_weight"] + params["pair_bias"]
 
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:

@@ -1,21 +1,16 @@
-r"""Model-agnostic meta-learning (Finn, Abbeel & Levine 2017), of second and of first order, for T tasks at once.
+r"""Model-agnostic meta-learning, MAML (Finn, Abbeel & Levine 2017), of second and of first order, for T tasks at once.
 
 The inner loop adapts to each task's support set by K gradient steps:
 
-    θ_0 = θ,    θ_{k+1} = θ_k − α ⊙ ∇L_S(θ_k)
+    θ_0 = θ,    θ_{k+1} = θ_k − α ∇L_S(θ_k)
 
-The meta-gradient is the query loss's gradient with respect to where the adaptation *started*. With H_k the Hessian
+The meta-gradient is the gradient of the query loss with respect to where the adaptation *started*. With H_k the Hessian
 of L_S at θ_k, the chain rule gives a recursion that walks back through the steps:
 
-    v_K = ∇L_Q(θ_K),    v_k = v_{k+1} − H_k (α ⊙ v_{k+1}),    meta-gradient = mean over tasks of v_0
+    v_K = ∇L_Q(θ_K),    v_k = v_{k+1} − H_k (α v_{k+1}),    meta-gradient = mean over tasks of v_0
 
-That is exact, and needs the parameters θ_0 … θ_K but no graph from step to step. Variants are choices within it:
-
-    first order (FOMAML)                         H is left out, so v_0 = v_K
-    ANIL (Raghu et al. 2020)                     α = 0 but for the head: "almost no inner loop"
-    Meta-SGD (Li et al. 2017)                    α is learned, for every parameter: ∂/∂α = − Σ_k ∇L_S(θ_k) ⊙ v_{k+1}
-    sparse-MAML (von Oswald et al. 2021)         α ⊙ 1[m ≥ 0] in place of α: which parameters adapt is learned by their
-                                                 gates m, as if the step 1[·] had slope 1: ∂/∂m = α ⊙ ∂/∂α
+This is exact. It needs the parameters θ_0 … θ_K, but no graph from one step to the next. First-order MAML (FOMAML)
+leaves the Hessian out, so that v_0 = v_K.
 """
 
 from __future__ import annotations
@@ -26,34 +21,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..engine.cores import in_parts
+from ..engine.cores import sum_over_tasks
 from ..engine.derivatives import Derivatives, differentiate, is_by_hand
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
 
-RATE, GATE = "rate.", "gate."  # what is learned of the inner step lies beside the parameters, under these prefixes
-GATES_WITHIN = 0.1  # where gates start, half of them open: √(6 / (9 · 64)), as for Conv4 in the code of sparse-MAML
+Rates = float | Tensor | dict[str, float | Tensor]  # α: one for all parameters, or one for each by name
 
 
 @dataclass(frozen=True)
 class MAML:
-    """Defaults are the paper's for 5-way Omniglot: one inner step of 0.4, second order, transductive batch norm.
+    """MAML. The defaults are the paper's for 5-way Omniglot: one inner step of 0.4, second order, transductive.
 
     Args:
         net: the network that is adapted.
-        loss: predictions [T, B, out] and targets to one loss per task [T].
-        inner_lr: α, the inner learning rate, for a *mean* loss. A tensor without axes may be changed in place, and
-            a training captured on a GPU follows.
-        inner_steps: K; 0 is plain joint training on the query sets of all tasks.
-        order: 2 for the exact meta-gradient, 1 for FOMAML, which leaves out the Hessian.
-        transductive: True normalises a query batch by its own statistics, so that queries see each other, as the
-            paper's code does; False by the support set's.
-        adapts: names of the parameters that the inner loop changes: `("head", "bias")` makes Conv4 ANIL. None: all.
-        learn_rates: Meta-SGD: every parameter has an inner learning rate of its own, starts at `inner_lr`, and is
-            learned with the rest. The paper draws the starts from 0.005 … 0.1.
-        learn_gates: sparse-MAML: every parameter has a gate m, learned with the rest, and adapts where m ≥ 0. The
-            paper's code takes order 1 by default.
+        loss: maps predictions [T, B, out] and targets to one loss per task [T], a mean over its examples.
+        inner_lr: α, the inner learning rate. A tensor without axes may be changed in place while a training runs;
+            a meta-step that was recorded on a GPU then follows.
+        inner_steps: K, the number of inner steps. 0 is joint training on the query sets of all tasks.
+        order: 2 for the exact meta-gradient, 1 for first-order MAML.
+        transductive: True normalises a query batch by its own statistics, so that queries see one another, as the
+            paper's code does; False normalises it by the statistics of the support set.
+
+    Raises:
+        ValueError: the order is neither 1 nor 2, or the inner steps or the inner learning rate are negative.
     """
 
     net: Net
@@ -62,9 +54,6 @@ class MAML:
     inner_steps: int = 1
     order: int = 2
     transductive: bool = True
-    adapts: tuple[str, ...] | None = None
-    learn_rates: bool = False
-    learn_gates: bool = False
 
     def __post_init__(self) -> None:
         if self.order not in (1, 2):
@@ -73,107 +62,80 @@ class MAML:
             raise ValueError(f"inner_steps={self.inner_steps} must be 0 or more")
         if not isinstance(self.inner_lr, Tensor) and not self.inner_lr >= 0:
             raise ValueError(f"inner_lr={self.inner_lr} must be 0 or more")
-        if self.learn_rates and self.learn_gates:
-            raise ValueError("learn_rates=True and learn_gates=True: choose one, Meta-SGD or sparse-MAML")
 
     def init(self, generator: torch.Generator) -> Params:
-        """Fresh parameters, and their rates or gates where those are learned."""
-        params = self.net.init(generator)
-        unknown = set(self.adapts or ()) - set(params)
-        if unknown:
-            raise ValueError(f"adapts={self.adapts} names {sorted(unknown)}; the net has {list(params)}")
-        adapted = {name: params[name] for name in (params if self.adapts is None else self.adapts)}
-        if self.learn_rates:
-            params |= {RATE + name: torch.full_like(p, self.inner_lr) for name, p in adapted.items()}
-        if self.learn_gates:
-            params |= {GATE + name: _uniform_like(p, generator) for name, p in adapted.items()}
+        """Draw fresh parameters of the network."""
+        return self.net.init(generator)
+
+    def rates(self, params: Params) -> Rates:
+        """Return α: one inner learning rate for all parameters, or one for each."""
+        return self.inner_lr
+
+    def weights(self, params: Params) -> Params:
+        """Return those of `params` that the network has, without what is learned about the inner step."""
         return params
 
-    def rates(self, params: Params) -> dict[str, float | Tensor]:
-        """The inner learning rate of each parameter: one number, or a tensor like it where rates or gates are learned.
-
-        It is 0 where nothing adapts.
-        """
-
-        def rate(name: str) -> float | Tensor:
-            if self.adapts is not None and name not in self.adapts:
-                return 0.0
-            if self.learn_gates:
-                return self.inner_lr * (params[GATE + name] >= 0).to(params[name].dtype)
-            return params[RATE + name] if self.learn_rates else self.inner_lr
-
-        return {name: rate(name) for name in params if not name.startswith((RATE, GATE))}
-
-    def adapt(self, params: Params, episode: Episode, *, steps: int | None = None) -> list[Params]:
-        """The trajectory [θ_0, …, θ_K] of each task's parameters [T, ...]; `steps` overrides K, at test say."""
-        theta, rates = self._start(params, episode.tasks)
-        trajectory = [theta]
-        for _ in range(self.inner_steps if steps is None else steps):
-            trajectory.append(_step(trajectory[-1], rates, self._support(trajectory[-1], episode).gradient()))
+    def adapt(self, params: Params, episode: Episode) -> list[Params]:
+        """Take the inner steps on each task's support set: the trajectory [θ_0, …, θ_K], each [T, ...]."""
+        rates = self.rates(params)
+        trajectory = [for_tasks(self.weights(params), episode.tasks)]
+        for _ in range(self.inner_steps):
+            theta = trajectory[-1]
+            trajectory.append(descend(theta, rates, self._support(theta, episode).gradient()))
         return trajectory
 
+    def predict(self, params: Params, episode: Episode) -> Tensor:
+        """Adapt to each task's support set, then answer its queries: [T, Q, out]."""
+        return self.answer(self.adapt(params, episode)[-1], episode)
+
+    @torch.no_grad()
+    def answer(self, theta: Params, episode: Episode) -> Tensor:
+        """Answer the queries with networks of parameters θ [T, ...], as they are: [T, Q, out]."""
+        return self.net(theta, episode.query_x, context=self._context(episode))
+
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """The gradient of the mean query loss with respect to `params`, and the metrics after adaptation."""
-        sums = in_parts(lambda part: self._sums(params, part), episode)
-        grads, metrics = ({name: total / episode.tasks for name, total in kind.items()} for kind in sums)
-        return grads, metrics
+        """Return the gradient of the mean query loss with respect to `params`, and the metrics after adaptation."""
+        sums = sum_over_tasks(lambda some: self._sums(params, some), episode)
+        gradient, metrics = ({name: total / episode.tasks for name, total in sum_.items()} for sum_ in sums)
+        return gradient, metrics
 
     def _sums(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """The sums over an episode's tasks of the meta-gradients and the metrics."""
+        """Return the sums over an episode's tasks of the meta-gradients and of the metrics."""
         by_hand = self.transductive and is_by_hand(self.net, self.loss, episode.support_x)
-        with torch.inference_mode(by_hand):  # a tenth faster than no_grad for a small net
+        with torch.inference_mode(by_hand):  # a tenth faster than no_grad for a small network
             return self._recursion(params, episode)
 
     def _recursion(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        theta, rates = self._start(params, episode.tasks)
-        learned = [name for name in theta if RATE + name in params or GATE + name in params]
-        back = self.order == 2 or learned  # whether to walk back through the inner steps
+        rates = self.rates(params)
+        theta = for_tasks(self.weights(params), episode.tasks)
         trajectory, support = [], None
         for _ in range(self.inner_steps):
             support = self._support(theta, episode)
-            if back:
+            if self._walks_back:
                 trajectory.append(theta)
-            theta = _step(theta, rates, support.gradient())
+            theta = descend(theta, rates, support.gradient())
 
-        query = differentiate(
-            self.net, self.loss, theta, episode.query_x, episode.query_y, context=self._context(episode)
-        )
+        context = self._context(episode)
+        query = differentiate(self.net, self.loss, theta, episode.query_x, episode.query_y, context=context)
         v = query.gradient()
-        rate_grads = {name: torch.zeros_like(v[name]) for name in learned}
         for theta in reversed(trajectory):
-            support = support or self._support(theta, episode)  # that of the last step is still at hand
-            if learned:
-                g = support.gradient()
-                rate_grads = {name: total - g[name] * v[name] for name, total in rate_grads.items()}
-            if self.order == 2 and (learned or self.adapts):
-                product = support.hessian_vector({name: rates[name] * v[name] for name in v})
-                v = {name: v[name] - product[name] for name in v}
-            elif self.order == 2:  # one number for all: H (α v) = α H v, which saves a pass over v
-                v = _step(v, rates, support.hessian_vector(v))
+            support = support or self._support(theta, episode)  # the derivatives of the last step are still at hand
+            v = self._step_back(v, support, rates)
             support = None
 
-        if self.learn_gates:
-            v |= {GATE + name: self.inner_lr * g for name, g in rate_grads.items()}
-        else:
-            v |= {RATE + name: g for name, g in rate_grads.items()}
         metrics = {"loss": query.losses().sum()}
         if self.loss is cross_entropy:
             metrics["accuracy"] = accuracy(query.outputs, episode.query_y).sum()
         return {name: g.sum(0) for name, g in v.items()}, metrics
 
-    def predict(self, params: Params, episode: Episode, *, steps: int | None = None) -> Tensor:
-        """The adapted networks' answers to the queries: [T, Q, out]."""
-        return self.query(self.adapt(params, episode, steps=steps)[-1], episode)
+    @property
+    def _walks_back(self) -> bool:
+        """Whether the inner steps contribute to the meta-gradient."""
+        return self.order == 2
 
-    @torch.no_grad()
-    def query(self, theta: Params, episode: Episode) -> Tensor:
-        """What networks of parameters θ [T, ...] answer to the queries: [T, Q, out]."""
-        return self.net(theta, episode.query_x, context=self._context(episode))
-
-    def _start(self, params: Params, tasks: int) -> tuple[Params, dict[str, float | Tensor]]:
-        """θ_0 [T, ...], and α by name."""
-        rates = self.rates(params)
-        return for_tasks({name: params[name] for name in rates}, tasks), rates
+    def _step_back(self, v: Params, support: Derivatives, rates: Rates) -> Params:
+        """Return v_k from v_{k+1}, given the derivatives of the support loss at θ_k."""
+        return through_step(v, support, rates) if self.order == 2 else v
 
     def _support(self, theta: Params, episode: Episode) -> Derivatives:
         return differentiate(self.net, self.loss, theta, episode.support_x, episode.support_y)
@@ -182,17 +144,25 @@ class MAML:
         return None if self.transductive else episode.support_x
 
 
-def _step(theta: Params, rates: dict[str, float | Tensor], grads: Params) -> Params:
-    """θ − α ⊙ gradient."""
+def descend(theta: Params, rates: Rates, gradient: Params) -> Params:
+    """Return θ − α ⊙ gradient, out of place."""
 
     def moved(p: Tensor, rate: float | Tensor, g: Tensor) -> Tensor:
         if isinstance(rate, Tensor):
             return torch.addcmul(p, rate, g, value=-1)
         return torch.add(p, g, alpha=-rate)
 
-    return {name: moved(p, rates[name], grads[name]) for name, p in theta.items()}
+    return {name: moved(p, rate_of(rates, name), gradient[name]) for name, p in theta.items()}
 
 
-def _uniform_like(p: Tensor, generator: torch.Generator) -> Tensor:
-    """Numbers between ± GATES_WITHIN, of the shape of p."""
-    return GATES_WITHIN * (2 * torch.rand(p.shape, generator=generator, device=p.device) - 1)
+def through_step(v: Params, support: Derivatives, rates: Rates) -> Params:
+    """Return v − H (α ⊙ v): what a gradient v with respect to θ_{k+1} is with respect to θ_k."""
+    if not isinstance(rates, dict):  # one number for all: H (α v) = α H v, which saves a pass over v
+        return descend(v, rates, support.hessian_vector(v))
+    product = support.hessian_vector({name: rates[name] * v[name] for name in rates})
+    return {name: v[name] - product[name] for name in rates}
+
+
+def rate_of(rates: Rates, name: str) -> float | Tensor:
+    """Return α of one parameter."""
+    return rates[name] if isinstance(rates, dict) else rates

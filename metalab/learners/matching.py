@@ -1,12 +1,13 @@
 r"""Matching networks (Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra 2016).
 
-A query attends to the support drawings, and each gives its attention to its own class:
+A query attends to the support drawings, and each of them gives its attention to its own class:
 
     a(x, x_i) = softmax_i( cos(f(x), f(x_i)) ),    p(n | x) = Σ a(x, x_i) over the support x_i of class n
 
-This is their simple form: f embeds every drawing by itself. Their "full context embeddings", where recurrent networks
-let the embeddings of an episode depend on each other, helped little on Omniglot and are left out. Prototypical
-networks, beside them, compare to class means, by squared distance; with one shot that is all that differs.
+This is the simple form, in which f embeds every drawing by itself. The paper's "full context embeddings", where
+recurrent networks let the embeddings of an episode depend on each other, helped little on Omniglot and are left out.
+A prototypical network differs in comparing with class means, and by squared distance; with one shot per class, the
+distance is the only difference.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from torch import Tensor
 
 from .prototypical import PrototypicalNet
 
-SHORTEST = 1e-3  # a shorter embedding is not stretched to length 1: at 0 it has no direction, nor a finite slope
+SHORTEST = 1e-3  # a shorter embedding is not stretched to length 1: at 0 it has no direction, and its slope is infinite
 
 
 def matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
-    """log p(n | x) of queries [T, Q, E], from the support's [T, S, E] and labels [T, S]: [T, Q, N].
+    """Return log p(n | x) of each query: [T, Q, N].
+
+    Args:
+        support_z: support embeddings [T, S, E].
+        support_y: their labels [T, S], 0 … N − 1.
+        query_z: query embeddings [T, Q, E].
+        ways: N.
 
     Raises:
-        ValueError: support and queries are embeddings of different widths.
+        ValueError: the embeddings of support and queries have different widths.
     """
     if support_z.shape[-1] != query_z.shape[-1]:
         widths = f"{support_z.shape[-1]} and {query_z.shape[-1]}"
@@ -35,7 +42,8 @@ def matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways:
 
 
 class MatchingNet(PrototypicalNet):
-    """A prototypical network in all but how its embeddings are compared: the logits are log-probabilities."""
+    """A matching network: a prototypical network in all but how its embeddings are compared."""
 
     def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
+        """Return the log-probabilities of the classes; shapes as in `PrototypicalNet.logits`."""
         return matching_logits(support_z, support_y, query_z, ways)

@@ -1,6 +1,6 @@
 r"""Prototypical networks (Snell, Swersky & Zemel 2017).
 
-A class is the mean of its support embeddings, and a query belongs to the nearest one:
+A class is the mean of its support embeddings, its prototype, and a query belongs to the nearest one:
 
     c_n = mean of f(x) over the support of class n,    p(n | x) = softmax_n( −‖f(x) − c_n‖² )
 
@@ -19,57 +19,67 @@ from ..engine.derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
+from .learner import WithStatistics
 
 
 def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
-    """−(squared Euclidean distance) of queries [T, Q, E] to the class means of [T, S, E], labels [T, S]: [T, Q, N]."""
+    """Return −(squared Euclidean distance) of each query to each class's mean: [T, Q, N].
+
+    Args:
+        support_z: support embeddings [T, S, E].
+        support_y: their labels [T, S], 0 … N − 1.
+        query_z: query embeddings [T, Q, E].
+        ways: N.
+    """
     member = F.one_hot(support_y, ways).to(support_z.dtype)  # [T, S, N]
     prototypes = member.transpose(1, 2) @ support_z / member.sum(1).unsqueeze(2)  # [T, N, E]
     return -(query_z.unsqueeze(2) - prototypes.unsqueeze(1)).square().sum(3)
 
 
 @dataclass(frozen=True)
-class PrototypicalNet:
-    """Learns the embedding `net`. Training normalises each episode by its own statistics, as everybody does.
+class PrototypicalNet(WithStatistics):
+    """A prototypical network. In training each episode is normalised by its own statistics, as in all published code.
 
     Args:
-        net: Conv4 without outputs.
-        transductive: how `predict` normalises: False by `stats` measured on training images (the paper's running
-            statistics), True by the test episode's own pictures, queries included.
+        net: the embedding f, a Conv4 without outputs.
+        transductive: how `predict` normalises: False by `stats`, measured on training images (the paper uses running
+            statistics); True by the test episode's own pictures, queries included.
     """
 
     net: Conv4
     transductive: bool = False
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the embedding."""
         return self.net.init(generator)
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """The gradient of the episodes' mean query loss with respect to `params`, and the metrics."""
-        metrics = {}
+        """Return the gradient of the episodes' mean query loss with respect to `params`, and the metrics."""
 
-        def query_loss(theta: Params) -> Tensor:
+        def query_loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             logits = self._answer(self.net(theta, _images(episode)), episode)
-            metrics["accuracy"] = accuracy(logits.detach(), episode.query_y).mean()
-            return cross_entropy(logits, episode.query_y)
+            metrics = {"accuracy": accuracy(logits.detach(), episode.query_y).mean()}
+            return cross_entropy(logits, episode.query_y), metrics
 
-        grads, losses = gradient(query_loss, for_tasks(params, episode.tasks))
+        grads, losses, metrics = gradient(query_loss, for_tasks(params, episode.tasks), has_aux=True)
         return {name: g.mean(0) for name, g in grads.items()}, {"loss": losses.mean(), **metrics}
 
     @torch.no_grad()
-    def predict(self, params: Params, episode: Episode, *, stats: Params | None = None) -> Tensor:
-        """Logits of the queries [T, Q, N]. Inductive prediction needs `stats`, from `net.statistics(...)`."""
+    def predict(self, params: Params, episode: Episode) -> Tensor:
+        """Compare each query with the class prototypes: logits [T, Q, N].
+
+        Raises:
+            ValueError: there are no `stats`, and the learner is not transductive.
+        """
         images = _images(episode)
         if self.transductive:
             return self._answer(self.net(for_tasks(params, episode.tasks), images), episode)
-        if stats is None:
-            raise ValueError("stats=None: measure them by net.statistics(params, images), or set transductive=True")
         # With fixed statistics no picture depends on another, so all episodes go through as one batch.
-        z = self.net(for_tasks(params, 1), images.flatten(0, 1)[None], stats=stats)
+        z = self.net(for_tasks(params, 1), images.flatten(0, 1)[None], stats=self._statistics())
         return self._answer(z.view(*images.shape[:2], -1), episode)
 
     def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
-        """How the classes are told apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to [T, Q, N]."""
+        """Tell the classes apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to logits [T, Q, N]."""
         return prototype_logits(support_z, support_y, query_z, ways)
 
     def _answer(self, z: Tensor, episode: Episode) -> Tensor:

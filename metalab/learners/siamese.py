@@ -1,12 +1,12 @@
-r"""Siamese networks (Bromley et al. 1993): one embedding f, used on both pictures of a pair.
+r"""What the Siamese learners share (Bromley et al. 1993): one embedding f, used on both pictures of a pair.
 
-Two drawings are compared by how alike their embeddings are; what "alike" means, and the loss, make the learner:
+Two drawings are compared by how similar their embeddings are. What "similar" means, and the loss, make the learner:
 
     s(x₁, x₂) = −‖f(x₁) − f(x₂)‖        contrastive.py, triplet.py;    koch.py learns s as well
 
 A training batch is G groups of P characters with K drawings each. Every drawing is embedded once, and all B × B pairs
-of the B = P·K drawings in a group are compared. A new task is answered without any adaptation: a query belongs to the
-class of the support drawing it is most alike.
+of the B = P·K drawings in a group are compared. A new task needs no adaptation: a query belongs to the class of the
+support drawing that it is most similar to.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from ..engine.derivatives import gradient
 from ..nets import Conv4, Params
 from ..tasks import Episode
 from ..tasks.pairs import Pairs
+from .learner import WithStatistics
 
-CHUNK = 1000  # pictures embedded at once where no gradient is needed
+CHUNK = 1000  # how many pictures are embedded at once where no gradient is needed
 
 
 def differences(a: Tensor, b: Tensor) -> Tensor:
-    """a − b for all pairs of embeddings [..., A, E] and [..., B, E]: [..., A, B, E].
+    """Return a − b for all pairs of embeddings [..., A, E] and [..., B, E]: [..., A, B, E].
 
     Raises:
         ValueError: the embeddings have different widths.
@@ -36,10 +37,10 @@ def differences(a: Tensor, b: Tensor) -> Tensor:
 
 
 def distances(a: Tensor, b: Tensor) -> Tensor:
-    """Euclidean distances between embeddings [..., A, E] and [..., B, E]: [..., A, B].
+    """Return the Euclidean distances between embeddings [..., A, E] and [..., B, E]: [..., A, B].
 
-    Taken from the differences: ‖a‖² + ‖b‖² − 2 a·b would lose small distances to rounding. Where two embeddings
-    coincide the distance has no slope, and the root of 0 an infinite one: the gradient there is 0.
+    They are computed from the differences, because ‖a‖² + ‖b‖² − 2 a·b would lose small distances to rounding. Where
+    two embeddings coincide, the distance has no slope and the root of 0 an infinite one: the gradient there is 0.
     """
     square = differences(a, b).square().sum(-1)
     coincide = square == 0
@@ -47,15 +48,22 @@ def distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """Which of the B × B pairs in a group, K drawings of one character after another, are (positive, negative).
+    """Tell which of the B × B pairs in a group are positive and which are negative.
 
-    A positive pair is two drawings of one character, a negative pair is of two; a drawing with itself is neither.
+    A positive pair is two drawings of one character, a negative pair is drawings of two characters. A drawing paired
+    with itself is neither.
+
+    Args:
+        rows: B, the drawings of the group, with the K drawings of each character next to one another.
+        drawings: K.
+        device: where the masks are made.
 
     Returns:
-        Two masks [B, B].
+        Two masks [B, B]: positive, negative.
 
     Raises:
-        ValueError: fewer than 2 drawings of a character, rows that are no multiple of it, or only one character.
+        ValueError: there are fewer than 2 drawings of a character, `rows` is not a multiple of `drawings`, or there is
+            only one character.
     """
     if drawings < 2:
         raise ValueError(f"drawings={drawings} of a character make no pair of it: at least 2 are needed")
@@ -67,18 +75,18 @@ def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu")
 
 
 def balanced_mean(values: Tensor, drawings: int, *, hardest: int | None = None) -> Tensor:
-    """Half the mean over positive pairs and half that over negative ones, of losses [G, B, B]: [G].
+    """Return half the mean over positive pairs plus half the mean over negative pairs, of losses [G, B, B]: [G].
 
-    With 20 characters × 4 drawings, only one pair in 26 is positive. Were all pairs to count the same, "they are all
+    With 20 characters × 4 drawings, only one pair in 26 is positive. If all pairs counted the same, "they are all
     different" would be a good answer.
 
     Args:
         values: the loss of each pair.
-        drawings: K, of one character in a row.
-        hardest: how many negative pairs of each drawing count, those of the highest loss; None: all of them.
+        drawings: K, the number of drawings of a character; they are next to one another.
+        hardest: how many negative pairs of each drawing count, those with the highest loss; None: all of them.
 
     Raises:
-        ValueError: a drawing has not so many negative pairs.
+        ValueError: a drawing does not have so many negative pairs.
     """
     positive, negative = kinds_of_pairs(values.shape[-1], drawings, values.device)
     if hardest is None:
@@ -92,76 +100,78 @@ def balanced_mean(values: Tensor, drawings: int, *, hardest: int | None = None) 
 
 
 @dataclass(frozen=True)
-class Siamese:
-    """What the learners of this family share. They differ in `loss`, and Koch's in `similarity` too.
+class Siamese(WithStatistics):
+    """The base of the Siamese learners, which differ in `loss`; Koch's differs in `similarity` too.
 
     Args:
-        net: Conv4 without outputs embeds in as many dimensions as it has channels, none negative; with outputs, in that
-            many, by a linear layer.
+        net: the embedding f. A Conv4 without outputs embeds in as many dimensions as it has channels, none of them
+            negative; with outputs, in that many, by a linear layer.
     """
 
     net: Conv4
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the embedding."""
         return self.net.init(generator)
 
     def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
-        """How alike embeddings [..., A, E] and [..., B, E] are, more being more alike: [..., A, B]."""
+        """Return how similar embeddings [..., A, E] and [..., B, E] are, larger for more similar: [..., A, B]."""
         return -distances(a, b)
 
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
-        """The loss of each group, from its similarities [G, B, B] with K drawings of one character in a row: [G]."""
+        """Return the loss of each group, from its similarities [G, B, B] with K drawings of each character: [G]."""
         raise NotImplementedError
 
     def meta_gradient(self, params: Params, batch: Tensor) -> tuple[Params, dict[str, Tensor]]:
-        """The gradient of the mean loss over groups [G, P, K, 1, H, W], and the metrics.
+        """Return the gradient of the mean loss over groups [G, P, K, 1, H, W], and the metrics.
 
-        Metrics: loss; accuracy, the share of drawings whose most alike other one in the group is of their character;
-        and the mean similarity of the pairs of the same and of different characters.
+        The metrics are the loss; the accuracy, which is the share of drawings whose most similar other drawing in the
+        group is of the same character; and the mean similarity of "same" and of "different" pairs.
         """
         drawings = batch.shape[2]
         pictures = batch.flatten(1, 2)  # [G, B, 1, H, W]
-        metrics = {}
 
-        def mean_loss(theta: Params) -> Tensor:
+        def mean_loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             z = self._embed(theta, pictures)  # [G, B, E]
             similarity = self.similarity(theta, z, z)
-            metrics.update(_describe(similarity.detach(), drawings))
-            return self.loss(similarity, drawings).mean()
+            return self.loss(similarity, drawings).mean(), _metrics(similarity.detach(), drawings)
 
-        grads, loss = gradient(mean_loss, params)
+        grads, loss, metrics = gradient(mean_loss, params, has_aux=True)
         return grads, {"loss": loss, **metrics}
 
     @torch.no_grad()
-    def embed(self, params: Params, images: Tensor, *, stats: Params) -> Tensor:
-        """Embeddings [..., E] of pictures [..., 1, H, W]; `stats` from `net.statistics(params, training_images)`."""
+    def embed(self, params: Params, images: Tensor) -> Tensor:
+        """Embed pictures [..., 1, H, W], each by itself: [..., E].
+
+        Raises:
+            ValueError: there are no `stats` of training pictures.
+        """
         chunks = images.flatten(0, -4).split(CHUNK)
-        z = torch.cat([self._embed(params, chunk, stats) for chunk in chunks])
+        z = torch.cat([self._embed(params, chunk, self._statistics()) for chunk in chunks])
         return z.view(*images.shape[:-3], -1)
 
-    def compare(self, params: Params, pairs: Pairs, *, stats: Params) -> Tensor:
-        """How alike the two drawings of each pair are: [B]."""
-        first, second = (self.embed(params, x, stats=stats) for x in (pairs.first, pairs.second))
+    def compare(self, params: Params, pairs: Pairs) -> Tensor:
+        """Return how similar the two drawings of each pair are: [B]."""
+        first, second = (self.embed(params, x) for x in (pairs.first, pairs.second))
         return self.similarity(params, first[:, None], second[:, None])[:, 0, 0]
 
     @torch.no_grad()
-    def predict(self, params: Params, episode: Episode, *, stats: Params) -> Tensor:
-        """Logits of the queries [T, Q, N]: how alike a query is to the support drawing of each class most like it."""
-        support_z, query_z = (self.embed(params, x, stats=stats) for x in (episode.support_x, episode.query_x))
+    def predict(self, params: Params, episode: Episode) -> Tensor:
+        """Compare each query with each class's most similar support drawing: logits [T, Q, N]."""
+        support_z, query_z = (self.embed(params, x) for x in (episode.support_x, episode.query_x))
         similarity = self.similarity(params, query_z, support_z)  # [T, Q, S]
-        member = (
-            episode.support_y[:, None] == torch.arange(episode.ways, device=similarity.device)[:, None]
-        )  # [T, N, S]
+        classes = torch.arange(episode.ways, device=similarity.device)[:, None]
+        member = episode.support_y[:, None] == classes  # [T, N, S]
         return similarity[:, :, None].masked_fill(~member[:, None], -torch.inf).amax(3)
 
     def _embed(self, params: Params, images: Tensor, stats: Params | None = None) -> Tensor:
-        # All pictures as one batch of one task, so batch norm sees all groups together.
+        # All pictures go through as one batch of one task, so that batch norm sees all groups together.
         one = {name: p[None] for name, p in params.items()}
         z = self.net(one, images.flatten(0, -4)[None], stats=stats)[0]
         return z.view(*images.shape[:-3], -1)
 
 
-def _describe(similarity: Tensor, drawings: int) -> dict[str, Tensor]:
+def _metrics(similarity: Tensor, drawings: int) -> dict[str, Tensor]:
     positive, negative = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
     others = similarity.masked_fill(~(positive | negative), -torch.inf)
     best = others == others.amax(2, keepdim=True)
@@ -173,5 +183,5 @@ def _describe(similarity: Tensor, drawings: int) -> dict[str, Tensor]:
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Over the pairs [B, B] of each group that are in the mask: [G]."""
+    """Return the mean over those pairs [B, B] of each group that are in the mask: [G]."""
     return (values * mask).sum((-2, -1)) / mask.sum()

@@ -1,16 +1,16 @@
 r"""The triplet loss (Schroff, Kalenichenko & Philbin 2015; Hermans, Beyer & Leibe 2017).
 
-A drawing a, the anchor, shall be nearer to another drawing p of its character than to a drawing n of any other, by a
-margin m:
+A drawing a, the anchor, should be nearer to another drawing p of its character than to a drawing n of any other
+character, by a margin m:
 
     L = max(0, m + d(a, p) − d(a, n))
 
-Most triplets have learnt that soon, and teach nothing. So triplets are mined in each batch:
+Most triplets soon satisfy this and teach nothing. Therefore triplets are mined in each batch:
 
-    hard        (Hermans) for each anchor its farthest p and its nearest n
-    semi-hard   (Schroff) for each pair a, p the nearest n that is farther than p; where there is none, the farthest n
+    hard        (Hermans) for each anchor, its farthest p and its nearest n
+    semi-hard   (Schroff) for each pair a, p, the nearest n that is farther than p; if there is none, the farthest n
 
-d is the Euclidean distance, as Hermans has it; Schroff squares it, and embeds on the unit sphere.
+d is the Euclidean distance, as in Hermans' paper; Schroff squares it and embeds on the unit sphere.
 """
 
 from __future__ import annotations
@@ -25,10 +25,15 @@ from .siamese import Siamese, kinds_of_pairs
 
 
 def batch_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
-    """Mean over the anchors' hardest triplets, of distances [G, B, B] with K drawings of one character in a row: [G].
+    """Return the mean over the anchors' hardest triplets: [G].
+
+    Args:
+        distance: distances [G, B, B], with the K drawings of each character next to one another.
+        drawings: K.
+        margin: m.
 
     Raises:
-        ValueError: a margin that is not above 0, fewer than 2 drawings of a character, or fewer than 2 characters.
+        ValueError: the margin is not above 0, or there are fewer than 2 drawings of a character or 2 characters.
     """
     _check(margin)
     positive, negative = kinds_of_pairs(distance.shape[-1], drawings, distance.device)
@@ -38,22 +43,27 @@ def batch_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
 
 
 def semi_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
-    """Mean over all positive pairs, each with its semi-hard negative: [G]; arguments and errors as `batch_hard`'s."""
+    """Return the mean over all positive pairs, each with its semi-hard negative: [G]; arguments as in `batch_hard`."""
     _check(margin)
     positive, negative = kinds_of_pairs(distance.shape[-1], drawings, distance.device)
-    # Each anchor's negatives, nearest first; then where in this order each positive would stand.
+    # Sort each anchor's negatives, nearest first, and find where in this order each positive would stand.
     negatives = distance.masked_fill(~negative, torch.inf).sort(2).values  # [G, B, B]
     place = torch.searchsorted(negatives.detach(), distance.detach().contiguous(), right=True)
-    count = distance.shape[-1] - drawings  # negatives of an anchor; behind them stand infinities
+    count = distance.shape[-1] - drawings  # negatives of an anchor; infinities follow them
     beyond = negatives.gather(2, place.clamp(max=count - 1))  # the next one, or the last
     return ((margin + distance - beyond).relu() * positive).sum((1, 2)) / positive.sum()
 
 
 @dataclass(frozen=True)
 class Triplet(Siamese):
-    """Args:
-    margin: m, in units of the embedding.
-    mining: "hard" or "semi-hard".
+    """The triplet loss. The default margin is Schroff's, the default mining Hermans'.
+
+    Args:
+        margin: m, in units of the embedding.
+        mining: "hard" or "semi-hard".
+
+    Raises:
+        ValueError: the margin is not above 0, or the mining is not known.
     """
 
     margin: float = 0.2
@@ -71,4 +81,6 @@ class Triplet(Siamese):
 
 def _check(margin: float) -> None:
     if not (margin > 0 and math.isfinite(margin)):
-        raise ValueError(f"margin={margin} must be above 0: else an embedding of everything in one point is perfect")
+        raise ValueError(
+            f"margin={margin} must be finite and above 0, or an embedding of everything in one point is perfect"
+        )

@@ -1,1 +1,4 @@
-"""What only a notebook needs: plots, panels, live training, exercises. Nothing outside this package imports it."""
+"""The code behind the notebooks: `kit` holds what all lessons share, and each lesson has a folder of its own.
+
+Nothing else in metalab imports this package.
+"""

@@ -1,9 +1,9 @@
 """The one-shot challenge of Omniglot's author: 20 runs of 20 trials, each 20-way within one alphabet.
 
-Lake, Salakhutdinov & Tenenbaum 2015; `all_runs.zip` in the author's repository. One drawer's 20 characters are the
-support, another's are the queries. All its 800 pictures are drawings of the evaluation set, pixel for pixel, so this
-table of who drew what is the whole challenge. Train on the 30 background alphabets only to compare with the published
-errors.
+The challenge is that of Lake, Salakhutdinov & Tenenbaum 2015, `all_runs.zip` in the author's repository. In each run,
+one person's drawings of 20 characters are the support, and another person's drawings of them are the queries. All the
+800 pictures are drawings of the evaluation set, pixel for pixel, so this table of who drew what is the whole challenge.
+To compare with the published errors, train on the 30 background alphabets only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .characters import Characters
 from .episode import Episode, as_episode
 from .omniglot import DRAWERS, EVALUATION
 
-# Alphabet: its characters in the author's order, and (support's drawer, queries' drawer) of each of its two runs.
-# All count from 1, as the author's file names do.
+# For each alphabet: its characters in the author's order, and for each of its two runs the person who drew the support
+# and the person who drew the queries. All these numbers count from 1, as in the author's file names.
 RUNS = {
     "Atlantean": ((1, 2, 3, 4, 5, 7, 8, 9, 10, 13, 14, 16, 19, 20, 21, 22, 23, 24, 25, 26), ((5, 8), (3, 2))),
     "Ge_ez": ((1, 2, 3, 4, 5, 6, 8, 9, 10, 12, 14, 15, 16, 17, 18, 20, 21, 23, 24, 25), ((3, 7), (4, 2))),
@@ -34,15 +34,16 @@ RUNS = {
 
 
 def one_shot_challenge(evaluation: Characters) -> Episode:
-    """The challenge as 20 tasks: support [20, 20, 1, 28, 28], queries likewise. Accuracy over it is over 400 trials.
+    """Return the challenge as an episode of 20 tasks, so that the accuracy over it is an accuracy over 400 trials.
 
-    The queries come class by class, as in every episode, and not in the author's shuffled order.
+    Support and queries are [20, 20, 1, 28, 28] float32 in [0, 1], 1 = ink. The queries are ordered class by class, as
+    in every episode, instead of in the author's shuffled order.
 
     Args:
         evaluation: Omniglot's whole evaluation set, the second part of `omniglot.load()`; the episode is on its device.
 
     Raises:
-        ValueError: these are other characters.
+        ValueError: the characters are not those of Omniglot's evaluation set.
     """
     names = tuple(EVALUATION.alphabets)
     total = sum(count for _first, count in EVALUATION.alphabets.values())

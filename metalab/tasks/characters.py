@@ -1,4 +1,4 @@
-"""Handwritten characters as few-shot tasks: episodes are drawn on whatever device the drawings lie on."""
+"""Handwritten characters, and the groups and episodes that are drawn from them, on the device of the drawings."""
 
 from __future__ import annotations
 
@@ -12,37 +12,40 @@ from .episode import Episode, as_episode
 
 @dataclass(frozen=True)
 class Characters:
-    """C characters with D drawings each; in Omniglot D = 20, one drawing by each of 20 people."""
+    """C characters with D drawings each. In Omniglot D is 20, one drawing by each of 20 people."""
 
     images: Tensor  # [C, D, H, W] uint8, 0 = paper, 255 = ink
     alphabet: Tensor  # [C] int64, index into `names`
     names: tuple[str, ...]  # the alphabets
-    source: str  # "Omniglot" or "glyphs": every figure says which
+    source: str  # "Omniglot" or "glyphs"; every figure says which of the two it shows
 
     def __len__(self) -> int:
         return self.images.shape[0]
 
     def alphabet_sizes(self) -> Tensor:
-        """How many characters each alphabet has: [A] int64."""
+        """Return how many characters each alphabet has: [A] int64."""
         alphabets = torch.arange(len(self.names), device=self.alphabet.device)
         return (self.alphabet == alphabets[:, None]).sum(1)
 
     @property
     def largest_alphabet(self) -> int:
-        """How many characters the largest alphabet has; waits for the device."""
+        """The number of characters of the largest alphabet. Reading it waits for the device."""
         return int(self.alphabet_sizes().max())
 
     def to(self, device: torch.device | str) -> Characters:
+        """Return the same characters on another device."""
         return replace(self, images=self.images.to(device), alphabet=self.alphabet.to(device))
 
     def select(self, index: Tensor) -> Characters:
-        """Only the characters at `index` ([n] int64, or a [C] mask)."""
+        """Return only the characters at `index`, which is [n] int64 or a mask [C] bool."""
         return replace(self, images=self.images[index], alphabet=self.alphabet[index])
 
     def with_rotations(self) -> Characters:
-        """Four times as many characters and alphabets: each turned by 0, 90, 180 and 270 degrees is one of its own.
+        """Return four times as many characters: each turn by 0, 90, 180 or 270 degrees makes another character.
 
-        The usual training augmentation (Santoro et al. 2016; Snell et al. 2017). Test characters stay upright.
+        The characters of an alphabet that are turned by the same angle are an alphabet of their own.
+
+        This is the usual training augmentation (Santoro et al. 2016; Snell et al. 2017). Test characters stay upright.
         """
         turns = range(4)
         names = [f"{name}, turned by {90 * k}°" if k else name for k in turns for name in self.names]
@@ -51,21 +54,22 @@ class Characters:
         return replace(self, images=turned, alphabet=alphabet, names=tuple(names))
 
     def sample(self, tasks: int, ways: int, shots: int, queries: int, generator: torch.Generator) -> Episode:
-        """Draw episodes: `ways` distinct characters per task, `shots` + `queries` distinct drawings of each.
+        """Draw an episode: `ways` distinct characters per task, and `shots` + `queries` distinct drawings of each.
 
         Args:
-            tasks: T, how many independent tasks.
-            ways: N, characters per task.
-            shots: K, support drawings per character.
-            queries: Q, query drawings per character, never one of the support drawings.
+            tasks: T, the number of independent tasks.
+            ways: N, the number of characters per task.
+            shots: K, the number of support drawings per character.
+            queries: Q, the number of query drawings per character. No drawing is both support and query.
             generator: source of randomness, on the device of the images.
 
         Returns:
-            Episode with support_x [T, N*K, 1, H, W] float32 in [0, 1] (1 = ink), support_y [T, N*K] int64, and
-            query_x, query_y of N*Q rows likewise, rows ordered class by class.
+            An episode with support_x [T, N*K, 1, H, W] float32 in [0, 1] (1 = ink) and support_y [T, N*K] int64;
+            query_x and query_y have the same form, with N*Q examples. The examples are ordered class by class.
 
         Raises:
-            ValueError: more ways than characters, or shots + queries above the number of drawings.
+            ValueError: one of the numbers is less than 1, there are fewer characters than `ways`, or a character has
+                fewer drawings than shots + queries.
         """
         characters, drawings = self.images.shape[:2]
         for name, value in {"tasks": tasks, "ways": ways, "shots": shots, "queries": queries}.items():
@@ -77,18 +81,71 @@ class Characters:
             left = max(drawings - shots, 0)
             raise ValueError(f"shots={shots} leaves {left} of {drawings} drawings for {queries} queries")
 
-        device = self.images.device
-        # The largest of C random numbers, N times: N distinct characters in random order, so labels are dealt anew.
-        chance = torch.rand(tasks, characters, generator=generator, device=device)
-        character = chance.topk(ways, dim=1).indices  # [T, N]
-        chance = torch.rand(tasks, ways, drawings, generator=generator, device=device)
-        drawing = chance.argsort(dim=2)[:, :, : shots + queries]  # [T, N, K+Q]
-        images = self.images[character[:, :, None], drawing]  # [T, N, K+Q, H, W]
-        return as_episode(images.unsqueeze(3).float() / 255, shots)
+        return as_episode(Groups(self, ways, shots + queries)(tasks, generator), shots)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """`size` drawings of any characters: [size, 1, H, W] float32 in [0, 1], and their classes [size] int64."""
+        """Draw `size` drawings of any characters: [size, 1, H, W] float32 in [0, 1], and their classes [size] int64."""
         device = self.images.device
         character = torch.randint(len(self), (size,), generator=generator, device=device)
         drawing = torch.randint(self.images.shape[1], (size,), generator=generator, device=device)
         return self.images[character, drawing].unsqueeze(1).float() / 255, character
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A sampler of groups, each of P distinct characters with K distinct drawings of each character.
+
+    Siamese learners train on whole groups; `as_episode` makes few-shot tasks of them, and `as_pairs` makes pairs.
+    Everything is drawn on the device of the images, in fixed shapes.
+
+        groups = Groups(train, characters=20, drawings=4)(1, generator)  # [1, 20, 4, 1, 28, 28]
+
+    Args:
+        source: where the drawings come from.
+        characters: P, the number of characters in a group.
+        drawings: K, the number of drawings of each character.
+        within_alphabet: True takes all characters of a group from one alphabet, so that they are hard to tell apart.
+            Alphabets with at least P characters are equally likely; smaller ones are never drawn. False takes them from
+            any alphabets, so that most of them are easy to tell apart.
+
+    Raises:
+        ValueError: a group needs more characters or drawings than the source has, or none.
+    """
+
+    source: Characters
+    characters: int
+    drawings: int
+    within_alphabet: bool = False
+
+    def __post_init__(self) -> None:
+        # This is checked here, once: counting an alphabet's characters waits for the device, which a step that is
+        # recorded as a CUDA graph must not do.
+        most, place = len(self.source), "the source"
+        if self.within_alphabet:
+            most, place = self.source.largest_alphabet, "its largest alphabet"
+        if not 1 <= self.characters <= most:
+            raise ValueError(f"characters={self.characters} must be 1 … {most}, the characters of {place}")
+        most = self.source.images.shape[1]
+        if not 1 <= self.drawings <= most:
+            raise ValueError(f"drawings={self.drawings} must be 1 … {most}, the drawings of a character")
+
+    def __call__(self, groups: int, generator: torch.Generator) -> Tensor:
+        """Draw G groups: pictures [G, P, K, 1, H, W] float32 in [0, 1], 1 = ink. The generator is on their device.
+
+        Raises:
+            ValueError: `groups` is less than 1.
+        """
+        if groups < 1:
+            raise ValueError(f"groups={groups} must be at least 1")
+        images = self.source.images
+        chance = torch.rand(groups, len(self.source), generator=generator, device=images.device)  # [G, C]
+        if self.within_alphabet:
+            sizes = self.source.alphabet_sizes()  # [A]
+            luck = torch.rand(groups, len(sizes), generator=generator, device=images.device)
+            chosen = luck.masked_fill(sizes < self.characters, -1).argmax(1, keepdim=True)  # [G, 1]
+            chance = chance.masked_fill(self.source.alphabet != chosen, -1)
+        # The positions of the P largest of C random numbers are P distinct characters in random order.
+        character = chance.topk(self.characters, dim=1).indices  # [G, P]
+        chance = torch.rand(*character.shape, images.shape[1], generator=generator, device=images.device)
+        drawing = chance.argsort(dim=2)[:, :, : self.drawings]  # [G, P, K]
+        return images[character[:, :, None], drawing].unsqueeze(3).float() / 255

@@ -1,4 +1,4 @@
-"""Fetch a published file: several addresses, time-outs, retries, a progress bar, and its checksum at the end."""
+"""Download a published file: several addresses, time-outs, retries, a progress bar, and a check of its checksum."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 
-TIMEOUT = 20.0  # seconds without a byte before a try is given up
+TIMEOUT = 20.0  # seconds without a byte after which a try is given up
 PAUSES = (1.0, 4.0)  # seconds before the second and the third try at one address
-PASSING = {408, 429, 500, 502, 503, 504}  # HTTP answers that may be better in a moment
+PASSING = {408, 429, 500, 502, 503, 504}  # HTTP statuses of faults that may pass in a moment
 
 
 class DownloadFailed(OSError):
-    """No address gave the file; `tried` has a line for each, with its reason."""
+    """No address gave the file. `tried` has one line for each address, with the reason."""
 
     def __init__(self, name: str, tried: list[str]):
         super().__init__("\n  ".join([f"{name} could not be downloaded:", *tried]))
@@ -24,16 +24,17 @@ class DownloadFailed(OSError):
 
 
 def fetch(name: str, addresses: Sequence[str], *, md5: str, at_most: int) -> bytes:
-    """The bytes of a published file, from the first address that gives exactly them.
+    """Return the bytes of a published file, from the first address that gives exactly these bytes.
 
-    A passing fault (time-out, cut connection, overloaded server) is tried again after a pause. A wrong file, a 404
-    or a server out of reach is not: the next address is asked, so without a network the answer comes at once.
+    After a passing fault (a time-out, a cut connection, an overloaded server), the same address is tried again after a
+    pause. After a wrong file, a 404 or a server out of reach, the next address is tried at once, so that a machine
+    without a network does not wait.
 
     Args:
-        name: what the progress bar and the error call it. The bar shows on a terminal and in a notebook only.
-        addresses: where to ask, in this order.
-        md5: the checksum its author published; bytes that do not match are never returned.
-        at_most: give up on an address that sends more bytes than this.
+        name: the file's name in the progress bar and in the error. The bar shows on a terminal and in a notebook only.
+        addresses: the addresses, in the order in which they are tried.
+        md5: the checksum that the file's author published. Bytes that do not match it are never returned.
+        at_most: the largest number of bytes that an address may send; an address that sends more is given up.
 
     Raises:
         DownloadFailed: no address gave the file.
@@ -56,6 +57,12 @@ def fetch(name: str, addresses: Sequence[str], *, md5: str, at_most: int) -> byt
 
 
 def _get(name: str, address: str, at_most: int) -> bytes:
+    """Return what one address sends, and show the progress meanwhile.
+
+    Raises:
+        ValueError: the address sends more than `at_most` bytes.
+        OSError, HTTPException: the connection fails, or ends early.
+    """
     visible = sys.stderr.isatty() or "ipykernel" in sys.modules
     request = urllib.request.Request(address, headers={"User-Agent": "metalab"})
     data, line = bytearray(), ""
@@ -78,7 +85,7 @@ def _get(name: str, address: str, at_most: int) -> bytes:
 
 
 def _bar(name: str, done: int, size: int | None) -> str:
-    """In whole percent, so that a new line is printed a hundred times and not once a packet."""
+    """Return the progress bar, in whole percent: so the line changes a hundred times, and not with every packet."""
     if not size:
         return f"{name}  {done / 1e6:.0f} MB"
     percent = 100 * done // size
@@ -86,8 +93,9 @@ def _bar(name: str, done: int, size: int | None) -> str:
 
 
 def _is_passing(fault: Exception) -> bool:
+    """Tell whether the same address may give the file if it is tried again in a moment."""
     if isinstance(fault, urllib.error.HTTPError):
         return fault.code in PASSING
-    if isinstance(fault, urllib.error.URLError):  # never got as far as a connection
+    if isinstance(fault, urllib.error.URLError):  # there was no connection at all
         return False
     return isinstance(fault, TimeoutError | ConnectionError | http.client.HTTPException)

@@ -1,4 +1,4 @@
-"""An episode: what a learner may look at (support), and what it is then asked (query)."""
+"""An episode: the examples that a learner may look at (support), and those that it is then tested on (query)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor
 class Episode:
     """A batch of T tasks, each with S support and Q query examples.
 
-    Classification orders its rows class by class: S = ways * shots, Q = ways * queries, and the labels are
-    0 .. ways-1, dealt anew in every episode. Regression has one "class": S = shots.
+    In classification, the examples are ordered class by class, with S = ways * shots and Q = ways * queries. The
+    labels are 0 … ways-1, and every episode assigns them to its classes anew. Regression has one "class": S = shots.
     """
 
     support_x: Tensor  # [T, S, ...]
@@ -25,14 +25,15 @@ class Episode:
 
     @property
     def tasks(self) -> int:
+        """T, the number of tasks."""
         return self.support_x.shape[0]
 
     def __getitem__(self, tasks: slice) -> Episode:
-        """Some of the tasks: `episode[:4]`."""
+        """Return an episode of some of the tasks: `episode[:4]`."""
         return self._each(lambda tensor: tensor[tasks])
 
     def to(self, target: torch.device | torch.dtype | str) -> Episode:
-        """The same episode on another device, or its floating-point tensors in another dtype."""
+        """Return the same episode on another device, or with its floating-point tensors in another dtype."""
         is_dtype = isinstance(target, torch.dtype)
         return self._each(lambda t: t if is_dtype and not t.is_floating_point() else t.to(target))
 
@@ -41,10 +42,14 @@ class Episode:
 
 
 def as_episode(groups: Tensor, shots: int) -> Episode:
-    """Groups [T, N, K+Q, ...] as N-way tasks: the first K drawings of each character are its support.
+    """Make T N-way tasks from groups [T, N, K+Q, ...]: the first K drawings of each character are its support.
+
+    Args:
+        groups: drawings of N characters for each task, K+Q drawings of each.
+        shots: K.
 
     Raises:
-        ValueError: shots leave no drawing for a query.
+        ValueError: `shots` is less than 1, or leaves no drawing for a query.
     """
     tasks, ways, drawings = groups.shape[:3]
     if not 1 <= shots < drawings:

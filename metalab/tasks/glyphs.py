@@ -1,14 +1,16 @@
-"""Glyphs: handwriting we invent, so that every lesson runs with neither network nor data.
+"""Glyphs: invented handwriting, so that every lesson runs without a network and without data.
 
-The story is the one of Lake et al. 2015 ("Human-level concept learning through probabilistic program induction",
-Science 350), made simple. An alphabet has a taste: places where its pens like to start, turn and stop, and how square,
-round, bent, cursive, joined and busy it is. A character is a plan in that taste: one to four strokes through some of
-the places. A drawing is a person carrying out the plan: the places slip, the strokes come loose from each other, and
-the whole is zoomed, stretched, slanted and shifted, partly by that person's habit in the whole alphabet.
+The model simplifies that of Lake et al. 2015 ("Human-level concept learning through probabilistic program induction",
+Science 350). An alphabet has a taste: it has places where its strokes like to start, turn and stop, and it is more or
+less square, round, bent, cursive, joined and busy. A character is a plan in that taste: one to four strokes that pass
+through some of the places. A drawing is the result when a person carries out the plan: the places slip, the strokes
+come loose from each other, and the whole is zoomed, stretched, slanted and shifted, partly by a habit that the person
+keeps in the whole alphabet.
 
-Lengths are in widths of the paper, x to the right and y down. The numbers below were chosen beside Omniglot's
-background set: its pen, ink, boxes and spread between drawings, and how well a small network trained on glyphs tells
-its characters apart. Omniglot's evaluation set had no part in it, and no drawing of Omniglot is in a glyph.
+Lengths are in widths of the paper, with x to the right and y down. The numbers below were chosen by comparison with
+Omniglot's background set: with its pen, its amount of ink, the size of its characters, the spread between its drawings,
+and how well a small network that was trained on glyphs tells its characters apart. Omniglot's evaluation set was not
+used for this, and no glyph contains a drawing of Omniglot.
 """
 
 from __future__ import annotations
@@ -22,41 +24,41 @@ from torch import Tensor
 from .characters import Characters
 
 SIZE = 28  # pixels
-FINE = 3  # the pen moves on a grid of 84 × 84 dots, 3 to a pixel,
-PEN = 4  # and is a square of 4 × 4 dots: 1.33 pixels, as Omniglot's pen of 5 in 105
+FINE = 3  # dots per pixel along each side: the pen moves on a grid of 84 × 84 dots
+PEN = 4  # the pen is a square of 4 × 4 dots, or 1.33 pixels; this matches Omniglot's pen of 5 pixels in 105
 COLUMNS, ROWS = 3, 4  # A = 12 places
-STROKES = 4  # S, at most
-POINTS = 5  # P places in a stroke, at most
-STEPS = 40  # dots in a piece, the way from one place to the next: enough to leave no gap
+STROKES = 4  # S, the largest number of strokes in a character
+POINTS = 5  # P, the largest number of places in a stroke
+STEPS = 40  # dots in a piece, which leads from one place to the next; enough dots to leave no gap
 
 
 class Plan(NamedTuple):
-    """The C characters of one alphabet, before anyone draws them."""
+    """The plans of an alphabet's C characters, before a person draws them."""
 
-    places: Tensor  # [C, A, 2], the middle of the paper is 0
-    route: Tensor  # [C, S, P] int64: the places each stroke visits
-    pieces: Tensor  # [C, S, P-1] bool: is there this piece? Some strokes are shorter than P, some are not there
-    roundness: Tensor  # [C, S], 0 = turns at a corner, 1 = on a smooth curve
-    bend: Tensor  # [C, S, P-1], how far a piece bulges sideways, in lengths of the piece
+    places: Tensor  # [C, A, 2]: where the places are; 0 is the middle of the paper
+    route: Tensor  # [C, S, P] int64: the places that each stroke visits
+    pieces: Tensor  # [C, S, P-1] bool: whether the piece exists; some strokes are shorter than P, and some do not exist
+    roundness: Tensor  # [C, S]: 0 where a stroke turns at corners, 1 where it turns on a smooth curve
+    bend: Tensor  # [C, S, P-1]: how far a piece bulges sideways, in lengths of the piece
 
 
 def draw(*, alphabets: int = 30, characters: int = 30, drawings: int = 20, seed: int = 0) -> Characters:
-    """Invent alphabets and have them written by hand; the same arguments give the same drawings.
+    """Invent alphabets and draw their characters. The same arguments give the same drawings.
 
-    Every seed invents its own alphabets, so two seeds share no character: train on `draw(seed=0)` and test on
-    `draw(seed=1)`. With the same seed, more alphabets begin with the fewer.
+    Every seed invents its own alphabets, so that two seeds share no character: train on `draw(seed=0)` and test on
+    `draw(seed=1)`. With the same seed, a larger number of alphabets begins with the alphabets of a smaller number.
 
     Args:
-        alphabets: how many, each with a taste of its own.
-        characters: in each alphabet, so C = alphabets * characters.
-        drawings: D, of each character; drawing d is by person d of the alphabet.
-        seed: of all randomness; the global generator is left alone.
+        alphabets: the number of alphabets, each with a taste of its own.
+        characters: the number of characters in each alphabet, so that C = alphabets * characters.
+        drawings: D, the number of drawings of each character. Person d of an alphabet makes drawing d.
+        seed: the seed of all randomness; the global generator is not used.
 
     Returns:
-        Characters with images uint8 [C, D, 28, 28], 0 = paper and 255 = ink, in order of alphabet.
+        Characters with images uint8 [C, D, 28, 28], 0 = paper and 255 = ink, ordered by alphabet.
 
     Raises:
-        ValueError: alphabets, characters or drawings below 1.
+        ValueError: `alphabets`, `characters` or `drawings` is less than 1.
     """
     for name, value in {"alphabets": alphabets, "characters": characters, "drawings": drawings}.items():
         if value < 1:
@@ -77,22 +79,23 @@ def _invent(characters: int, generator: torch.Generator) -> Plan:
     rand, randn = partial(torch.rand, generator=generator), partial(torch.randn, generator=generator)
     square, round_, bent, cursive, joined, busy = rand(6)  # the alphabet's taste
 
-    # Where its pens go: a grid out of true, some places and some moves liked better than others.
+    # The places are a distorted grid. The alphabet prefers some places to others, and some moves between places.
     grid = torch.cartesian_prod(torch.linspace(-0.5, 0.5, COLUMNS), torch.linspace(-0.5, 0.5, ROWS))  # [A, 2]
     places = (grid + 0.06 * randn(*grid.shape)) * torch.tensor([0.54, 0.62]) * torch.exp(0.15 * randn(2))
     way = (places[:, None] - places).abs()  # [A, A, 2]
     length = way.norm(dim=2) + 1e-9
-    diagonal = way.amin(2) / length  # 0 = level or upright
+    diagonal = way.amin(2) / length  # 0 for a move that is horizontal or vertical
     start = torch.exp(0.6 * randn(len(grid)))  # [A]
     move = torch.exp(0.6 * randn(*length.shape) - 0.8 * (length / 0.33).log() ** 2 - (1.5 + 6 * square) * diagonal)
 
-    # A busy alphabet has more strokes, a cursive one fewer and longer. A character of one stroke turns at least once.
+    # A busy alphabet has more strokes; a cursive one has fewer and longer ones. A character of one stroke turns at
+    # least once.
     strokes = (1.2 + 1.9 * busy - 0.4 * cursive + 0.6 * randn(C, 1)).round().clamp(1, S)  # [C, 1]
     points = (2 + (0.8 + busy) * cursive + 0.6 * randn(C, S)).round().clamp(2, P)  # [C, S]
     points = torch.where(strokes == 1, points.clamp(min=3), points)
     pieces = (torch.arange(S) < strokes)[..., None] & (torch.arange(1, P) < points[..., None])
 
-    # Each stroke walks from place to place and prefers new ones; a joined stroke starts where the pen has been.
+    # Each stroke walks from place to place and prefers new places. A joined stroke starts at a place already visited.
     joins = rand(C, S) < joined
     joins[:, 0] = False
     visits = torch.zeros(C, len(grid))
@@ -102,8 +105,8 @@ def _invent(characters: int, generator: torch.Generator) -> Plan:
         for p in range(P):
             liked = (move[here] if p else start) * 0.1**visits
             weight = liked if p else torch.where(joins[:, s, None], visits, liked)
-            there = (weight / -rand(*weight.shape).log()).argmax(1)  # place a with chance weight[a] / weight.sum()
-            goes = pieces[:, s, max(p - 1, 0)]  # the others stay where they are
+            there = (weight / -rand(*weight.shape).log()).argmax(1)  # place a has the chance weight[a] / weight.sum()
+            goes = pieces[:, s, max(p - 1, 0)]  # strokes without this piece stay where they are
             here = torch.where(goes, there, here)
             visits[torch.arange(C), here] += goes
             route.append(here)
@@ -111,10 +114,10 @@ def _invent(characters: int, generator: torch.Generator) -> Plan:
 
     curved = rand(C, S) < 0.1 + 0.8 * round_
     roundness = torch.where(curved, 0.7 + 0.6 * rand(C, S), 0.15 * rand(C, S))
-    side = (rand(C, S, 1) - 0.5).sign() * (0.7 - rand(C, S, P - 1)).sign()  # mostly one side all along a stroke
+    side = (rand(C, S, 1) - 0.5).sign() * (0.7 - rand(C, S, P - 1)).sign()  # mostly the same side all along a stroke
     bend = torch.where(rand(C, S, P - 1) < 0.05 + 0.6 * bent, side * (0.1 + 0.5 * rand(C, S, P - 1)), 0)
 
-    # In the middle of the paper, and mostly of one size; what is small stays somewhat small.
+    # Characters are in the middle of the paper and mostly of one size, but small ones stay somewhat small.
     places = places + 0.035 * randn(C, *places.shape)  # [C, A, 2]
     ink = _trace(_curves(_visit(places, route), roundness, bend))  # [C, S, P-1, STEPS, 2]
     low = torch.where(pieces[..., None, None], ink, torch.inf).amin((1, 2, 3))  # [C, 2]
@@ -126,15 +129,15 @@ def _invent(characters: int, generator: torch.Generator) -> Plan:
 
 
 def _write(plan: Plan, drawings: int, generator: torch.Generator) -> Tensor:
-    """Carry out the plans by hand: D drawings of each character, [C, D, 28, 28] uint8."""
+    """Draw each planned character by D people: [C, D, 28, 28] uint8."""
     C, D, S = len(plan.places), drawings, STROKES
     randn = partial(torch.randn, generator=generator)
 
     def hand(n: int) -> Tensor:
-        """A person's habit in the whole alphabet plus a whim in each drawing, of variance 1 together."""
+        """Draw n numbers per drawing: a person's habit in the whole alphabet plus a whim, together of variance 1."""
         return 0.6 * randn(1, D, 1, 1, n) + 0.8 * randn(C, D, 1, 1, n)
 
-    # The places slip (strokes that meet there still do), each stroke slips as a whole, and the pieces bend.
+    # The places slip (strokes that meet at a place still meet), each stroke slips as a whole, and the pieces bend.
     care = torch.exp(0.4 * hand(1))  # [C, D, 1, 1, 1]
     places = plan.places[:, None] + 0.024 * care[..., 0] * randn(C, D, *plan.places.shape[1:])  # [C, D, A, 2]
     points = _visit(places, plan.route[:, None]) + 0.025 * care * randn(C, D, S, 1, 2)  # [C, D, S, P, 2]
@@ -150,24 +153,25 @@ def _write(plan: Plan, drawings: int, generator: torch.Generator) -> Tensor:
 
 
 def _visit(places: Tensor, route: Tensor) -> Tensor:
-    """The points of strokes: `places` [..., A, 2] at `route` [..., S, P], together [..., S, P, 2]."""
+    """Return the points of strokes [..., S, P, 2]: the places [..., A, 2] that the route [..., S, P] visits."""
     index = route.flatten(-2)[..., None].expand(*places.shape[:-2], -1, 2)
     return places.gather(-2, index).unflatten(-2, route.shape[-2:])
 
 
 def _curves(points: Tensor, roundness: Tensor, bend: Tensor) -> Tensor:
-    """Each piece as a cubic Hermite curve: its ends and the directions there.
+    """Return each piece as a cubic Hermite curve, given by its two ends and its directions at them.
 
-    At a place, a round stroke has the mean direction of the pieces on either side (Catmull-Rom), a square one the
-    direction of each. A bend turns the two ends of a piece apart: alone it makes a parabola.
+    At a place, a round stroke has the mean direction of the pieces on either side (Catmull-Rom), and a square stroke
+    has the direction of each piece. A bend turns the directions at the two ends of a piece apart; a bend alone makes
+    the piece a parabola.
 
     Args:
-        points: [..., S, P, 2].
-        roundness: [..., S].
-        bend: [..., S, P-1].
+        points: the places that the strokes visit [..., S, P, 2].
+        roundness: [..., S], as in `Plan`.
+        bend: [..., S, P-1], as in `Plan`.
 
     Returns:
-        [..., S, P-1, 4, 2]: begin, direction there, end, direction there.
+        [..., S, P-1, 4, 2]: the beginning, the direction there, the end, and the direction there.
     """
     piece = points.diff(dim=-2)  # [..., S, P-1, 2]
     first, inner, last = piece[..., :1, :], (piece[..., 1:, :] + piece[..., :-1, :]) / 2, piece[..., -1:, :]
@@ -180,7 +184,7 @@ def _curves(points: Tensor, roundness: Tensor, bend: Tensor) -> Tensor:
 
 
 def _trace(curves: Tensor) -> Tensor:
-    """Dots of ink along cubic Hermite curves [..., 4, 2]: [..., STEPS, 2]."""
+    """Return dots of ink along cubic Hermite curves [..., 4, 2]: [..., STEPS, 2]."""
     u = torch.linspace(0, 1, STEPS)[:, None]
     v = 1 - u
     begin, leave, end, arrive = curves[..., None, :].unbind(-3)  # [..., 1, 2]
@@ -188,14 +192,20 @@ def _trace(curves: Tensor) -> Tensor:
 
 
 def _render(ink: Tensor, paper: Tensor, papers: int) -> Tensor:
-    """Draw dots [n, STEPS, 2] in [0, 1], each n on its `paper` [n]: [papers, 28, 28] uint8. Ink beyond it is lost."""
+    """Draw pieces of ink on sheets of paper: [papers, 28, 28] uint8. Ink beyond the edge of a paper is lost.
+
+    Args:
+        ink: the dots of n pieces [n, STEPS, 2]; the paper is the square from 0 to 1.
+        paper: the number of the paper of each piece [n] int64.
+        papers: the number of papers.
+    """
     side = FINE * SIZE
-    x, y = (ink * side - PEN / 2).round().long().unbind(-1)  # where the pen's corner is
+    x, y = (ink * side - PEN / 2).round().long().unbind(-1)  # the pen's corner
     on = (x >= 0) & (x <= side - PEN) & (y >= 0) & (y <= side - PEN)
     dots = torch.zeros(papers * side * side, dtype=torch.uint8)
     dots[(paper[:, None] * side * side + y * side + x)[on]] = 1
-    for step in (1, 2, side, 2 * side):  # ink 2 dots wide, then 4, 2 high, then 4: the pen, and it stays on its paper
+    for step in (1, 2, side, 2 * side):  # ink grows to 2 dots wide, then 4, then 2 dots high, then 4: the pen's size
         dots[step:] |= dots[:-step].clone()
     dots = dots.view(papers, side, side)
-    covered = sum(dots[:, i::FINE, j::FINE] for i in range(FINE) for j in range(FINE))  # of the 9 dots of a pixel
+    covered = sum(dots[:, i::FINE, j::FINE] for i in range(FINE) for j in range(FINE))  # how many of a pixel's 9 dots
     return (covered * (255 / FINE**2)).round().to(torch.uint8)

@@ -1,11 +1,12 @@
 """Omniglot: 1,623 characters of 50 alphabets, each drawn by 20 people.
 
-Lake, Salakhutdinov & Tenenbaum, "Human-level concept learning through probabilistic program induction", Science 350
-(2015); the data are published under the MIT licence at https://github.com/brendenlake/omniglot.
+The data are by Lake, Salakhutdinov & Tenenbaum ("Human-level concept learning through probabilistic program induction",
+Science 350, 2015). They are published under the MIT licence at https://github.com/brendenlake/omniglot.
 
-No byte is believed before it is checked. An archive is read in memory, never unpacked to disk, and must hold exactly
-the paths this file expects. The SHA-256 of all its drawings must be the published one, and it is computed again
-whenever the cache is read. Alphabets and labels follow from the tables below, so no file can change them.
+No byte is trusted before it is checked. An archive is read in memory, is never unpacked to disk, and must hold exactly
+the paths that this module expects. The SHA-256 of all its drawings must be the one in the tables below, and it is
+computed again whenever the cache is read. Alphabets and labels follow from these tables, so that no file can change
+them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import io
 import os
 import re
 import sys
-import uuid
 import warnings
 import zipfile
 from collections import Counter
@@ -27,46 +27,49 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
+from ..files import replace_file
 from .characters import Characters
 from .download import DownloadFailed, fetch
 
 DRAWERS = 20
 SIDE = 105  # pixels of the author's drawings
-PACKED = 1379  # bytes of one 105 x 105 ink mask, eight pixels to a byte
-RANDOM_TRAIN = 1200  # training characters of the random split
+PACKED = 1379  # bytes of one 105 x 105 ink mask, with eight pixels in a byte
+RANDOM_TRAIN = 1200  # number of training characters in the random split
 LARGEST_PNG = 16_384  # bytes; the author's largest has 522
 LARGEST_ARCHIVE = 32_000_000  # bytes; the author's larger one has 9.5 million
 CACHE_FILE = "omniglot-105.safetensors"
 
-# The last commit of the author's repository, and the same two files by their git hash in the Software Heritage archive.
+# The last commit of the author's repository, and the Software Heritage archive, where the same two files are found by
+# their git hashes.
 AUTHOR = "https://raw.githubusercontent.com/brendenlake/omniglot/057f034baf2ecb8530bc5710e5a23584d2a519cc/python"
 HERITAGE = "https://archive.softwareheritage.org/api/1/content"
 
 
 class OmniglotNotFound(FileNotFoundError):
-    """Omniglot is in none of the places looked at; the message lists them and says what to do."""
+    """Omniglot is in none of the places that were searched. The message lists them and says what to do."""
 
 
 class OmniglotRefused(ValueError):
-    """METALAB_DATA names data that are damaged, altered or not there; the message says which file and why."""
+    """An archive is damaged or altered, or METALAB_DATA names no folder. The message says which, and why."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of the author's two archives: what must be in it, and where it is published."""
+    """One of the author's two archives: what it must contain, and where it is published."""
 
-    name: str  # of the archive, and of the one folder in it
-    alphabets: dict[str, tuple[int, int]]  # name: (number of its first character, how many characters)
-    fingerprint: str  # SHA-256 over the drawings in path order, each as numpy.packbits of its ink mask
-    md5: str  # of the author's archive; repacked ones differ in this, not in their fingerprint
+    name: str  # of the archive, and of the only folder in it
+    alphabets: dict[str, tuple[int, int]]  # name: (number of its first character, number of its characters)
+    fingerprint: str  # SHA-256 of the drawings in the order of their paths, each as numpy.packbits of its ink mask
+    md5: str  # of the author's archive; a repacked archive has another MD5, but the same fingerprint
     addresses: tuple[str, ...]
 
     @property
     def archive(self) -> str:
+        """The file name of the archive."""
         return f"{self.name}.zip"
 
     def paths(self) -> list[str]:
-        """The path of every drawing, in sorted order."""
+        """Return the path of every drawing, in sorted order."""
         return [
             f"{self.name}/{alphabet}/character{index + 1:02}/{first + index:04}_{drawer + 1:02}.png"
             for alphabet, (first, characters) in self.alphabets.items()
@@ -151,27 +154,30 @@ PARTS = (BACKGROUND, EVALUATION)
 
 
 def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> tuple[Characters, Characters]:
-    """Omniglot's characters for training and for testing, in pictures of 28 x 28 pixels.
+    """Return Omniglot's characters for training and for testing, in pictures of 28 x 28 pixels.
 
-    They are looked for in the folder METALAB_DATA (the archives images_background.zip and images_evaluation.zip),
-    then in the user's cache (`cache_folder`), then downloaded. What was decoded once is kept in the cache.
+    They are searched for in the folder that METALAB_DATA names (the archives images_background.zip and
+    images_evaluation.zip) and then in the user's cache (`cache_folder`). If they are in neither, they are downloaded.
+    The decoded drawings are kept in the cache.
 
     A pixel is the share of ink in its area of the 105 x 105 drawing, rounded to 1/255. It is computed in integers, so
-    it is the same on every machine. Strokes are wide enough for it: 98 in 100 drawings still reach full black.
+    it is the same on every machine. The strokes are wide enough for this reduction: 98 of 100 drawings still have
+    pixels of full ink.
 
     Args:
-        split: "alphabets" is the author's: train on 30 alphabets (964 characters), test on 20 others (659).
-            "random" shuffles all 1,623 characters and trains on 1,200, as most papers do. Then nearly every
-            alphabet is on both sides, which flatters the test: it is there only to compare with those papers.
-        seed: which random split; the alphabets split does not depend on it.
-        download: whether to use the network when nothing is found on disk.
+        split: "alphabets" is the author's split: train on 30 alphabets (964 characters), test on 20 others (659).
+            "random" shuffles all 1,623 characters and trains on 1,200 of them, as most papers do. Nearly every alphabet
+            is then on both sides, which makes the test easier; use it only to compare with those papers.
+        seed: the seed of the random split; the split by alphabets does not depend on it.
+        download: whether to use the network when Omniglot is not found on disk.
 
     Returns:
         (train, test): Characters with images [C, 20, 28, 28] uint8, 255 = ink, one drawing by each of 20 people.
 
     Raises:
-        OmniglotNotFound: it is on no disk looked at, and could not be downloaded.
-        OmniglotRefused: METALAB_DATA is set, but to no folder, or an archive there is damaged or altered.
+        ValueError: `split` is neither "alphabets" nor "random".
+        OmniglotNotFound: Omniglot is not on disk, and was not downloaded.
+        OmniglotRefused: METALAB_DATA is set but does not name a folder, or an archive is damaged or altered.
     """
     if split not in ("alphabets", "random"):
         raise ValueError(f'split={split!r} must be "alphabets" or "random"')
@@ -190,12 +196,17 @@ def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> t
 
 
 def where() -> str:
-    """The place that `load` would take Omniglot from, verified; raises as `load(download=False)` does."""
+    """Return, in words, the place that `load` would take Omniglot from, after verifying what is there.
+
+    Raises:
+        OmniglotNotFound, OmniglotRefused: as `load(download=False)` does.
+    """
     return _find(download=False)[1]
 
 
 def cache_folder() -> Path:
-    """METALAB_CACHE if it is set, else `metalab` in the place where this system keeps a user's caches."""
+    """Return the folder of the cache: METALAB_CACHE if it is set, else `metalab` in the system's folder for a user's
+    caches."""
     if folder := os.environ.get("METALAB_CACHE"):
         return Path(folder).expanduser()
     if sys.platform == "win32":
@@ -206,7 +217,7 @@ def cache_folder() -> Path:
 
 
 def _find(download: bool) -> tuple[list[np.ndarray], str]:
-    """The packed drawings of each part, verified, and in words where they were found."""
+    """Return the packed drawings of each part, verified, and say in words where they were found."""
     tried = []
     cache = cache_folder() / CACHE_FILE
     cached, cached_from = None, None
@@ -227,7 +238,7 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
         if not missing:
             place = f"METALAB_DATA={data}"
             archives = [_read_archive(folder / part.archive) for part in PARTS]
-            if cached is not None and cached_from == _digests(archives):  # these very archives were decoded before
+            if cached is not None and cached_from == _digests(archives):  # the cache is of these very archives
                 return cached, place
             return _decode_and_keep(archives, [str(folder / part.archive) for part in PARTS], cache), place
         tried.append(f"METALAB_DATA={data}: no {' and no '.join(missing)} there")
@@ -255,6 +266,11 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
 
 
 def _read_archive(path: Path) -> bytes:
+    """Read an archive in the folder METALAB_DATA.
+
+    Raises:
+        OmniglotRefused: it cannot be read, or is too large.
+    """
     try:
         return _read(path, LARGEST_ARCHIVE)
     except (OSError, ValueError) as fault:
@@ -262,6 +278,12 @@ def _read_archive(path: Path) -> bytes:
 
 
 def _read(path: Path, at_most: int) -> bytes:
+    """Read a file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it has more than `at_most` bytes.
+    """
     with path.open("rb") as file:
         data = file.read(at_most + 1)
     if len(data) > at_most:
@@ -270,10 +292,16 @@ def _read(path: Path, at_most: int) -> bytes:
 
 
 def _digests(archives: list[bytes]) -> bytes:
+    """Return the SHA-256 of each archive, 32 bytes each."""
     return b"".join(hashlib.sha256(archive).digest() for archive in archives)
 
 
 def _decode_and_keep(archives: list[bytes], names: list[str], cache: Path) -> list[np.ndarray]:
+    """Return the packed drawings of both archives, verified, and keep them in the cache.
+
+    Raises:
+        OmniglotRefused: an archive is damaged or altered; `names` says which.
+    """
     drawings = []
     for archive, name, part in zip(archives, names, PARTS, strict=True):
         try:
@@ -285,8 +313,12 @@ def _decode_and_keep(archives: list[bytes], names: list[str], cache: Path) -> li
 
 
 def _decode(archive: bytes, part: Part) -> np.ndarray:
-    """An archive's drawings as packed ink masks, [n, 1379] uint8 in path order; raises where it is not `part`."""
-    # Folders, and what a Mac leaves in an archive (the author's stroke archives have it), are never looked into.
+    """Return an archive's drawings as packed ink masks [n, 1379] uint8, in the order of their paths.
+
+    Raises:
+        Exception: the archive is not that of `part`; a damaged one can raise nearly anything.
+    """
+    # Folders are skipped, and so are the files that a Mac adds to an archive, as in the author's archives of strokes.
     litter = re.compile(r".*/|__MACOSX/.*|.*/\.DS_Store", re.DOTALL)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
         found = [name for name in opened.namelist() if not litter.fullmatch(name)]
@@ -301,12 +333,17 @@ def _decode(archive: bytes, part: Part) -> np.ndarray:
 
 
 def _decode_drawing(archive: zipfile.ZipFile, path: str) -> np.ndarray:
+    """Return one drawing as a packed ink mask [1379] uint8.
+
+    Raises:
+        ValueError: it is damaged, too large, or not a black-and-white picture of 105 x 105 pixels.
+    """
     try:
         entry = archive.getinfo(path)
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.file_size > LARGEST_PNG:
             raise ValueError(f"{entry.file_size:,} bytes, compressed by method {entry.compress_type}")
         with archive.open(entry) as file:
-            png = file.read(LARGEST_PNG)  # never more, whatever the archive says
+            png = file.read(LARGEST_PNG)  # never more, whatever size the archive claims
         with Image.open(io.BytesIO(png), formats=["PNG"]) as picture:
             if picture.size != (SIDE, SIDE) or picture.mode != "1":
                 raise ValueError(
@@ -318,6 +355,11 @@ def _decode_drawing(archive: zipfile.ZipFile, path: str) -> np.ndarray:
 
 
 def _verify(drawings: np.ndarray, part: Part) -> None:
+    """Check packed drawings against the fingerprint of a part.
+
+    Raises:
+        ValueError: they are not that part's drawings.
+    """
     shape = (len(part.paths()), PACKED)
     if drawings.dtype != np.uint8 or drawings.shape != shape:
         raise ValueError(f"{part.name}: {drawings.dtype} of shape {drawings.shape}, not uint8 of {shape}")
@@ -327,13 +369,15 @@ def _verify(drawings: np.ndarray, part: Part) -> None:
 
 
 def _read_cache(cache: Path) -> tuple[list[np.ndarray], bytes]:
-    """The packed drawings of each part, verified, and the SHA-256 of the archives they were decoded from.
+    """Return the packed drawings of each part, verified, and the SHA-256 of the archives they were decoded from.
 
     Raises:
-        OSError: the file cannot be read; FileNotFoundError: it is not there.
+        FileNotFoundError: there is no such file.
+        OSError: the file cannot be read.
         ValueError: its content is not Omniglot.
     """
-    # Room for the drawings and a header. Safetensors files hold plain numbers; unlike a pickle they can run nothing.
+    # The limit leaves room for the drawings and a header. A safetensors file holds plain numbers; unlike a pickle, it
+    # cannot run code.
     data = _read(cache, sum(len(part.paths()) for part in PARTS) * PACKED + 4096)
     try:
         arrays = safetensors.numpy.load(data)
@@ -341,23 +385,20 @@ def _read_cache(cache: Path) -> tuple[list[np.ndarray], bytes]:
         decoded_from = arrays["archives"].tobytes()
         for part, packed in zip(PARTS, drawings, strict=True):
             _verify(packed, part)
-    except Exception as fault:  # whatever a damaged file makes the reader raise
+    except Exception as fault:  # a damaged file can make the reader raise nearly anything
         raise ValueError(f"it is damaged, {fault}") from fault
     return drawings, decoded_from
 
 
 def _write_cache(cache: Path, drawings: list[np.ndarray], decoded_from: bytes) -> None:
-    """Replace the cache file in one step: other processes see the old file or the new one, never half of it."""
+    """Replace the cache file in one step: other processes see the old file or the new one, never a part of it.
+
+    If it cannot be written, a warning says so.
+    """
     arrays = {part.name: packed for part, packed in zip(PARTS, drawings, strict=True)}
     arrays["archives"] = np.frombuffer(decoded_from, np.uint8)
-    unfinished = cache.with_name(f"{cache.name}.{uuid.uuid4().hex}")
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            unfinished.write_bytes(safetensors.numpy.save(arrays))
-            os.replace(unfinished, cache)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        replace_file(cache, safetensors.numpy.save(arrays))
     except OSError as fault:
         warnings.warn(
             f"Omniglot could not be kept in {cache} ({fault}), so the next load starts again from the archives; "
@@ -367,6 +408,7 @@ def _write_cache(cache: Path, drawings: list[np.ndarray], decoded_from: bytes) -
 
 
 def _characters(part: Part, drawings: np.ndarray) -> Characters:
+    """Return a part's characters from its packed drawings [n, 1379], in pictures of 28 x 28 pixels."""
     counts = torch.tensor([characters for _, characters in part.alphabets.values()])
     return Characters(
         images=torch.from_numpy(_shrink(drawings)).view(-1, DRAWERS, 28, 28),
@@ -376,7 +418,8 @@ def _characters(part: Part, drawings: np.ndarray) -> Characters:
     )
 
 
-# 105 pixels become 28, so 15 become 4: the overlap of each of these 4 with each of the 15, in quarters of a pixel.
+# 105 pixels become 28, so 15 pixels become 4. The table has the overlap of each of the 4 new pixels with each of the 15
+# old ones, in quarters of an old pixel.
 OVERLAP = np.array(
     [
         [4, 4, 4, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
@@ -386,11 +429,11 @@ OVERLAP = np.array(
     ],
     np.uint8,
 )
-SHADE = np.rint(np.arange(15 * 15 + 1) * (255 / 15**2)).astype(np.uint8)  # area of ink, of 15 x 15, -> 0..255
+SHADE = np.rint(np.arange(15 * 15 + 1) * (255 / 15**2)).astype(np.uint8)  # of an area of ink in 1/16 pixel
 
 
 def _shrink(packed: np.ndarray) -> np.ndarray:
-    """Packed ink masks [n, 1379] -> pictures [n, 28, 28] uint8, by the area of ink in each pixel."""
+    """Return pictures [n, 28, 28] uint8 of packed ink masks [n, 1379], by the area of ink in each pixel."""
     pictures = np.empty((len(packed), 28, 28), np.uint8)
     for start in range(0, len(packed), 500):  # a few MB at a time
         ink = np.unpackbits(packed[start : start + 500], axis=1, count=SIDE * SIDE).reshape(-1, SIDE, SIDE)
@@ -399,10 +442,11 @@ def _shrink(packed: np.ndarray) -> np.ndarray:
     return pictures
 
 
-def _shrink_rows(area: np.ndarray) -> np.ndarray:  # [n, 105, m] -> [n, 28, m]
+def _shrink_rows(area: np.ndarray) -> np.ndarray:
+    """Shrink [n, 105, m] to [n, 28, m]: each row is the sum of the rows that it overlaps, in quarters."""
     n, _, m = area.shape
     area = area.reshape(n, 7, 15, m)
-    small = np.zeros((n, 7, 4, m), np.uint8)  # at most 15 * 15, so bytes are enough
+    small = np.zeros((n, 7, 4, m), np.uint8)  # no value exceeds 15 * 15, so bytes are enough
     for new, old in np.argwhere(OVERLAP):
         small[:, :, new] += OVERLAP[new, old] * area[:, :, old]
     return small.reshape(n, 28, m)

@@ -1,4 +1,4 @@
-"""The characters that lessons use: where they come from, and which drawing of which character a picture is."""
+"""The characters that the lessons use: where they come from, and which of them a picture shows."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from .figures import plural
 
 
 def load_characters() -> tuple[Characters, Characters]:
-    """Training and test characters: real Omniglot where it can be had, glyphs otherwise; says which.
+    """Return the training and the test characters, and print what they are.
+
+    They are the real Omniglot if it can be loaded, and glyphs that our own code draws otherwise.
 
     Raises:
-        OmniglotRefused: METALAB_DATA names damaged data; that is for the reader to mend, not to be passed over.
+        OmniglotRefused: METALAB_DATA names damaged data. The reader has to repair it, so glyphs do not replace it.
     """
     try:
         train, test = omniglot.load()
     except omniglot.OmniglotNotFound as reason:
         print(f"Omniglot could not be had, so this lesson runs on glyphs, drawn by our own code.\n{reason}")
         train, test = glyphs.draw(alphabets=30, seed=0), glyphs.draw(alphabets=20, seed=1)
-        # Test glyphs are named on from the training glyphs: they are other alphabets.
+        # The names of the test glyphs continue those of the training glyphs, because they are other alphabets.
         test = replace(test, names=tuple(f"glyphs {len(train.names) + i + 1}" for i in range(len(test.names))))
     for name, characters in {"train on": train, "test on": test}.items():
         alphabets = plural(len(characters.names), "alphabet")
@@ -32,17 +34,24 @@ def load_characters() -> tuple[Characters, Characters]:
 
 
 def recognise(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Which character each row of x [..., rows, pixels] is, and which drawing in `images` [C, D, H, W]: [..., rows].
+    """Tell which drawing of which character each row shows.
 
-    It is the one that points the same way, so that a rescaled drawing is recognised too.
+    A row shows the drawing that points in the same direction, so that a rescaled drawing is recognised too.
+
+    Args:
+        x: the rows [N, rows, pixels].
+        images: D drawings of each of C characters [C, D, H, W].
+
+    Returns:
+        The numbers of the characters and of their drawings, each [N, rows].
 
     Raises:
-        Wrong: a row is none of them.
+        Wrong: a row is none of the drawings.
     """
     drawings = images.shape[1]
     known = F.normalize(images.flatten(2).flatten(0, 1), dim=1)  # [C * D, pixels]
-    likeness, index = (F.normalize(x.float(), dim=2) @ known.T).max(dim=2)
-    if likeness.min() < 0.999:
+    similarity, index = (F.normalize(x.float(), dim=2) @ known.T).max(dim=2)
+    if similarity.min() < 0.999:
         raise Wrong(
             "Some rows are no drawings of `images`: their pixels are mixed up. A network cannot learn shapes from "
             "them. Is an axis merged or moved by a reshape, view or transpose that should only have been indexed?"

@@ -1,6 +1,7 @@
-"""What an exercise can do: check a learner's function, name the misconception in it, give hints, show a solution.
+"""An exercise checks a learner's function, names the misconception in it, gives hints, and shows a solution.
 
-A check never raises because of what the learner wrote: whatever happens is told in words, and the lesson goes on.
+A check never raises an error because of what the learner wrote. It explains in words what happened, and the lesson
+goes on.
 """
 
 from __future__ import annotations
@@ -21,19 +22,26 @@ from torch import Tensor
 
 
 class Wrong(Exception):
-    """Ends an examination: the function is wrong, and the message says in words what it does."""
+    """Ends an examination because the function is wrong. The message says in words what the function does."""
 
 
 class NotWritten(Exception):
-    """Ends an examination: the function is still a stub, and the message says what is missing."""
+    """Ends an examination because the function is still a stub. The message says what is missing."""
 
 
-# A known mistake: the words that name it, and a function that makes it, with the exercise's own arguments.
+# A known mistake: a message that names it, and a function that makes it and takes the exercise's own arguments.
 Misconception = tuple[str, Callable]
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """The result of an examination.
+
+    Args:
+        state: whether the function is right, wrong, or not written yet.
+        says: the message that the reader sees.
+    """
+
     state: Literal["right", "wrong", "not written"]
     says: str
 
@@ -43,14 +51,14 @@ class Exercise:
     """One exercise of a lesson.
 
     Args:
-        answer: our solution, a function of a few lines; its name is the exercise's name, its source what is shown.
-        difficulty: how hard it is for somebody who followed the lesson so far.
-        minutes: how long it takes such a person.
+        answer: our solution, a function of a few lines. Its name is the exercise's name, and its source is shown.
+        difficulty: how hard the exercise is for a reader who has followed the lesson so far.
+        minutes: how many minutes such a reader needs.
         statement: what to write, in one sentence.
-        hints: from a nudge to almost the code.
-        inputs: makes the arguments that the check calls the function with, the same ones each time.
-        examine: calls the function it is given and raises `Wrong` where the outcome is not right.
-        in_place: the words for a function that changes its arguments.
+        hints: three hints, from a nudge to nearly the code.
+        inputs: returns the arguments that the check calls the function with, the same ones each time.
+        examine: calls the function that it is given, and raises `Wrong` if the result is not right.
+        in_place: the message for a function that changes its arguments.
     """
 
     answer: Callable
@@ -65,32 +73,33 @@ class Exercise:
 
     @property
     def name(self) -> str:
+        """Return the name of the function that the reader writes."""
         return self.answer.__name__
 
     def __repr__(self) -> str:
         return f"{self.name} ({self.difficulty}, about {self.minutes} minutes)"
 
     def show(self) -> None:
-        """Print what to write, how hard it is and how long it takes."""
+        """Print what to write, how hard it is, and how long it takes."""
         _print(f"Exercise {self!r}: {self.statement}")
 
     def check(self, function: Callable) -> None:
-        """Print whether `function` is right, and if not, what it gets wrong."""
+        """Print whether `function` is right, and if it is not, what it gets wrong."""
         verdict = self.diagnose(function)
         mark = {"right": "✓ ", "wrong": "✗ ", "not written": ""}[verdict.state]
         _print(f"{mark}{self.name}: {verdict.says}")
 
     def hint(self) -> None:
-        """Print the next hint; once all are given, the last one again."""
+        """Print the next hint. When no hint is left, print the last one again."""
         self._hints_given = min(self._hints_given + 1, len(self.hints))
         _print(f"Hint {self._hints_given} of {len(self.hints)}: {self.hints[self._hints_given - 1]}")
 
     def solution(self) -> None:
-        """Print our solution."""
+        """Print the source of our solution."""
         print(inspect.getsource(self.answer), end="")
 
     def or_solution(self, function: Callable) -> Callable:
-        """`function` where it is right, else our solution, so that the lesson goes on either way. Prints which."""
+        """Return `function` if it is right and our solution if not, so that the lesson goes on. Print which it is."""
         state = self.diagnose(function).state
         if state == "right":
             _print(f"{self.name}: the lesson goes on with yours")
@@ -100,7 +109,10 @@ class Exercise:
         return self.answer
 
     def diagnose(self, function: Callable) -> Verdict:
-        """The verdict on `function`, which is called several times, with prints and random states kept from leaking."""
+        """Return the verdict on `function`, which is called several times.
+
+        What the function prints is not shown, and the global random states are restored.
+        """
         if not callable(function):
             return Verdict("wrong", f"This is {function!r}, not a function. Hand over {self.name} itself, uncalled.")
         printed = io.StringIO()
@@ -112,14 +124,14 @@ class Exercise:
             verdict = Verdict("not written", str(unfinished))
         except Wrong as wrong:
             verdict = Verdict("wrong", str(wrong))
-        except Exception as error:  # the learner may return anything, also what our comparison cannot digest
+        except Exception as error:  # the learner may return anything, even what we cannot compare
             verdict = Verdict("wrong", f"What it returns cannot be compared with ours: {_in_words(error)}.")
         if printed.getvalue():
             verdict = Verdict(verdict.state, f"{verdict.says} (What it printed while it was checked is left out.)")
         return verdict
 
     def _guarded(self, function: Callable) -> Callable:
-        """`function`, with everything that is not an answer turned into `Wrong` or `NotWritten`."""
+        """Wrap `function`, so that everything that is not an answer raises `Wrong` or `NotWritten`."""
 
         def call(*arguments: Any) -> Any:
             before = _tensors(arguments)
@@ -153,26 +165,30 @@ def compare(
     inputs: str,
     tolerance: float = 1e-4,
 ) -> None:
-    """Raise `Wrong`, with the fitting mistake's words, unless the learner's numbers agree with ours.
+    """Raise `Wrong` unless the learner's numbers agree with ours. If a known mistake fits, its message is used.
 
     Args:
-        got: the learner's numbers, by name.
-        want: ours, with the same names.
-        mistakes: the words for a known mistake, and the numbers that it gives; the first that agrees names the mistake.
-        inputs: how to make the arguments that gave these numbers, for a learner who wants to try them.
-        tolerance: the largest difference that still counts as agreement, relative to the largest number of a name.
+        got: the learner's numbers by name, each a tensor.
+        want: our numbers, with the same names.
+        mistakes: pairs of a known mistake's message and the numbers that the mistake gives. The first pair whose
+            numbers agree with the learner's names the mistake.
+        inputs: code that makes the arguments behind these numbers, for a learner who wants to try them.
+        tolerance: the largest difference that counts as agreement, relative to the largest number of the same name.
+
+    Raises:
+        Wrong: a shape or a number differs from ours.
     """
     for name in want:
         if got[name].shape != want[name].shape:
             raise Wrong(f"{name} has the shape {list(got[name].shape)}; it should be {list(want[name].shape)}.")
-    unlike = [name for name in want if not _agree(got[name], want[name], tolerance)]
-    if not unlike:
+    differing = [name for name in want if not _agree(got[name], want[name], tolerance)]
+    if not differing:
         return
-    for says, numbers in mistakes:
+    for message, numbers in mistakes:
         if all(_agree(got[name], numbers[name], tolerance) for name in want):
-            raise Wrong(says)
-    name = unlike[0]
-    gap = (got[name].double() - want[name].double()).abs()  # argmax takes nan for the largest
+            raise Wrong(message)
+    name = differing[0]
+    gap = (got[name].double() - want[name].double()).abs()  # argmax treats nan as the largest
     index = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
     place = f"{name}{list(index)}" if index else name
     raise Wrong(
@@ -182,7 +198,11 @@ def compare(
 
 
 def number(value: Any, name: str) -> float:
-    """The learner's `value` as a plain number; `Wrong` where it is not one number."""
+    """Return the learner's `value` as a plain number; a message calls it `name`.
+
+    Raises:
+        Wrong: `value` is not one number.
+    """
     try:
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError):
@@ -190,7 +210,7 @@ def number(value: Any, name: str) -> float:
 
 
 def describe(value: Any) -> str:
-    """A value that should not have been returned, in a few words."""
+    """Describe in a few words a value that should not have been returned."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {list(value.shape)}"
     if isinstance(value, tuple | list):
@@ -205,7 +225,7 @@ def _agree(a: Tensor, b: Tensor, tolerance: float) -> bool:
 
 @contextlib.contextmanager
 def _global_randomness_kept() -> Iterator[None]:
-    """Seed the global generators, so that a verdict is the same each time, and afterwards put them back."""
+    """Seed the global generators, so that a verdict is the same each time, and restore them afterwards."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the learner may use it)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)  # not torch.manual_seed, which would seed the GPUs too
@@ -219,7 +239,7 @@ def _global_randomness_kept() -> Iterator[None]:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    """The tensors in nested tuples and lists."""
+    """Return the tensors in nested tuples and lists."""
     if isinstance(value, tuple | list):
         return [tensor for part in value for tensor in _tensors(part)]
     return [value] if isinstance(value, Tensor) else []
@@ -230,14 +250,14 @@ def _blank(value: Any) -> bool:
 
 
 def _has_a_body(function: Callable) -> bool:
-    """Whether it uses a name or a variable of its own, which `...`, `pass` and a docstring do not."""
+    """Tell whether a function uses a name or a variable of its own. `...`, `pass` and a docstring use none."""
     function = inspect.unwrap(function)
     code = getattr(function, "__code__", None)
     return code is not None and bool(code.co_names or code.co_nlocals > len(inspect.signature(function).parameters))
 
 
 def _line_of(error: Exception, function: Callable) -> traceback.FrameSummary | None:
-    """The line of the learner's own file or cell that was running when the error came."""
+    """Return the line of the learner's own file or cell that was running when the error occurred, if there is one."""
     code = getattr(inspect.unwrap(function), "__code__", None)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if code and f.filename == code.co_filename]
     return frames[-1] if frames else None
@@ -245,7 +265,7 @@ def _line_of(error: Exception, function: Callable) -> traceback.FrameSummary | N
 
 def _comes_from_a_stub(error: Exception, line: traceback.FrameSummary | None) -> bool:
     if isinstance(error, NotImplementedError):
-        return line is None or not line.line or "raise" in line.line  # torch raises it too, for unsupported dtypes
+        return line is None or not line.line or "raise" in line.line  # or torch raises it, for some dtypes
     return isinstance(error, TypeError) and "ellipsis" in str(error)
 
 

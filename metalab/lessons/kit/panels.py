@@ -1,7 +1,7 @@
-"""Pictures that change while a cell runs, and panels that answer to sliders.
+"""Pictures that change while a cell runs, and panels that respond to sliders.
 
-Everything is drawn into a core `Image` widget: no flicker, and it works in JupyterLab and in Colab. A panel is
-displayed together with a still picture of its first state, which is what a page without a kernel shows.
+Everything is drawn into a core `Image` widget, which does not flicker and works in JupyterLab and in Colab. A panel is
+displayed together with a still picture of its first state, and a page without a kernel shows that picture.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ from .figures import png, show
 
 
 class Drawn(Protocol):
-    """A picture that draws itself, faster than a figure: `steer.view.Canvas`."""
+    """A picture that draws itself, faster than a figure does. `kit.steering.view.Canvas` is one."""
 
-    def png(self) -> bytes: ...
+    def png(self) -> bytes:
+        """Return the picture as a PNG."""
+        ...
 
 
 class LivePicture:
-    """A figure and a line of text below it, redrawn as often as asked but at most `per_second` times."""
+    """A figure with a line of text below it, which can be redrawn while a cell runs.
+
+    Args:
+        per_second: how many pictures are due per second at most.
+    """
 
     def __init__(self, *, per_second: float = 4) -> None:
         self.image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
@@ -35,17 +41,24 @@ class LivePicture:
         self._drawn = float("-inf")
 
     def due(self) -> bool:
-        """Whether the next picture may be drawn; ask before computing what it would show."""
+        """Tell whether the next picture may be drawn. Ask before computing what the picture would show."""
         return time.monotonic() - self._drawn >= self._pause
 
     def draw(self, picture: Figure | Drawn, text: str) -> None:
+        """Show a new picture and a new text below it."""
         self.image.value = png(picture) if isinstance(picture, Figure) else picture.png()
         self.text.value = f"<p role='status'>{text}</p>"
         self._drawn = time.monotonic()
 
 
 def show_widget(widget: widgets.Widget, still: bytes, alt: str) -> None:
-    """Display a widget, with a picture and words for pages on which no kernel runs."""
+    """Display a widget, together with a picture and a text for pages on which no kernel runs.
+
+    Args:
+        widget: the widget.
+        still: the picture as a PNG; empty for none.
+        alt: the text, which also describes the picture to screen readers.
+    """
     bundle = {
         "text/plain": alt,
         "application/vnd.jupyter.widget-view+json": {
@@ -56,12 +69,12 @@ def show_widget(widget: widgets.Widget, still: bytes, alt: str) -> None:
     }
     metadata = {}
     if still:
-        bundle["image/png"] = bytes(still)  # ipywidgets 8 hands out a memoryview
+        bundle["image/png"] = bytes(still)  # ipywidgets 8 returns a memoryview
         metadata["image/png"] = {"alt": alt, "needs_background": "light"}
     display(bundle, raw=True, metadata=metadata)
 
 
-def train_live(
+def train_and_draw(
     trainer: Trainer,
     steps: int,
     draw: Callable[[list[Step]], tuple[Figure, str]],
@@ -70,10 +83,20 @@ def train_live(
     after: Callable[[Step], None] = lambda step: None,
     per_second: float = 4,
 ) -> list[Step]:
-    """Take `steps` meta-steps; `draw(steps so far)` gives the picture and its words, whenever one is due.
+    """Take `steps` meta-steps, and redraw a picture of the training as it goes.
 
-    `after` is called after every step, drawn or not; at most `per_second` pictures are drawn. An interrupt ends the
-    training early and keeps what was trained; a divergence is told in words.
+    An interrupt ends the training early and keeps what was trained. A divergence ends it too; the reason is printed.
+
+    Args:
+        trainer: the training.
+        steps: how many meta-steps to take.
+        draw: maps the steps so far to the picture and its caption.
+        alt: describes the picture where it cannot be shown.
+        after: is called after every step, whether or not a picture is drawn.
+        per_second: how many pictures are drawn per second at most.
+
+    Returns:
+        The steps that were taken.
     """
     picture = LivePicture(per_second=per_second)
     done: list[Step] = []
@@ -89,22 +112,22 @@ def train_live(
     except Diverged as reason:
         print(f"Stopped: {reason}")
     if done:
-        fig, words = draw(done)
-        picture.draw(fig, words)
-        show(fig, words)
-        # The still picture takes over: it stays when the page is closed.
+        fig, caption = draw(done)
+        picture.draw(fig, caption)
+        show(fig, caption)
+        # The still picture takes the place of the live one, because it stays when the page is closed.
         picture.box.layout.display = "none"
     return done
 
 
 class Panel:
-    """Controls above a picture: whenever a control changes, `redraw(**values)` gives the new picture and its text.
+    """Controls above a picture. Whenever a control changes, `redraw(**values)` makes the new picture and its text.
 
     Args:
-        controls: name to widget; each widget has a description, and works by keyboard.
-        redraw: the controls' values by name, to a picture and its description in words. A figure of which little
-            changes is drawn several times as fast as a `steer.view.Canvas`.
-        alt: what the panel is, for pages without a kernel and for screen readers.
+        controls: the widgets by name. Each has a description, and works by keyboard.
+        redraw: maps the controls' values, by name, to a picture and its description in words. If little of a figure
+            changes, a `kit.steering.view.Canvas` draws it several times as fast.
+        alt: describes the panel, for pages without a kernel and for screen readers.
     """
 
     def __init__(
@@ -123,15 +146,17 @@ class Panel:
         self.update()
 
     def update(self) -> None:
+        """Draw the picture for the current values of the controls."""
         values = {name: control.value for name, control in self.controls.items()}
         self.picture.draw(*self.redraw(**values))
 
     def show(self) -> None:
+        """Display the panel."""
         show_widget(self.box, self.picture.image.value, self.alt)
 
 
 def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.HBox]:
-    """Controls side by side, `per_row` in a line, wrapping on a narrow page."""
+    """Return the controls in rows of `per_row`. A row wraps on a narrow page."""
     controls = list(controls)
     wrap = widgets.Layout(flex_flow="row wrap")
     return [widgets.HBox(controls[i : i + per_row], layout=wrap) for i in range(0, len(controls), per_row)]
@@ -141,14 +166,14 @@ WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "430px"}}
 
 
 def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:
-    """An integer slider if all numbers are integers, else a float one."""
+    """Return an integer slider if all the numbers are integers, and a float slider otherwise."""
     integers = all(isinstance(n, int) for n in (value, low, high, step))
     kind = widgets.IntSlider if integers else widgets.FloatSlider
     return kind(value=value, min=low, max=high, step=step, description=description, **WIDE)
 
 
 def log_slider(description: str, value: float, low: float, high: float) -> widgets.FloatLogSlider:
-    """A slider over powers of ten, `low` and `high` being exponents."""
+    """Return a slider from 10^`low` to 10^`high`, with equal steps of the exponent."""
     return widgets.FloatLogSlider(
         value=value, min=low, max=high, step=0.05, description=description, readout_format=".2g", **WIDE
     )

@@ -1,6 +1,6 @@
-"""What a lesson's set-up cell calls once the package is there: where the lesson runs, and how long it takes."""
+"""The functions behind a lesson's set-up cell, which says where the lesson runs and how long it takes."""
 
-from __future__ import annotations  # no import here may need more than Python: what is missing is yet to be said
+from __future__ import annotations  # the imports need only Python, because `ready` reports which packages are missing
 
 import json
 from importlib.util import find_spec
@@ -9,8 +9,8 @@ from typing import Any
 
 import metalab
 
-FILE = Path(__file__).parents[1] / "catalogue.json"  # `make times` and `make colab REPO=...` write it
-NEEDS = {  # what to import: what to install
+FILE = Path(__file__).parents[1] / "catalogue.json"  # `make times` and `make colab REPO=...` write this file
+NEEDS = {  # the name to import: the name to install
     "torch": "torch",
     "numpy": "numpy",
     "PIL": "pillow",
@@ -22,25 +22,26 @@ NEEDS = {  # what to import: what to install
 
 
 def catalogue() -> dict[str, Any]:
-    """The lessons and how long each takes.
+    """Return the catalogue of the lessons: where the package is published, and how long each lesson takes.
 
-    "repository" is the package's public address, `owner/name` on GitHub, or None while it has none. "seconds" has for
-    each lesson the measured seconds of "Run All" on two CPU cores ("cpu"), and with a GPU beside them ("gpu"), or None.
+    "repository" is the public address, `owner/name` on GitHub, or None as long as there is none. "seconds" gives the
+    measured time of "Run All" for each lesson, in seconds: on two CPU cores ("cpu") and with a GPU as well ("gpu"). A
+    time that was not measured is None.
     """
     return json.loads(FILE.read_text())
 
 
 def ready(lesson: str) -> None:
-    """Say which device there is, and how long `lesson` takes on one and the other.
+    """Print which device there is, and how long `lesson` takes on a CPU and with a GPU.
 
     Raises:
-        ModuleNotFoundError: a package that the lessons need is missing; the message says how to get it.
-        KeyError: there is no such lesson.
+        ModuleNotFoundError: a package that the lessons need is missing. The message says how to install it.
+        KeyError: there is no lesson of this name.
     """
     missing = [package for module, package in NEEDS.items() if find_spec(module) is None]
     if missing:
         raise ModuleNotFoundError(f"not installed here: {', '.join(missing)}. Run: %pip install {' '.join(missing)}")
-    import torch  # late, because it may be what is missing
+    import torch  # imported late, because torch may be the missing package
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {gpu or 'CPU, no GPU found'}.")
@@ -52,13 +53,13 @@ def ready(lesson: str) -> None:
 
 
 def takes(seconds: dict[str, float | None]) -> str:
-    """`takes about 40 seconds on two CPU cores`, and how long `with a GPU` where that was measured."""
+    """Return a phrase such as `takes about 40 seconds on two CPU cores`, with the time on a GPU if it was measured."""
     with_gpu = f", {about(seconds['gpu'])} with a GPU" if seconds["gpu"] else ""
     return f"takes about {about(seconds['cpu'])} on two CPU cores{with_gpu}"
 
 
 def about(seconds: float) -> str:
-    """A duration as one says it: to five seconds, from a minute and a half on to half a minute."""
+    """Return a duration in words, rounded to five seconds, or to half a minute from 90 seconds on."""
     if seconds < 90:
         return f"{max(5, 5 * round(seconds / 5))} seconds"
     return f"{round(seconds / 30) / 2:g} minutes"

@@ -1,4 +1,4 @@
-"""The exercises of the characters lesson: deal an episode, classify by prototypes, and say how sure a result is."""
+"""The exercises of the characters lesson: deal an episode, classify by prototypes, and tell how sure a result is."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ EPISODES = 100
 
 def _deal_episode_inputs() -> tuple[Tensor, int, int, int, torch.Generator]:
     generator = torch.Generator().manual_seed(0)
-    # Noise, so that every dealt row tells which drawing of which character it is.
+    # The images are noise, so that each row of an episode reveals which drawing of which character it is.
     images = torch.rand(CHARACTERS, DRAWINGS, 28, 28, generator=generator)
     return images, WAYS, SHOTS, QUERIES, generator
 
 
 class _Dealt(NamedTuple):
-    """What the rows of EPISODES support sets, or query sets, turned out to be: each [EPISODES, rows]."""
+    """The characters, drawings and labels of the rows of EPISODES support sets or query sets, each [EPISODES, rows]."""
 
     character: Tensor
     drawing: Tensor
@@ -42,7 +42,7 @@ def _examine_deal_episode(attempt: Callable) -> None:
     images, *_ = _deal_episode_inputs()
 
     def deal(count: int) -> list[Tensor]:
-        """support_x, support_y, query_x and query_y of `count` episodes."""
+        """Return support_x, support_y, query_x and query_y of `count` episodes."""
         generator = torch.Generator().manual_seed(0)
         episodes = [_four_tensors(attempt(images, WAYS, SHOTS, QUERIES, generator)) for _ in range(count)]
         return [torch.stack(part) for part in zip(*episodes, strict=True)]
@@ -61,7 +61,7 @@ def _examine_deal_episode(attempt: Callable) -> None:
 
 
 def _four_tensors(episode: Any) -> list[Tensor]:
-    """support_x and query_x as [rows, pixels], support_y and query_y as [rows]."""
+    """Return support_x and query_x as [rows, pixels], and support_y and query_y as [rows]."""
     if not isinstance(episode, tuple | list) or len(episode) != 4:
         raise Wrong(f"It should return support_x, support_y, query_x, query_y; yours is {describe(episode)}.")
     names = ("support_x", "support_y", "query_x", "query_y")
@@ -85,7 +85,7 @@ def _four_tensors(episode: Any) -> list[Tensor]:
 
 
 def _clash(a: _Dealt, b: _Dealt, same: str, other: str) -> bool:
-    """Whether in some episode a row of `a` and a row of `b` share `same` though they differ in `other`."""
+    """Tell whether in some episode a row of `a` and a row of `b` agree in `same` although they differ in `other`."""
     shared = getattr(a, same)[:, :, None] == getattr(b, same)[:, None]
     return bool((shared & (getattr(a, other)[:, :, None] != getattr(b, other)[:, None])).any())
 
@@ -148,7 +148,10 @@ def _expect_distinct_drawings(support: _Dealt, query: _Dealt) -> None:
 
 
 def _expect_fresh_draws(support: _Dealt, query: _Dealt) -> None:
-    """What must vary over EPISODES episodes; a right function fails here less than once in 10^20 times."""
+    """Raise `Wrong` if something that must vary over EPISODES episodes does not.
+
+    A right function fails less than once in 10^20 times.
+    """
     if all((part == part[:1]).all() for part in support):
         raise Wrong(
             "Every episode is the same one. A learner that sees one task learns that task, not how to learn. Does it "
@@ -227,17 +230,17 @@ def _prototypes(support_z: Tensor, support_y: Tensor, ways: int) -> Tensor:
 
 
 def _transformed(transform: Callable[[Tensor], Tensor]) -> Callable:
-    """The right logits, with something done to them."""
+    """Return a wrong function that applies `transform` to the right logits."""
     return lambda *arguments: transform(solutions.prototype_logits(*arguments))
 
 
 def _similarity(similar: Callable[[Tensor, Tensor], Tensor]) -> Callable:
-    """Logits from similar(queries [Q, 1, E], prototypes [N, E]) -> [Q, N]."""
+    """Return a wrong function whose logits are similar(queries [Q, 1, E], prototypes [N, E]) -> [Q, N]."""
     return lambda sz, sy, qz, ways: similar(qz[:, None], _prototypes(sz, sy, ways))
 
 
 def _to_each_support(sz: Tensor, sy: Tensor, qz: Tensor, ways: int) -> Tensor:
-    """[Q, N, K] squared distances of each query to each support embedding of each class."""
+    """Return the squared distances of each query to each support embedding of each class: [Q, N, K]."""
     by_class = torch.stack([sz[sy == way] for way in range(ways)])  # [N, K, E]
     return ((qz[:, None, None] - by_class) ** 2).sum(dim=3)
 
@@ -331,7 +334,7 @@ def _examine_prototype_logits(attempt: Callable) -> None:
         )
     right = solutions.prototype_logits(*arguments)
     trial = "exercises.prototype_logits.inputs()"
-    mistakes = ((says, {"the logit": wrong(*arguments).detach()}) for says, wrong in PROTOTYPE_LOGITS_MISTAKES)
+    mistakes = ((message, {"the logit": wrong(*arguments).detach()}) for message, wrong in PROTOTYPE_LOGITS_MISTAKES)
     compare({"the logit": logits.detach()}, {"the logit": right.detach()}, mistakes=mistakes, inputs=trial)
 
     for name, z in {"support": support_z, "query": query_z}.items():
@@ -369,7 +372,7 @@ prototype_logits = Exercise(
 
 
 def _confidence_interval_inputs() -> tuple[Tensor]:
-    """The accuracies of 600 episodes, MAML's number, with 75 queries each."""
+    """Draw the accuracies of 600 episodes, as many as in the MAML paper, with 75 queries each."""
     generator = torch.Generator().manual_seed(0)
     spread = 0.85 + 0.08 * torch.randn(600, generator=generator)
     return ((spread.clamp(0, 1) * 75).round() / 75,)
@@ -447,11 +450,11 @@ def _examine_confidence_interval(attempt: Callable) -> None:
         names = ("the mean", "the half width")
         return {name: torch.tensor(number(value, name)) for name, value in zip(names, result, strict=True)}
 
-    # 0.4 % lets pass what is a matter of taste (dividing by E or E - 1, Student's 1.964 for 1.96), and not 2 for 1.96.
+    # 0.4 % accepts what is a matter of taste (dividing by E or E - 1, Student's 1.964 for 1.96), but not 2 for 1.96.
     compare(
         named(attempt(accuracies)),
         named(solutions.confidence_interval(accuracies)),
-        mistakes=((says, named(wrong(accuracies))) for says, wrong in CONFIDENCE_INTERVAL_MISTAKES),
+        mistakes=((message, named(wrong(accuracies))) for message, wrong in CONFIDENCE_INTERVAL_MISTAKES),
         inputs="exercises.confidence_interval.inputs()",
         tolerance=0.004,
     )

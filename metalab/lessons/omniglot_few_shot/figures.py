@@ -1,4 +1,4 @@
-"""The character lesson's pictures, its game and its panels."""
+"""The figures, the game and the panels of the characters lesson."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from ..kit.figures import BLUE, GREEN, VERMILION, draw_character, figure, finish
 from ..kit.panels import LivePicture, Panel, log_slider, show_widget, slider
 from ..kit.steering.view import Canvas, View
 
-Predict = Callable[[Episode], Tensor]  # logits [T, Q, N] of an episode's queries
+Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N] of its queries
 
 
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:
-    """The first `count` characters of some alphabets, one alphabet a row, and one drawing of each."""
+    """Draw one drawing of each of the first `count` characters of some alphabets, with one alphabet per row."""
     fig, axes = figure(11, 1.05 * len(alphabets) + 0.4, nrows=len(alphabets), ncols=count, squeeze=False)
     for row, alphabet in zip(axes, alphabets, strict=True):
         for ax in row:
@@ -46,24 +46,25 @@ def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12
 
 
 class Answers:
-    """A task's drawings and the answers to its queries: a column per class, its support on top, below it its queries.
+    """A task's drawings and the answers to its queries. Each class has a column, with its queries below its support.
 
-    A right answer has a green frame and ✓, a wrong one an orange frame, ✗ and the class it named; the percentage
-    is the probability given to the answer. All drawings are one image: with axes for each it took matplotlib a fifth
-    of a second to draw them.
+    A right answer has a green frame and ✓. A wrong one has an orange frame, ✗ and the class that was named. The
+    percentage is the probability that the answer was given. All drawings are one image, because matplotlib took a fifth
+    of a second to draw them on axes of their own.
 
     Args:
-        ax: where to draw.
-        episode: its first task is shown.
+        ax: the axes to draw on.
+        episode: the episode whose first task is shown.
     """
 
     def __init__(self, ax: Axes, episode: Episode) -> None:
         height, width = episode.support_x.shape[-2:]
-        above, beside = round(0.45 * height), round(0.1 * width)  # room for labels, and between columns
+        # This is the room, in pixels, above each drawing for its label, and to its left and right.
+        above, between = round(0.45 * height), round(0.1 * width)
         support, query = (
             x[0].reshape(episode.ways, -1, height, width).cpu() for x in (episode.support_x, episode.query_x)
         )
-        cells = pad(1 - torch.cat([support, query], 1), (beside, beside, above, 0), value=1.0)  # [N, K + Q, H, W]
+        cells = pad(1 - torch.cat([support, query], 1), (between, between, above, 0), value=1.0)  # [N, K + Q, H, W]
         image = cells.permute(1, 2, 0, 3).reshape(-1, episode.ways * cells.shape[3])
         ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         ax.axis("off")
@@ -71,34 +72,34 @@ class Answers:
         self.labels, self.frames = [], []
         for n in range(episode.ways):
             for row in range(cells.shape[1]):
-                x, y = n * cells.shape[3] + beside - 0.5, row * cells.shape[2] + above - 0.5
+                x, y = n * cells.shape[3] + between - 0.5, row * cells.shape[2] + above - 0.5
                 frame = Rectangle((x, y), width, height, fill=False, edgecolor="#BBBBBB", clip_on=False)
                 ax.add_patch(frame)
-                words = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, support.shape[1]) else ""
-                label = ax.text(x + width / 2, y - 1.5, words, fontsize=11, ha="center", va="bottom")
+                caption = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, support.shape[1]) else ""
+                label = ax.text(x + width / 2, y - 1.5, caption, fontsize=11, ha="center", va="bottom")
                 if row >= support.shape[1]:
                     self.labels.append(label)
                     self.frames.append(frame)
 
     @property
     def moving(self) -> list[Artist]:
-        """What `update` changes."""
+        """Return the artists that `update` changes."""
         return [*self.labels, *self.frames]
 
     def update(self, probabilities: Tensor) -> int:
-        """Show the answers, of which each class has the probability [Q, N]; returns how many are right."""
-        surest, answers = (x.tolist() for x in probabilities.max(1))
-        for label, frame, surety, answer, true in zip(
-            self.labels, self.frames, surest, answers, self.truth, strict=True
+        """Show the answers, given the probability of each class [Q, N]. Return how many answers are right."""
+        highest, answers = (x.tolist() for x in probabilities.max(1))
+        for label, frame, probability, answer, true in zip(
+            self.labels, self.frames, highest, answers, self.truth, strict=True
         ):
             right = answer == true
-            label.set_text(f"✓ {surety:.0%}" if right else f"✗ {answer + 1} ({surety:.0%})")
+            label.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1} ({probability:.0%})")
             frame.set(edgecolor=GREEN if right else VERMILION, linewidth=3)
         return sum(answer == true for answer, true in zip(answers, self.truth, strict=True))
 
 
 def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
-    """The first task's drawings, and the answers to its queries if there are logits [T, Q, N]."""
+    """Draw the first task's drawings, and the answers to its queries if there are logits [T, Q, N]."""
     fig, ax, drawn = _answers(episode)
     ax.set_title(title, fontsize=13)
     if logits is not None:
@@ -107,23 +108,26 @@ def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
 
 
 def _answers(episode: Episode) -> tuple[Figure, Axes, Answers]:
-    """The first task on a figure as large as it needs."""
+    """Draw the first task on a figure that is as large as the task needs."""
     rows = (episode.support_x.shape[1] + episode.query_x.shape[1]) // episode.ways
     height = 1.35 * rows + 0.5
     fig, ax = figure(max(6.0, 1.15 * episode.ways), height)
-    fig.set_layout_engine(None)  # it takes as long as drawing, and there is only a title to make room for
+    fig.set_layout_engine(None)  # it takes as long as drawing, and only the title needs room
     ax.set_position((0.01, 0.01, 0.98, 0.98 - 0.4 / height))
     return fig, ax, Answers(ax, episode)
 
 
-def train_live(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
-    """Take `steps` meta-steps; draw the training accuracy, and after every quarter of them the test accuracy.
+def train_with_accuracy(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
+    """Take `steps` meta-steps. Draw the training accuracy, and after every quarter of the steps the test accuracy.
 
     Args:
-        trainer: gives an `accuracy` among its metrics.
-        steps: the budget, in steps and not in seconds, so that a slower machine gets the same result.
-        score: the current parameters on unseen characters.
-        title: of the figure.
+        trainer: a training that has an `accuracy` among its metrics.
+        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result.
+        score: returns the score of the current parameters on unseen characters.
+        title: the title of the figure.
+
+    Returns:
+        The steps that were taken.
     """
     tests: dict[int, Score] = {}
 
@@ -139,41 +143,42 @@ def train_live(trainer: Trainer, steps: int, score: Callable[[Params], Score], *
             means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
             ax.errorbar(list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen characters")
         finish(ax, title, "meta-step", "accuracy (%)", legend=True)
-        words = f"{title}: meta-step {trainer.steps} of {steps}"
+        caption = f"{title}: meta-step {trainer.steps} of {steps}"
         if tests:
-            words += f"; on unseen characters {list(tests.values())[-1].percent()}"
-        return fig, words + "."
+            caption += f"; on unseen characters {list(tests.values())[-1].percent()}"
+        return fig, caption + "."
 
     def test(step: Step) -> None:
         if step.number % max(1, steps // 4) == 0 or step.number == steps:
             tests[step.number] = score(trainer.params)
 
-    words = f"{title}: accuracy, drawn while the network trains."
-    # A picture takes longer than a step, and this training keeps both cores busy: one a second is enough.
-    return panels.train_live(trainer, steps, draw, alt=words, after=test, per_second=1)
+    alt = f"{title}: accuracy, drawn while the network trains."
+    # A picture takes longer than a step, and this training keeps both cores busy, so one picture per second is enough.
+    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=test, per_second=1)
 
 
 @dataclass
 class Round:
-    """One question of the game: a 1-shot task, and one query of it."""
+    """One question of the game: a 1-shot task, and one of its queries."""
 
     episode: Episode
-    query: int  # row in the episode's query set
-    answer: int | None = None  # what the reader said, from 0
+    query: int  # the row in the episode's query set
+    answer: int | None = None  # the class that the reader chose, counted from 0; None until then
 
     @property
     def truth(self) -> int:
+        """Return the right class, counted from 0."""
         return int(self.episode.query_y[0, self.query])
 
 
 class Game:
-    """The reader plays the few-shot game: one drawing of each of N characters, then which one is this?
+    """The few-shot game for the reader: given one drawing of each of N characters, which one does a new drawing show?
 
     Args:
-        characters: where the questions come from.
-        ways: N, or several to choose from; each has questions and a score of its own.
-        rounds: how many questions each.
-        seed: of the questions.
+        characters: the characters that the questions are about.
+        ways: the numbers N that the reader can choose from. Each has its own questions and its own score.
+        rounds: how many questions there are for each N.
+        seed: the seed of the questions.
     """
 
     def __init__(
@@ -195,11 +200,15 @@ class Game:
 
     @property
     def round(self) -> Round | None:
-        """The question that is asked now; None when all are answered."""
+        """Return the current question; None when all questions are answered."""
         return next((r for r in self.rounds[self.ways.value] if r.answer is None), None)
 
     def answer(self, number: int) -> None:
-        """Say that the new drawing is character `number`, counted from 1: what the buttons do."""
+        """Answer that the new drawing shows character `number`, counted from 1, as the buttons do.
+
+        Raises:
+            ValueError: there is no character of this number.
+        """
         current = self.round
         if current is None:
             return
@@ -210,19 +219,19 @@ class Game:
         self._next("✓ Right!" if right else f"✗ No, it was {current.truth + 1}.")
 
     def score(self, ways: int) -> tuple[int, int]:
-        """How many questions of a level were answered rightly, and how many were answered."""
+        """Return how many questions of a level the reader answered correctly, and how many the reader answered."""
         played = [r for r in self.rounds[ways] if r.answer is not None]
         return sum(r.answer == r.truth for r in played), len(played)
 
     def network_score(self, predict: Predict, ways: int) -> int:
-        """How many of *all* the questions of a level a network answers rightly. A tie counts as wrong."""
+        """Return how many of *all* the questions of a level a network answers correctly. A tie counts as wrong."""
         right = 0
         for r in self.rounds[ways]:
             logits = predict(r.episode)[0, r.query]
             right += bool((logits == logits.max()).sum() == 1 and logits.argmax().item() == r.truth)
         return right
 
-    def _next(self, said: str) -> None:
+    def _next(self, message: str) -> None:
         ways, current = self.ways.value, self.round
         right, played = self.score(ways)
         total = len(self.rounds[ways])
@@ -241,7 +250,7 @@ class Game:
         draw_character(ax, shown.episode.query_x[0, shown.query], "which one is this?", frame=BLUE)
         fig.suptitle(f"one drawing of each of {ways} characters ({self.source})", fontsize=13)
         state = f"Question {played + 1} of {total}." if current else f"All {total} questions answered."
-        self.picture.draw(fig, f"{said} {state} Score: {right} of {played}.")
+        self.picture.draw(fig, f"{message} {state} Score: {right} of {played}.")
         if len(self.buttons.children) != ways:
             self.buttons.children = [self._button(n) for n in range(1, ways + 1)]
         for button in self.buttons.children:
@@ -253,11 +262,12 @@ class Game:
         return button
 
     def show(self) -> None:
+        """Display the game."""
         show_widget(self.box, self.picture.image.value, "A game: pick the character that the new drawing shows.")
 
 
 def print_game_scores(game: Game, networks: dict[str, Predict]) -> None:
-    """The reader's score at each level of the game, and what each network makes of the same questions."""
+    """Print the reader's score at each level of the game, and the score of each network on the same questions."""
     for ways, rounds in game.rounds.items():
         right, played = game.score(ways)
         you = f"you {right} of {played}" if played else "you have not played yet"
@@ -266,22 +276,29 @@ def print_game_scores(game: Game, networks: dict[str, Predict]) -> None:
 
 
 def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: int = 10) -> Panel:
-    """A slider through the inner steps of one episode, with the adapted net's answer to each query."""
-    trajectory = learner.adapt(params, episode, steps=steps)
+    """Return a panel with a slider through the inner steps, which shows the adapted network's answer to each query.
+
+    Args:
+        learner: the learner that adapts.
+        params: its trained parameters.
+        episode: the episode whose first task is shown.
+        steps: how many inner steps the slider has.
+    """
+    trajectory = replace(learner, inner_steps=steps).adapt(params, episode)
     fig, ax, drawn = _answers(episode)
     title = ax.set_title(" ", fontsize=13)
     canvas = Canvas(fig, [title, *drawn.moving])
 
     def redraw(step: int) -> tuple[Canvas, str]:
-        probabilities = learner.query(trajectory[step], episode)[0].softmax(1)
+        probabilities = learner.answer(trajectory[step], episode)[0].softmax(1)
         title.set_text(f"MAML after {plural(step, 'inner step')}")
         correct = drawn.update(probabilities) / len(probabilities)
-        surety = probabilities.gather(1, episode.query_y[0, :, None]).mean().item()
-        words = (
+        mean_probability = probabilities.gather(1, episode.query_y[0, :, None]).mean().item()
+        caption = (
             f"After {plural(step, 'inner step')}: {correct:.0%} of the queries right; "
-            f"probability given to the true class: {surety:.0%} on average."
+            f"probability given to the true class: {mean_probability:.0%} on average."
         )
-        return canvas, words
+        return canvas, caption
 
     controls = {"step": slider("inner step", 0, 0, steps, 1)}
     return Panel(controls, redraw, alt="Panel: a slider through the inner steps of one episode.")
@@ -290,9 +307,18 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
 def episode_panel(
     characters: Characters, maml: MAML, maml_params: Params, protonet: Predict, *, episodes: int = 20, seed: int = 0
 ) -> Panel:
-    """Sliders for the episode and for MAML's inner loop, on trained networks: one episode shown, `episodes` scored."""
+    """Return a panel with sliders for the episode and for MAML's inner loop, on trained networks.
 
-    @lru_cache(maxsize=1)  # while only the inner loop is changed, the drawings stay
+    Args:
+        characters: the unseen characters that the episodes are dealt from.
+        maml: the learner.
+        maml_params: its trained parameters.
+        protonet: predicts with trained prototypical networks.
+        episodes: how many episodes are scored. The first of them is shown.
+        seed: the seed of the episodes.
+    """
+
+    @lru_cache(maxsize=1)  # the drawings stay as long as only the inner loop is changed
     def shown(ways: int, shots: int) -> tuple[Episode, Text, Answers, Canvas]:
         episode = characters.sample(episodes, ways, shots, 1, torch.Generator().manual_seed(seed))
         fig, ax, drawn = _answers(episode)
@@ -303,19 +329,19 @@ def episode_panel(
         episode, title, drawn, canvas = shown(ways, shots)
         logits = protonet(episode)
         scores = {"prototypes": Score.of(accuracy(logits, episode.query_y))}
-        words, by = "", "prototypes"
+        remark, by = "", "prototypes"
         if ways <= maml.net.outputs:
             learner = replace(maml, inner_lr=inner_lr, inner_steps=steps)
             logits = learner.predict(maml_params, episode)
             if not torch.isfinite(logits).all():
-                words = f" MAML's adaptation diverged: move the inner learning rate (now {inner_lr:.2g}) to the left."
+                remark = f" MAML's adaptation diverged: move the inner learning rate (now {inner_lr:.2g}) to the left."
             scores["MAML"], by = Score.of(accuracy(logits, episode.query_y)), "MAML"
         else:
-            words = f" MAML's last layer was trained for {maml.net.outputs} ways, so it is not asked."
-        told = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
+            remark = f" MAML's last layer was trained for {maml.net.outputs} ways, so it is not asked."
+        summary = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
         title.set_text(f"{ways}-way {shots}-shot: one episode, answers by {by}")
         drawn.update(logits[0].softmax(1))
-        return canvas, f"Accuracy over {episodes} episodes of unseen characters: {told}.{words}"
+        return canvas, f"Accuracy over {episodes} episodes of unseen characters: {summary}.{remark}"
 
     controls = {
         "ways": slider("ways N", 5, 2, 20, 1),
@@ -329,33 +355,35 @@ def episode_panel(
 
 
 class AnswersPicture:
-    """The answers to one task of unseen characters, as they are now, beside the loss of a training that is steered."""
+    """The current answers to one task of unseen characters, shown next to the loss of a training that is steered."""
 
     def __init__(self, episode: Episode) -> None:
         self.episode = episode
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """The probabilities [Q, N] of the present parameters, adapted with the settings of now."""
+        """Return the probabilities [Q, N] that the current parameters give, adapted with the current settings."""
         return driver.trainer.learner.predict(driver.trainer.params, self.episode)[0].softmax(1)
 
     def draw(self, figure: SubFigure) -> list[Artist]:
+        """Draw the task, and return the artists that move."""
         ax = figure.subplots()
         ax.set_title("an unseen task, after adaptation", fontsize=12)
         self.answers = Answers(ax, self.episode)
         return self.answers.moving
 
     def update(self, data: Tensor) -> str:
+        """Show the answers, given the probabilities [Q, N] that `look` returned, and return them in words."""
         correct = self.answers.update(data)
         return f"On an unseen task {correct} of {len(data)} queries are right after adaptation."
 
 
-def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.Panel:
-    """MAML on characters, to be steered while it trains: `await training_panel(train, test).train(200)`."""
+def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.SteeringPanel:
+    """Return a panel that steers MAML on characters while it trains: `await training_panel(train, test).train(200)`."""
     values = {"inner_lr": 0.4, "outer_lr": 1e-2, "inner_steps": 1, "order": 2}
-    # A tensor can change without a new learner.
+    # The inner learning rate is a tensor, which can change without a new learner.
     learner = MAML(Conv4(outputs=5, channels=32), inner_lr=torch.tensor(0.4), transductive=True)
-    turned = train.with_rotations()
-    driver = steering.Driver(learner, lambda g: turned.sample(8, 5, 1, 3, g), values, seed=seed)
+    rotated = train.with_rotations()
+    driver = steering.Driver(learner, lambda g: rotated.sample(8, 5, 1, 3, g), values, seed=seed)
     picture = AnswersPicture(test.sample(1, 5, 1, 2, torch.Generator().manual_seed(seed)))
     alt = "Panel: sliders that steer MAML on characters while it trains; its loss, and its answers to an unseen task."
-    return steering.Panel(driver, View(picture, loss="query loss (cross-entropy)"), look=picture.look, alt=alt)
+    return steering.SteeringPanel(driver, View(picture, loss="query loss (cross-entropy)"), look=picture.look, alt=alt)

@@ -17,15 +17,16 @@ from . import solutions
 
 __all__ = ["adapt", "hessian_vector", "reptile_update"]
 
-Loss = Callable[[list[Tensor]], Tensor]
+LossOfParams = Callable[[list[Tensor]], Tensor]
 
 NAMES = ("w1", "w2")
 INNER_LR = 0.2
 OUTER_LR = 0.3
-TASKS = 3  # in the check of reptile_update
+TASKS = 3  # how many tasks the check of reptile_update has
 
 
-# The problem of the checks: smooth, in double precision, both weights of one shape so that mixing them up gives numbers
+# The problem of the checks. It is smooth and in double precision, and both weights have the same shape, so that a
+# function that mixes them up returns numbers.
 
 
 def _params(size: int) -> list[Tensor]:
@@ -33,19 +34,19 @@ def _params(size: int) -> list[Tensor]:
     return [torch.randn(size, size, generator=generator, dtype=torch.float64) for _ in NAMES]
 
 
-def _loss(size: int, seed: int) -> Loss:
-    """The mean squared error of a network tanh(x w1) w2 on four points."""
+def _loss(size: int, seed: int) -> LossOfParams:
+    """Return the mean squared error of a network tanh(x w1) w2 on four points, as a function of [w1, w2]."""
     generator = torch.Generator().manual_seed(seed)
     x, y = torch.randn(2, 4, size, generator=generator, dtype=torch.float64)
     return lambda params: ((torch.tanh(x @ params[0]) @ params[1] - y) ** 2).mean()
 
 
-def _adapt_inputs() -> tuple[Loss, list[Tensor], float]:
+def _adapt_inputs() -> tuple[LossOfParams, list[Tensor], float]:
     return _loss(3, seed=1), [p.requires_grad_() for p in _params(3)], INNER_LR
 
 
-def _hessian_vector_inputs(size: int = 3) -> tuple[Loss, list[Tensor], list[Tensor]]:
-    """A support loss, and for the vector the gradient of a query loss, which hangs on the parameters."""
+def _hessian_vector_inputs(size: int = 3) -> tuple[LossOfParams, list[Tensor], list[Tensor]]:
+    """Return a support loss, parameters, and as the vector the gradient of a query loss, which depends on them."""
     params = [p.requires_grad_() for p in _params(size)]
     vector = torch.autograd.grad(_loss(size, seed=2)(params), params, create_graph=True)
     return _loss(size, seed=1), params, list(vector)
@@ -60,10 +61,10 @@ def _reptile_update_inputs() -> tuple[list[Tensor], list[list[Tensor]], float]:
     return params, adapted, OUTER_LR
 
 
-# What the checks and the mistakes are made of
+# Parts that the checks and the mistakes share
 
 
-def _gradient(loss: Loss, params: list[Tensor], **options: bool) -> tuple[Tensor, ...]:
+def _gradient(loss: LossOfParams, params: list[Tensor], **options: bool) -> tuple[Tensor, ...]:
     return torch.autograd.grad(loss(params), params, **options)
 
 
@@ -72,7 +73,11 @@ def _named(values: Any, of: str = "") -> dict[str, Tensor]:
 
 
 def _explained(attempt: Callable, arguments: tuple, tips: dict[str, str]) -> Any:
-    """attempt(*arguments), and where it stops with one of these messages, the tip that goes with it."""
+    """Return attempt(*arguments). If it stops with one of the messages in `tips`, add that message's tip.
+
+    Raises:
+        Wrong: the attempt stops.
+    """
     try:
         return attempt(*arguments)
     except Wrong as stopped:
@@ -102,14 +107,14 @@ def _expect_no_grad_left(params: list[Tensor]) -> None:
 
 
 def _moved(amount: Callable[[Tensor, float], Tensor]) -> Callable:
-    """A wrong step that adds amount(gradient, inner_lr) to each parameter."""
+    """Return a wrong step that adds amount(gradient, inner_lr) to each parameter."""
     return lambda loss, params, lr: [p + amount(g, lr) for p, g in zip(params, _gradient(loss, params), strict=True)]
 
 
 def _moved_by(chosen: Callable[[tuple[Tensor, ...]], Any]) -> Callable:
-    """A wrong step that takes the parameters' gradients from chosen(gradients)."""
+    """Return a wrong step that takes the parameters' gradients from chosen(gradients)."""
 
-    def step(loss: Loss, params: list[Tensor], inner_lr: float) -> list[Tensor]:
+    def step(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
         gradients = chosen(_gradient(loss, params))
         return [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
 
@@ -196,10 +201,10 @@ def _examine_adapt(attempt: Callable) -> None:
     _expect_like(adapted, params, "the new parameters")
     right = solutions.adapt(*arguments)
     trial = "exercises.adapt.inputs()"
-    mistakes = ((says, _named(wrong(*arguments))) for says, wrong in ADAPT_MISTAKES)
+    mistakes = ((message, _named(wrong(*arguments))) for message, wrong in ADAPT_MISTAKES)
     compare(_named(adapted), _named(right), mistakes=mistakes, inputs=trial)
 
-    # The values are right. Is the graph? Any loss of the new parameters will do for a query loss.
+    # The values are right, and now the graph is checked. Any loss of the new parameters can serve as the query loss.
     query_loss = _loss(3, seed=2)
 
     def meta_gradient(adapted: list[Tensor]) -> dict[str, Tensor]:
@@ -213,19 +218,19 @@ def _examine_adapt(attempt: Callable) -> None:
             "there, so the meta-gradient is zero and the start is never learned. Look for no_grad, detach or .data."
         )
     if losses and _still_has_its_graph(losses[-1], params):
-        says = (
+        message = (
             "The numbers are right and the loss has kept its graph, but autograd takes your gradients for constants, "
             "so this is first-order MAML. retain_graph keeps how the loss was computed, not how its gradients were; a "
             "detach after create_graph throws that away again. Which option makes the gradients differentiable?"
         )
     else:
-        says = (
+        message = (
             "The numbers are right, but autograd takes your gradients for constants: the graph is cut between `params` "
             "and the gradients. The (I - αH) of the chain rule becomes I, which is first-order MAML, and no error "
             "tells. What must autograd be told to keep while it computes gradients, and of which parameters?"
         )
     first_order = [p - inner_lr * g for p, g in zip(params, _gradient(loss, params), strict=True)]
-    mistakes = [(says, meta_gradient(first_order))]
+    mistakes = [(message, meta_gradient(first_order))]
     got, want = meta_gradient(adapted), meta_gradient(right)
     compare(got, want, mistakes=mistakes, inputs=trial + " and a loss through your step")
 
@@ -233,7 +238,7 @@ def _examine_adapt(attempt: Callable) -> None:
 def _still_has_its_graph(loss: Tensor, params: list[Tensor]) -> bool:
     try:
         torch.autograd.grad(loss, params, retain_graph=True)
-    except RuntimeError:  # it was freed when the gradients were taken
+    except RuntimeError:  # the graph was freed when the gradients were taken
         return False
     return True
 
@@ -260,9 +265,9 @@ adapt = Exercise(
 
 # hessian_vector
 
-WIDE = 4  # 32 parameters, where a whole Hessian costs some 20 products
-COSTLY = 5  # times our arithmetic: more than any way of taking a product, and far less than a Hessian
-EXACT = 1e-12  # relative: what derivatives keep in double precision, and finite differences do not
+WIDE = 4  # this gives 32 parameters, for which a whole Hessian costs some 20 products
+COSTLY = 5  # times our arithmetic: any way of taking a product needs less, and a Hessian far more
+EXACT = 1e-12  # the relative error that derivatives in double precision stay below, and finite differences do not
 
 
 def _dot(a: Any, b: Any) -> Tensor:
@@ -270,7 +275,7 @@ def _dot(a: Any, b: Any) -> Tensor:
 
 
 def _of_gradients(function: Callable[[tuple[Tensor, ...], list[Tensor], list[Tensor]], Any]) -> Callable:
-    """A wrong product: function(gradients, params, vector), where the gradients have their graph."""
+    """Return a wrong product: function(gradients, params, vector), where the gradients have their graph."""
     return lambda loss, params, vector: function(_gradient(loss, params, create_graph=True), params, vector)
 
 
@@ -278,7 +283,7 @@ def _derivative(of: Tensor, params: Any) -> tuple[Tensor, ...]:
     return torch.autograd.grad(of, params, retain_graph=True)
 
 
-def _twice(loss: Loss, params: list[Tensor], vector: list[Tensor]) -> list[Tensor]:
+def _twice(loss: LossOfParams, params: list[Tensor], vector: list[Tensor]) -> list[Tensor]:
     return solutions.hessian_vector(loss, params, solutions.hessian_vector(loss, params, vector))
 
 
@@ -384,9 +389,9 @@ def _examine_hessian_vector(attempt: Callable) -> None:
                 "can be differentiated a second time?"
             )
     trial = "exercises.hessian_vector.inputs()"
-    mistakes = (  # each with a vector whose graph nobody has used up
-        (says, _named(wrong(*_hessian_vector_inputs()), of="the product at "))
-        for says, wrong in HESSIAN_VECTOR_MISTAKES
+    mistakes = (  # each gets a vector whose graph has not been used yet
+        (message, _named(wrong(*_hessian_vector_inputs()), of="the product at "))
+        for message, wrong in HESSIAN_VECTOR_MISTAKES
     )
     compare(got, want, mistakes=mistakes, inputs=trial, tolerance=EXACT)
 
@@ -399,7 +404,7 @@ def _examine_hessian_vector(attempt: Callable) -> None:
 
 
 def _arithmetic(product: Callable) -> int:
-    """The floating-point operations of all matrix products in a wide problem, also of those that run batched."""
+    """Count the floating-point operations of all matrix products in a wide problem, including batched products."""
     arguments = _hessian_vector_inputs(WIDE)
     with FlopCounterMode(display=False) as counter:
         product(*arguments)
@@ -434,7 +439,7 @@ hessian_vector = Exercise(
 
 
 def _each(update: Callable[[Tensor, Tensor, float], Tensor]) -> Callable:
-    """A wrong update that makes update(p, ends, outer_lr) of each parameter and its ends [TASKS, ...]."""
+    """Return a wrong update that turns each parameter into update(p, ends, outer_lr), with its ends [TASKS, ...]."""
 
     def wrong(params: list[Tensor], adapted: list[list[Tensor]], outer_lr: float) -> list[Tensor]:
         ends = [torch.stack(values) for values in zip(*adapted, strict=True)]
@@ -520,7 +525,7 @@ def _examine_reptile_update(attempt: Callable) -> None:
     compare(
         _named(updated),
         _named(solutions.reptile_update(*arguments)),
-        mistakes=((says, _named(wrong(*arguments))) for says, wrong in REPTILE_UPDATE_MISTAKES),
+        mistakes=((message, _named(wrong(*arguments))) for message, wrong in REPTILE_UPDATE_MISTAKES),
         inputs="exercises.reptile_update.inputs()",
     )
 

@@ -1,4 +1,4 @@
-"""The lesson on second- and first-order MAML: its pictures, its 2-D playground, and the measured results it shows."""
+"""The figures of the lesson on second- and first-order MAML, its playground in the plane, and its measured results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...experiments import first_vs_second_order
+from ...experiments.recipes import RECIPES
 from ...learners.maml import MAML
 from ...losses import mse
 from ...nets import MLP
@@ -29,21 +30,21 @@ from ..kit.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, f
 from ..kit.panels import WIDE, Panel, slider
 from ..kit.steering.view import Canvas, View
 
-# Two lines that are told apart without colour: by their dash, and by their name wherever there is room for it.
+# The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
-ARROWS = {1: ("1st", 1.25), 2: ("2nd", 1.55)}  # their names, and how far out these stand
+ARROWS = {1: ("1st", 1.25), 2: ("2nd", 1.55)}  # the names of the arrows, and how far from the start they stand
 
-# The playground: MAML where all can be seen, with two parameters.
+# The playground: MAML with two parameters, where everything can be seen
 
 CENTRES = torch.tensor([[-1.2, -0.5], [0.3, 0.9], [1.1, -0.6]], dtype=torch.float64)  # each task's minimum
-ANGLES = torch.tensor([-25.0, 10.0, 40.0], dtype=torch.float64).deg2rad()  # of each task's valley
+ANGLES = torch.tensor([-25.0, 10.0, 40.0], dtype=torch.float64).deg2rad()  # the direction of each task's valley
 ALONG = torch.stack([ANGLES.cos(), ANGLES.sin()], 1)  # unit vectors [T, 2]
 ACROSS = torch.stack([-ANGLES.sin(), ANGLES.cos()], 1)
-VIEW = 3.0  # the picture shows −3 … 3 both ways
-FAR = 10 * VIEW  # where a walk is given up
-HIGH = 1e12  # a loss that is no longer told from a higher one
-GRID = torch.linspace(-VIEW, VIEW, 121, dtype=torch.float64)  # where the map is computed, both ways
-BANDS = 10  # of the map
+VIEW = 3.0  # the picture shows −3 … 3 in both directions
+FAR = 10 * VIEW  # a walk that gets this far is given up
+HIGH = 1e12  # a loss above this counts as this
+GRID = torch.linspace(-VIEW, VIEW, 121, dtype=torch.float64)  # where the map is computed, in both directions
+BANDS = 10  # how many grey levels the map has
 STRAIGHT, BENT = 0.0, 0.3
 UPDATES = 40
 # Settings of the playground in which the first-order arrow points more than 90° away from the second-order one.
@@ -52,32 +53,32 @@ WRONG_WAY = {"inner_lr": 0.3, "outer_lr": 0.1, "steps": 1, "steepness": 5.0, "be
 
 @dataclass(frozen=True)
 class Valleys:
-    """Three tasks, each a valley in the plane: L_t(θ) = ½ (u² + λ (w − b u²)²).
+    """Three tasks, each of which is a valley in the plane: L_t(θ) = ½ (u² + λ (w − b u²)²).
 
-    u and w are θ's coordinates along and across task t's valley, seen from its minimum. Support and query loss are the
-    same, as if a task had endless data. With b = 0 the Hessian is the same everywhere: 1 along and λ across.
+    u and w are θ's coordinates along and across task t's valley, measured from its minimum. Support and query loss are
+    the same, as if a task had endless data. With b = 0, the Hessian is the same everywhere: 1 along and λ across.
 
     Args:
-        steepness: λ.
-        bend: b; above 0 the valley is bent, and the loss is not convex.
+        steepness: λ, the curvature across a valley.
+        bend: b. If it is above 0, the valleys are bent and the loss is not convex.
     """
 
     steepness: float
     bend: float = STRAIGHT
 
     def loss(self, theta: Tensor) -> Tensor:
-        """Each task's loss, of parameters [..., T, 2]: [..., T]."""
+        """Return each task's loss at its parameters [..., T, 2]: [..., T]."""
         u, r = self._place(theta)
         return 0.5 * (u**2 + self.steepness * r**2)
 
     def gradient(self, theta: Tensor) -> Tensor:
-        """Each task's gradient: [..., T, 2]."""
+        """Return each task's gradient at its parameters [..., T, 2]: [..., T, 2]."""
         u, r = self._place(theta)
         slope = self.steepness * r
         return (u - 2 * self.bend * u * slope).unsqueeze(-1) * ALONG + slope.unsqueeze(-1) * ACROSS
 
     def hessian_vector(self, theta: Tensor, v: Tensor) -> Tensor:
-        """Each task's Hessian times its vector: [..., T, 2]."""
+        """Return each task's Hessian times its vector [..., T, 2]: [..., T, 2]."""
         u, r = self._place(theta)
         v_u, v_w = (v * ALONG).sum(-1), (v * ACROSS).sum(-1)
         mixed = -2 * self.bend * self.steepness * u
@@ -86,31 +87,31 @@ class Valleys:
         return along.unsqueeze(-1) * ALONG + across.unsqueeze(-1) * ACROSS
 
     def _place(self, theta: Tensor) -> tuple[Tensor, Tensor]:
-        """How far along the valley, and how far from its floor: [..., T] each."""
+        """Return how far along its valley θ lies, and how far from the valley's floor: [..., T] each."""
         offset = theta - CENTRES
         u = (offset * ALONG).sum(-1)
         return u, (offset * ACROSS).sum(-1) - self.bend * u**2
 
     def adapt(self, start: Tensor, inner_lr: float, steps: int) -> list[Tensor]:
-        """The trajectory [θ_0, …, θ_K] of each task from one start [..., 2]: [..., T, 2] each."""
+        """Return the trajectory [θ_0, …, θ_K] of each task from one start [..., 2]: [..., T, 2] each."""
         trajectory = [start.unsqueeze(-2).expand(*start.shape[:-1], *CENTRES.shape)]
         for _ in range(steps):
             trajectory.append(trajectory[-1] - inner_lr * self.gradient(trajectory[-1]))
         return trajectory
 
     def rims(self, loss: float) -> Tensor:
-        """The closed curve around each task's minimum on which its loss is so high: [T, points, 2]."""
+        """Return the closed curve around each task's minimum on which its loss has this value: [T, points, 2]."""
         turn = torch.linspace(0, 2 * torch.pi, 61, dtype=torch.float64).unsqueeze(1)
         u = (2 * loss) ** 0.5 * turn.cos()
         w = (2 * loss / self.steepness) ** 0.5 * turn.sin() + self.bend * u**2
         return CENTRES.unsqueeze(1) + u * ALONG.unsqueeze(1) + w * ACROSS.unsqueeze(1)
 
     def meta_loss(self, start: Tensor, inner_lr: float, steps: int) -> Tensor:
-        """F(θ): the mean over tasks of the loss after adaptation from `start` [..., 2]: [...]."""
+        """Return F(θ), the mean over tasks of the loss after adaptation from `start` [..., 2]: [...]."""
         return self.loss(self.adapt(start, inner_lr, steps)[-1]).mean(-1)
 
     def meta_gradients(self, start: Tensor, inner_lr: float, steps: int) -> dict[int, Tensor]:
-        """By order, 1 and 2: the meta-gradient at `start` [2]."""
+        """Return the meta-gradient at `start` [2] by order, 1 and 2: [2] each."""
         *trajectory, adapted = self.adapt(start, inner_lr, steps)
         v = first = self.gradient(adapted)
         for theta in reversed(trajectory):
@@ -120,7 +121,10 @@ class Valleys:
     def walk(
         self, start: Tensor, order: int, inner_lr: float, steps: int, outer_lr: float, updates: int = UPDATES
     ) -> Tensor:
-        """Where `updates` steps along the meta-gradient of an order lead: [updates + 1, 2], fewer if far away."""
+        """Return the path of `updates` steps along the meta-gradient of an order: [updates + 1, 2], or shorter.
+
+        The path ends early where it gets FAR away.
+        """
         path = [start]
         while len(path) <= updates and path[-1].abs().max() < FAR:
             path.append(path[-1] - outer_lr * self.meta_gradients(path[-1], inner_lr, steps)[order])
@@ -128,20 +132,20 @@ class Valleys:
 
 
 def angle(a: Tensor, b: Tensor) -> float:
-    """Between two vectors, in degrees."""
+    """Return the angle between two vectors [2], in degrees."""
     return math.degrees(torch.atan2(a[0] * b[1] - a[1] * b[0], a @ b).abs().item())
 
 
 class Plane:
-    """The playground's picture: the loss after adaptation as a map, both meta-gradients as arrows, where each leads.
+    """The picture of the playground: the loss after adaptation as a map, and both meta-gradients with their paths.
 
-    Drawn once; `update` moves only what the settings move.
+    The picture is drawn once, and `update` moves only what depends on the settings.
     """
 
     def __init__(self) -> None:
         self.figure, (plane, curve) = figure(9.5, 5, ncols=2)
         self.figure.set_layout_engine(None)
-        plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles are what they seem
+        plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles look right
         curve.set_position((0.6, 0.12, 0.38, 0.8))
         blank = torch.zeros(len(GRID), len(GRID)).numpy()
         view = (-VIEW, VIEW, -VIEW, VIEW)
@@ -172,7 +176,7 @@ class Plane:
     def update(
         self, x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
     ) -> str:
-        """Show these settings, and say in words what is seen."""
+        """Show the picture for these settings, and return its description in words."""
         valleys = Valleys(steepness, bend)
         start = torch.tensor([x, y], dtype=torch.float64)
         gradients = valleys.meta_gradients(start, inner_lr, steps)
@@ -181,7 +185,7 @@ class Plane:
         grid = torch.stack(torch.meshgrid(GRID, GRID, indexing="xy"), -1)
         heights = valleys.meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
         ranks = heights.flatten().argsort().argsort().view_as(heights) / heights.numel()
-        self.map.set_data(((BANDS * ranks).floor() / BANDS).numpy())  # as much area in each band
+        self.map.set_data(((BANDS * ranks).floor() / BANDS).numpy())  # each grey level has the same area
         for line, rim in zip(self.rims, valleys.rims(0.4), strict=True):
             line.set_data(*rim.T)
         for line, path in zip(self.inner, torch.stack(valleys.adapt(start, inner_lr, steps), -2), strict=True):
@@ -206,14 +210,14 @@ class Plane:
 
 
 def draw_plane(**settings: float) -> tuple[Figure, str]:
-    """The playground's picture with these settings, and its description in words."""
+    """Draw the playground with these settings. Return the figure and its description in words."""
     plane = Plane()
-    words = plane.update(**settings)
-    return plane.figure, words
+    description = plane.update(**settings)
+    return plane.figure, description
 
 
 def plane_panel() -> Panel:
-    """The playground: sliders for the start, both learning rates, the inner steps and the steepness of the valleys."""
+    """Return the playground, with sliders for the start, both learning rates, the inner steps and the valleys."""
     plane = Plane()
     canvas = Canvas(plane.figure, plane.moving)
     shapes = [("straight", STRAIGHT), ("bent: not convex", BENT)]
@@ -224,7 +228,7 @@ def plane_panel() -> Panel:
         "outer_lr": slider("outer learning rate", 0.1, 0.01, 1.0, 0.01),
         "steps": slider("inner steps", 1, 0, 5, 1),
         "steepness": slider("steepness λ (curvature)", 3.0, 1.0, 8.0, 0.1),
-        # Not a Dropdown: there JupyterLab takes the arrow keys for itself.
+        # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
         "bend": widgets.RadioButtons(options=shapes, value=STRAIGHT, description="valleys", **WIDE),
     }
     return Panel(
@@ -239,10 +243,13 @@ def plane_panel() -> Panel:
 
 
 class PeakMemory(TorchDispatchMode):
-    """The most bytes that tensors held at once which were made inside: `with PeakMemory() as memory: …; memory.peak`.
+    """The peak memory of the tensors that are made inside: `with PeakMemory() as memory: …`, then `memory.peak`.
 
-    Counted as they come and go, graphs and all, so it is the same number each time and on every machine. What an
-    operation needs for itself while it runs is not seen.
+    Tensors are counted as they come and go, including those that a graph keeps. So the number is the same each time
+    and on every machine. The memory that an operation needs for itself while it runs is not counted.
+
+    Attributes:
+        peak: the largest number of bytes that the tensors held at once.
     """
 
     def __init__(self) -> None:
@@ -255,7 +262,7 @@ class PeakMemory(TorchDispatchMode):
         self, func: Callable, types: tuple, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         for tensor in _tensors((args, kwargs)):
-            self._meet(tensor.untyped_storage(), 0)  # what is met here first was made outside
+            self._meet(tensor.untyped_storage(), 0)  # a tensor that is first met here was made outside
         result = func(*args, **(kwargs or {}))
         for tensor in _tensors(result):
             self._meet(tensor.untyped_storage(), tensor.untyped_storage().nbytes())
@@ -279,21 +286,21 @@ def _tensors(values: Any) -> list[Tensor]:
     return [value for value in tree_leaves(values) if isinstance(value, Tensor)]
 
 
-# Pictures
+# Figures
 
 LINES = [(VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, ":", "^"), (PURPLE, "-.", "D")]
 HATCHES = ["", "///", "...", "xx"]
 
 
 def draw_lines(ax: Axes, lines: dict[str, dict[float, float]], title: str, x: str, y: str) -> None:
-    """Named curves, each from x to y, told apart by marker and dash."""
+    """Draw named curves, each given as y by x. Markers and dashes tell them apart."""
     for (name, points), (color, dash, marker) in zip(lines.items(), LINES, strict=False):
         ax.plot(points.keys(), points.values(), dash, marker=marker, color=color, linewidth=2, label=name)
     finish(ax, title, x, y, legend=True)
 
 
 def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
-    """Training's query losses by order, each point the mean of 50 steps."""
+    """Draw the query losses of trainings by order. Each point is the mean of 50 steps."""
     fig, ax = figure(9, 3.6)
     for order, values in losses.items():
         color, dash, name = ORDER_STYLES[order]
@@ -303,7 +310,7 @@ def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
 
 
 def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
-    """How the Hessian term's share grows with the inner learning rate, a curve for each number of inner steps."""
+    """Draw how the Hessian term's share grows with the inner learning rate, one curve per number of inner steps."""
     fig, ax = figure(9, 3.4)
     draw_lines(ax, shares, "what first order leaves out", "inner learning rate α", "Hessian term / meta-gradient")
     ax.set(xscale="log", yscale="log")
@@ -311,7 +318,7 @@ def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
 
 
 def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, dict[int, float]]) -> Figure:
-    """Time and peak memory of a meta-gradient over inner steps, a curve for each way to compute it."""
+    """Draw the time and the peak memory of a meta-gradient over inner steps, one curve per way to compute it."""
     fig, (left, right) = figure(10, 3.4, ncols=2)
     draw_lines(left, milliseconds, "time of a meta-gradient", "inner steps", "milliseconds")
     draw_lines(right, mebibytes, "peak memory of its tensors", "inner steps", "MiB")
@@ -321,7 +328,7 @@ def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, d
 
 
 def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure:
-    """Bars side by side: a cluster for each layer, in it one bar for each group, hatched differently."""
+    """Draw a cluster of bars for each layer. It has one bar for each group, and the groups differ in their hatching."""
     fig, ax = figure(9, 3.2)
     layers = list(next(iter(groups.values())))
     width = 0.8 / len(groups)
@@ -337,8 +344,10 @@ def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure
 
 
 def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figure:
-    """Learned inner rates by layer, each as five quantiles: a thin line from 5 to 95 %, a thick one from 25 to 75 %,
-    and a dot at the median."""
+    """Draw the learned inner rates of each layer by five quantiles.
+
+    A thin line goes from 5 to 95 %, a thick line from 25 to 75 %, and a dot marks the median.
+    """
     fig, ax = figure(11, 0.36 * len(rates) + 1.2)
     for row, (lowest, low, middle, high, highest) in enumerate(rates.values()):
         ax.plot([lowest, highest], [row, row], "-", color=GREY, linewidth=1.5)
@@ -353,7 +362,7 @@ def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figur
 
 
 def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
-    """A weight matrix's learned rates in colour (blue where a weight adapts uphill), and its gates: black is open."""
+    """Draw a weight matrix's learned rates (blue where a weight adapts uphill), and its open gates in black."""
     fig, (left, right) = figure(10, 4.2, ncols=2)
     limit = rates.abs().max().item()
     shown = left.imshow(rates.T.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
@@ -366,25 +375,18 @@ def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
     return fig
 
 
-NAMES = {
-    "maml": "MAML",
-    "fomaml": "first order",
-    "anil": "ANIL",
-    "metasgd": "Meta-SGD",
-    "sparse": "sparse-MAML",
-    "reptile": "Reptile",
-}
+MEASURED = Path(__file__).with_name("measured.json")  # a copy of what `python -m metalab orders` wrote
 
 
 def load_results() -> dict[str, Any]:
-    """What `python -m metalab orders` measured, as shipped with the package."""
-    return json.loads((files("metalab") / "parameters" / "orders.json").read_text())
+    """Read what `python -m metalab orders` measured, as shipped with the package."""
+    return json.loads(MEASURED.read_text())
 
 
 def draw_results(measured: list[dict[str, Any]]) -> Figure:
-    """The test errors of comparisons, one picture each: mean and 95 % interval over seeds, and a dot for every seed.
+    """Draw the test errors of comparisons, one plot each: mean and 95 % interval over seeds, and a dot for every seed.
 
-    A circle is training for equal steps, a square for equal time.
+    Circles stand for trainings of equal steps, squares for trainings of equal time.
     """
     rows = max(len(each["step_ms"]) for each in measured)
     fig, axes = figure(11, 1.7 + 0.42 * rows, ncols=len(measured), squeeze=False)
@@ -395,12 +397,12 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
                 values = [scale * error for error in first_vs_second_order.errors(comparison, name, equal).values()]
                 if not values:
                     continue
-                found = first_vs_second_order.Interval.of(values)
+                interval = first_vs_second_order.Interval.of(values)
                 ax.plot(values, [row + shift] * len(values), marker, color=GREY, markersize=4, markerfacecolor="none")
-                ax.plot([found.low, found.high], [row + shift] * 2, "-", color=color, linewidth=2)
+                ax.plot([interval.low, interval.high], [row + shift] * 2, "-", color=color, linewidth=2)
                 label = f"equal {equal}" if name == "fomaml" and ax is axes[0, 0] else None
-                ax.plot(found.mean, row + shift, marker, color=color, label=label)
-        ax.set_yticks(range(len(comparison["step_ms"])), [NAMES[name] for name in comparison["step_ms"]])
+                ax.plot(interval.mean, row + shift, marker, color=color, label=label)
+        ax.set_yticks(range(len(comparison["step_ms"])), [RECIPES[name].title for name in comparison["step_ms"]])
         ax.set_ylim(len(comparison["step_ms"]) - 0.4, -0.6)
         ax.set_xlim(left=0)
         finish(ax, ",\n".join(comparison["title"].rsplit(", ", 1)), f"test {unit} (less is better)")
@@ -409,16 +411,20 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
 
 
 class OrderPicture:
-    """What first order leaves out, beside the loss curve of a training that is steered: by parameter, for one batch.
+    """What first order leaves out for one batch, by parameter, next to the loss curve of a training that is steered.
 
-    A bar is the length of the difference of the two meta-gradients as a share of the second-order one's length.
+    A bar shows the length of the difference of the two meta-gradients, as a share of the second-order one's length.
+
+    Args:
+        episode: the batch.
+        names: the parameters to show.
     """
 
     def __init__(self, episode: Episode, names: list[str]) -> None:
         self.episode, self.names = episode, names
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """The shares [P], and behind them the cosine of both whole meta-gradients: [P + 1]."""
+        """Return the shares [P], followed by the cosine of the two whole meta-gradients: [P + 1]."""
         learner, params = driver.trainer.learner, driver.trainer.params
         second, first = (replace(learner, order=order).meta_gradient(params, self.episode)[0] for order in (2, 1))
         shares = [(second[n] - first[n]).norm() / second[n].norm().clamp(min=1e-30) for n in self.names]
@@ -426,6 +432,7 @@ class OrderPicture:
         return torch.stack([*shares, torch.cosine_similarity(*whole, dim=0)])
 
     def draw(self, figure: SubFigure) -> list[Artist]:
+        """Draw a bar for each parameter, and return the bars."""
         ax = figure.subplots()
         self.bars = list(ax.barh(self.names, [0.0] * len(self.names), color=BLUE))
         ax.invert_yaxis()
@@ -434,6 +441,7 @@ class OrderPicture:
         return self.bars
 
     def update(self, data: Tensor) -> str:
+        """Show the shares that `look` returned, and return a description in words."""
         *shares, cosine = data.tolist()
         for bar, share in zip(self.bars, shares, strict=True):
             bar.set_width(share)
@@ -443,12 +451,15 @@ class OrderPicture:
         return f"First and second order are {angle:.0f}° apart; most is left out at {most}."
 
 
-def training_panel(*, seed: int = 0) -> steering.Panel:
-    """MAML on the sine family, steered while it trains, and what its order leaves out: `await panel.train(1000)`."""
+def training_panel(*, seed: int = 0) -> steering.SteeringPanel:
+    """Return a panel that steers MAML on the sine family and shows what first order leaves out.
+
+    `await training_panel().train(1000)` trains.
+    """
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
     learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
     driver = steering.Driver(learner, lambda g: sine.sample(25, 10, 10, g), values, seed=seed)
     episode = sine.sample(25, 10, 10, torch.Generator().manual_seed(seed + 1))
     picture = OrderPicture(episode, list(driver.trainer.params))
     alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
-    return steering.Panel(driver, View(picture, loss="query loss (MSE)"), look=picture.look, alt=alt)
+    return steering.SteeringPanel(driver, View(picture, loss="query loss (MSE)"), look=picture.look, alt=alt)

@@ -18,18 +18,18 @@ __all__ = ["contrastive_loss", "draw_pairs", "one_shot_answers"]
 
 # contrastive_loss
 
-MARGIN = 1.5  # not 1, or m² would be m
+MARGIN = 1.5  # not 1, because then m² would be m
 
 
 def _contrastive_loss_inputs() -> tuple[Tensor, Tensor, float]:
-    """Four pairs of each kind; of the pairs of two characters one coincides and one is beyond the margin."""
+    """Return four pairs of each kind. Of the pairs of two characters, one coincides and one is beyond the margin."""
     distance = torch.tensor([0.3, 1.9, 0.8, 0.0, 2.6, 1.1, 1.3, 0.5])
     same = torch.tensor([True, True, False, False, False, True, False, True])
     return distance.requires_grad_(), same, MARGIN
 
 
 def _by_kind(alike: Callable[[Tensor, float], Tensor], apart: Callable[[Tensor, float], Tensor]) -> Callable:
-    """The loss with alike(d, m) for pairs of one character and apart(d, m) for pairs of two."""
+    """Return a loss that is alike(d, m) for pairs of one character and apart(d, m) for pairs of two."""
     return lambda d, same, m: torch.where(same, alike(d, m), apart(d, m))
 
 
@@ -164,7 +164,7 @@ def _examine_contrastive_loss(attempt: Callable) -> None:
         )
     right = solutions.contrastive_loss(*arguments)
     trial = "exercises.contrastive_loss.inputs()"
-    mistakes = ((says, {"the loss": wrong(*arguments).detach()}) for says, wrong in CONTRASTIVE_LOSS_MISTAKES)
+    mistakes = ((message, {"the loss": wrong(*arguments).detach()}) for message, wrong in CONTRASTIVE_LOSS_MISTAKES)
     compare({"the loss": loss.detach()}, {"the loss": right.detach()}, mistakes=mistakes, inputs=trial)
 
     if not loss.requires_grad:
@@ -205,18 +205,18 @@ contrastive_loss = Exercise(
 # draw_pairs
 
 CHARACTERS, DRAWINGS = 12, 20
-PAIRS = 30  # in a batch
+PAIRS = 30  # how many pairs a batch has
 BATCHES = 80
 
 
 def _draw_pairs_inputs() -> tuple[Tensor, int, torch.Generator]:
     generator = torch.Generator().manual_seed(0)
-    # Noise, so that every picture tells which drawing of which character it is.
+    # The images are noise, so that each picture reveals which drawing of which character it is.
     return torch.rand(CHARACTERS, DRAWINGS, 28, 28, generator=generator), PAIRS, generator
 
 
 class _Side(NamedTuple):
-    """What one side of the pairs turned out to be: each [BATCHES, PAIRS]."""
+    """The characters and the drawings on one side of the pairs, each [BATCHES, PAIRS]."""
 
     character: Tensor
     drawing: Tensor
@@ -226,7 +226,7 @@ def _examine_draw_pairs(attempt: Callable) -> None:
     images, *_ = _draw_pairs_inputs()
 
     def draw(count: int) -> list[Tensor]:
-        """first, second and same of `count` batches."""
+        """Return first, second and same of `count` batches."""
         generator = torch.Generator().manual_seed(0)
         batches = [_three_tensors(attempt(images, PAIRS, generator)) for _ in range(count)]
         return [torch.stack(part) for part in zip(*batches, strict=True)]
@@ -244,7 +244,7 @@ def _examine_draw_pairs(attempt: Callable) -> None:
 
 
 def _three_tensors(pairs: Any) -> list[Tensor]:
-    """first and second as [PAIRS, pixels], same as [PAIRS]."""
+    """Return first and second as [PAIRS, pixels], and same as [PAIRS]."""
     if not isinstance(pairs, tuple | list) or len(pairs) != 3:
         raise Wrong(f"It should return first, second, same; yours is {describe(pairs)}.")
     names = ("first", "second", "same")
@@ -323,7 +323,10 @@ def _expect_halves(same: Tensor) -> None:
 
 
 def _expect_variety(first: _Side, second: _Side, same: Tensor) -> None:
-    """What must vary over the batches; a right function fails here less than once in 10^10 times."""
+    """Raise `Wrong` if something that must vary over the batches does not.
+
+    A right function fails less than once in 10^10 times.
+    """
     sides = (*first, *second)
     if all((part == part[:1]).all() for part in sides):
         raise Wrong(
@@ -357,7 +360,7 @@ def _expect_variety(first: _Side, second: _Side, same: Tensor) -> None:
             "alphabet is by the same hand. As that is never so in a positive pair, the hand gives away the answer. "
             "Draw the two numbers differently."
         )
-    for kind, of, size, words in (
+    for kind, of, size, phrase in (
         (~same, "character", CHARACTERS, "of characters come up in negative pairs"),
         (same, "drawing", DRAWINGS, "of drawings come up in positive pairs"),
     ):
@@ -365,18 +368,18 @@ def _expect_variety(first: _Side, second: _Side, same: Tensor) -> None:
         seen, all_pairs = _unordered(a, b), size * (size - 1) // 2
         if (((a - b) % size == 1) | ((b - a) % size == 1)).all():
             raise Wrong(
-                f"Only neighbours make a pair: {of} k goes with {of} k + 1. Of all {all_pairs} combinations {words} "
+                f"Only neighbours make a pair: {of} k goes with {of} k + 1. Of all {all_pairs} combinations {phrase} "
                 f"only {seen}, and the network is never asked about the rest. Draw the second one at random too."
             )
-        if seen < 0.8 * all_pairs:  # with 1200 pairs a right function sees all but a few
+        if seen < 0.8 * all_pairs:  # with 1200 pairs, a right function meets nearly all combinations
             raise Wrong(
-                f"Of all {all_pairs} combinations {words} only {seen}. The network is never asked about the rest. "
+                f"Of all {all_pairs} combinations {phrase} only {seen}. The network is never asked about the rest. "
                 "Draw both at random, each from all that there are."
             )
 
 
 def _unordered(a: Tensor, b: Tensor) -> int:
-    """How many different pairs there are, whichever comes first."""
+    """Count the different pairs of numbers, in whichever order the two come."""
     return len((torch.minimum(a, b) * 100 + torch.maximum(a, b)).unique())
 
 
@@ -409,15 +412,18 @@ draw_pairs = Exercise(
 
 
 def _one_shot_answers_inputs() -> tuple[Tensor, Tensor]:
-    """Points in the plane, [5, 2] and [8, 2]; queries 1, 2, 5 and 6 have 2, 4, 2 and 2 nearest supports."""
+    """Return points in the plane, [5, 2] and [8, 2]. Queries 1, 2, 5 and 6 have 2, 4, 2 and 2 nearest supports."""
     support_z = torch.tensor([[5.0, 5], [1, 1], [5, 1], [1, 5], [13, 8]])
     query_z = torch.tensor([[2.0, 1], [3, 1], [3, 3], [5, 4], [8, 8], [1, 3], [6, 3], [13, 12]])
     return support_z, query_z
 
 
 def _far_away(z: Tensor) -> Tensor:
-    """The same picture, small and far from the origin. No coordinate is rounded, but ‖a‖² + ‖b‖² - 2ab is, and below 0
-    for a third of the distances, in whatever order it is summed."""
+    """Return the same picture, but small and far from the origin.
+
+    No coordinate is rounded. But ‖a‖² + ‖b‖² - 2ab is rounded, and it is below 0 for a third of the distances, in
+    whatever order its terms are summed.
+    """
     return 3842.5 + z / 64
 
 
@@ -426,7 +432,7 @@ def _distances(support_z: Tensor, query_z: Tensor) -> Tensor:
 
 
 def _equal_to_best(scores: Tensor, dim: int = 1) -> Tensor:
-    """1 where a score is the largest along `dim`, ties and all."""
+    """Return 1 where a score equals the largest one along `dim`, and 0 elsewhere."""
     return (scores == scores.amax(dim, keepdim=True)).float()
 
 
@@ -527,7 +533,7 @@ def _examine_one_shot_answers(attempt: Callable) -> None:
                 "rounding prefers (F.pairwise_distance adds 1e-6 to every difference). The accuracy then depends on "
                 "the order of the classes, or on luck. Share a tie among all that are equally near."
             )
-    mistakes = ((says, {"the share": wrong(support_z, query_z)}) for says, wrong in ONE_SHOT_ANSWERS_MISTAKES)
+    mistakes = ((message, {"the share": wrong(support_z, query_z)}) for message, wrong in ONE_SHOT_ANSWERS_MISTAKES)
     compare(
         {"the share": shares}, {"the share": right}, mistakes=mistakes, inputs="exercises.one_shot_answers.inputs()"
     )

@@ -1,9 +1,10 @@
-"""The Siamese lesson's pictures and panels."""
+"""The figures and panels of the Siamese lesson, and the comparison of its learners."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,12 +17,11 @@ from ...analysis.roc import decide, roc
 from ...evaluate import Score, evaluate
 from ...experiments.settings import Settings
 from ...experiments.timing import medians_in_turn
-from ...learners.contrastive import Contrastive, contrastive_loss
-from ...learners.maml import MAML
+from ...learners import Contrastive, Learner
+from ...learners.contrastive import contrastive_loss
 from ...nets import Conv4, Params
-from ...tasks import Characters, Episode
+from ...tasks import Characters, Groups, Pairs
 from ...tasks.episode import as_episode
-from ...tasks.pairs import Groups, Pairs
 from ...train import Step, Trainer
 from ..kit import panels, steering
 from ..kit.figures import (
@@ -46,10 +46,16 @@ COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
 
 
 def draw_pairs(pairs: Pairs, title: str, *, distance: Tensor | None = None, threshold: float = 0.0) -> Figure:
-    """Each pair as a column, one drawing above the other, and what it is.
+    """Draw each pair as a column, one drawing above the other, with its label.
 
-    With distances [B] it says what a network thinks: a pair up to the threshold is taken for one character. A
-    right answer has a green frame and ✓, a wrong one an orange frame and ✗.
+    If there are distances, the figure also shows what a network decides. A right decision has a green frame and ✓, a
+    wrong one an orange frame and ✗.
+
+    Args:
+        pairs: B pairs.
+        title: the title of the figure.
+        distance: the distance of each pair [B], if a network has measured it.
+        threshold: the largest distance at which two drawings are taken for one character.
     """
     count = len(pairs.same)
     fig, axes = figure(1.05 * count, 3.1, nrows=2, ncols=count, squeeze=False)
@@ -66,10 +72,10 @@ def draw_pairs(pairs: Pairs, title: str, *, distance: Tensor | None = None, thre
 
 
 def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_loss) -> Panel:
-    """The loss of one pair over its distance, for both kinds of pairs, with a slider for the margin.
+    """Return a panel with the loss of one pair over its distance, for both kinds of pairs, and a slider for the margin.
 
     Args:
-        loss: from distances [B], labels [B] and the margin to losses [B].
+        loss: maps distances [B], labels [B] and the margin to losses [B].
     """
     distance = torch.linspace(0, 3, 301)
     fig, ax = figure(9, 3.6)
@@ -84,14 +90,14 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
     canvas = Canvas(fig, [line_of_margin, *(artist for artists in drawn.values() for artist in artists)])
 
     def redraw(margin: float, at: float) -> tuple[Canvas, str]:
-        words = []
+        costs = []
         for same, (line, point) in drawn.items():
             line.set_ydata(loss(distance, torch.full((301,), same), margin).numpy())
             value = loss(torch.tensor([at]), torch.tensor([same]), margin).item()
             point.set_data([at], [value])
-            words.append(f"{value:.2f} if they are {'the same' if same else 'different'}")
+            costs.append(f"{value:.2f} if they are {'the same' if same else 'different'}")
         line_of_margin.set_xdata([margin, margin])
-        text = f"A pair at distance {at:.1f} costs {' and '.join(words)}."
+        text = f"A pair at distance {at:.1f} costs {' and '.join(costs)}."
         if margin == 0:
             text += " Without a margin a different pair costs nothing anywhere: nothing pushes."
         elif at >= margin:
@@ -106,14 +112,22 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
 
 
 class Map:
-    """A flat picture of where a network puts a few characters it has never seen, one picture per moment of training.
+    """Flat pictures of where a network places a few characters that it has never seen, one for each moment of training.
 
-    An embedding of more than two dimensions is seen along the two in which it varies most (principal components),
-    turned so that successive pictures agree as well as they can.
+    An embedding of more than two dimensions is shown along its two principal components, in which it varies most. Each
+    picture is rotated so that it agrees with the picture before as well as possible.
 
     Args:
-        groups: the drawings [P, K, 1, H, W], K of each of at most 8 characters.
-        embed: parameters and drawings [B, 1, H, W] to embeddings [B, E].
+        groups: the drawings [P, K, 1, H, W], K drawings of each of P characters. P is at most 8.
+        embed: maps parameters and drawings [B, 1, H, W] to embeddings [B, E].
+
+    Attributes:
+        steps: the meta-step of each picture.
+        points: where the drawings lie in each picture, [P, K, 2].
+        shares: the share of the embedding's variance that each picture shows.
+
+    Raises:
+        ValueError: there are more than 8 characters.
     """
 
     def __init__(self, groups: Tensor, embed: Callable[[Params, Tensor], Tensor]) -> None:
@@ -122,11 +136,11 @@ class Map:
         self.groups = groups
         self.embed = embed
         self.steps: list[int] = []
-        self.points: list[Tensor] = []  # [P, K, 2] each
-        self.shares: list[float] = []  # of the embedding's variance that the picture shows
+        self.points: list[Tensor] = []
+        self.shares: list[float] = []
 
     def add(self, step: int, params: Params) -> None:
-        """Take a picture of these parameters."""
+        """Add a picture of the embedding with these parameters, at this meta-step."""
         z = self.embed(params, self.groups.flatten(0, 1))
         z = z - z.mean(0)
         flat, share = z, 1.0
@@ -134,7 +148,7 @@ class Map:
             _u, sizes, axes = torch.linalg.svd(z, full_matrices=False)
             flat = z @ axes[:2].T
             share = (sizes[:2].square().sum() / sizes.square().sum().clamp(min=1e-30)).item()
-        if self.points:  # the rotation that brings it nearest to the picture before (Procrustes)
+        if self.points:  # the rotation that brings it closest to the picture before (Procrustes)
             u, _sizes, v = torch.linalg.svd(flat.T @ self.points[-1].flatten(0, 1))
             flat = flat @ (u @ v)
         self.steps.append(step)
@@ -142,7 +156,7 @@ class Map:
         self.shares.append(share)
 
     def draw_on(self, ax: Axes, moment: int = -1) -> None:
-        """The picture of a moment; all have one scale, so that shrinking is seen."""
+        """Draw the picture of a moment. All pictures have the same scale, so that shrinking is visible."""
         limit = 1.1 * max(points.abs().max().item() for points in self.points) or 1.0
         for points, letter, color in zip(self.points[moment], LETTERS, COLORS, strict=False):
             ax.scatter(*points.T, s=60, marker=f"${letter}$", color=color)
@@ -154,7 +168,7 @@ class Map:
         return f"unseen characters, step {self.steps[moment]}"
 
     def spread(self, moment: int = -1) -> tuple[float, float]:
-        """In the picture: mean distance of two drawings of one character, and of the characters' middles."""
+        """Return two mean distances in the picture: of two drawings of a character, and of the characters' centres."""
         points = self.points[moment]
         within = torch.cdist(points, points).sum() / (points.shape[1] - 1) / points.shape[:2].numel()
         middles = points.mean(1)
@@ -162,7 +176,7 @@ class Map:
         return within.item(), between.item()
 
     def draw(self, moment: int = -1) -> Figure:
-        """The picture, and beside it one drawing of each character with its letter."""
+        """Return the picture of a moment, with one drawing of each character and its letter next to it."""
         fig = figure(9, 4.4)[0]
         fig.clear()
         grid = fig.add_gridspec(4, 5)
@@ -171,7 +185,7 @@ class Map:
         return fig
 
     def panel(self) -> Panel:
-        """A slider back through the training."""
+        """Return a panel with a slider through the moments of the training."""
         fig = self.draw()
         ax = fig.axes[0]
         canvas = Canvas(fig, [ax.title, *ax.collections])
@@ -181,12 +195,12 @@ class Map:
             for letters, points in zip(ax.collections, self.points[moment], strict=True):
                 letters.set_offsets(points.numpy())
             within, between = self.spread(moment)
-            words = (
+            caption = (
                 f"Step {self.steps[moment]}: in this picture two drawings of one character are {within:.2f} apart on "
                 f"average, the middles of two characters {between:.2f}. It shows {self.shares[moment]:.0%} of the "
                 "embedding's variance."
             )
-            return canvas, words
+            return canvas, caption
 
         last = len(self.steps) - 1
         controls = {"moment": slider("moment of training", last, 0, last, 1)}
@@ -199,17 +213,21 @@ class Map:
             ax.set_title(letter, color=color, fontsize=11, loc="left", pad=2)
 
 
-def train_live(
+def train_with_embedding(
     trainer: Trainer, steps: int, shown: Map, *, title: str, score: Callable[[Params], Score] | None = None
 ) -> list[Step]:
-    """Take `steps` steps; draw the pairs' distances, accuracies, and where unseen characters lie meanwhile.
+    """Take `steps` steps. Draw the pairs' distances, the accuracies, and where unseen characters lie as training goes.
 
     Args:
-        trainer: of a Siamese learner.
-        steps: the budget, in steps and not in seconds, so that a slower machine gets the same result.
-        shown: gets 21 pictures, the first before training.
-        title: of the figure.
-        score: the current parameters on unseen characters, asked four times.
+        trainer: the training of a Siamese learner.
+        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result.
+        shown: receives 21 pictures, the first before the training.
+        title: the title of the figure.
+        score: returns the score of the current parameters on unseen characters. It is called four times. If it is
+            None, no accuracies are drawn.
+
+    Returns:
+        The steps that were taken.
     """
     tests: dict[int, Score] = {}
     shown.add(trainer.steps, trainer.params)
@@ -225,7 +243,7 @@ def train_live(
         axes[0].set_ylim(bottom=0)
         shown.draw_on(axes[-1])
         metrics = done[-1].metrics
-        words = (
+        caption = (
             f"{title}: step {trainer.steps} of {steps}; loss {metrics['loss']:.3f}; distance of a same pair "
             f"{-metrics['same']:.2f}, of a different pair {-metrics['different']:.2f}"
         )
@@ -237,10 +255,10 @@ def train_live(
             axes[1].errorbar(
                 list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen, 5-way 1-shot"
             )
-            words += f"; unseen characters, 5-way 1-shot {list(tests.values())[-1].percent()}"
+            caption += f"; unseen characters, 5-way 1-shot {list(tests.values())[-1].percent()}"
         if score:
             finish(axes[1], "accuracy", "step", "accuracy (%)", legend=True)
-        return fig, words + "."
+        return fig, caption + "."
 
     def after(step: Step) -> None:
         if step.number % max(1, steps // 20) == 0:
@@ -248,17 +266,22 @@ def train_live(
         if score and (step.number % max(1, steps // 4) == 0 or step.number == steps):
             tests[step.number] = score(trainer.params)
 
-    words = f"{title}: distances, accuracy and the embedding of unseen characters, drawn while the network trains."
-    return panels.train_live(trainer, steps, draw, alt=words, after=after, per_second=1)
+    alt = f"{title}: distances, accuracy and the embedding of unseen characters, drawn while the network trains."
+    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=after, per_second=1)
 
 
 def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
-    """Histograms of the distances [B] of same and different pairs, a threshold to drag, and the ROC curve it moves on.
+    """Return a panel with the histograms of pairs' distances, a threshold to drag, and the ROC curve it moves along.
+
+    Args:
+        distance: the distance of each pair [B].
+        same: whether each pair shows one character [B], bool.
+        title: the title of the histograms.
 
     Raises:
-        ValueError: as of `verification.roc`.
+        ValueError: `metalab.analysis.roc.roc` rejects the distances or the labels.
     """
-    distance = distance.double()  # as the threshold is
+    distance = distance.double()  # because the threshold is a double too
     curve = roc(-distance, same)
     top = distance.max().item()
     bins = torch.linspace(0, top, 61).tolist()
@@ -283,15 +306,15 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
         false, true = (taken & ~same).sum() / (~same).sum(), (taken & same).sum() / same.sum()
         line.set_xdata([threshold, threshold])
         point.set_data([false.item()], [true.item()])
-        found = decide(-distance, same, -threshold)
-        words = (
-            f"Up to {threshold:.2f} taken for one character: precision {found.precision:.1%}, recall "
-            f"{found.recall:.1%}, accuracy {found.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate "
+        decision = decide(-distance, same, -threshold)
+        caption = (
+            f"Up to {threshold:.2f} taken for one character: precision {decision.precision:.1%}, recall "
+            f"{decision.recall:.1%}, accuracy {decision.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate "
             f"{curve.equal_error_rate:.1%}."
         )
         if not taken.any():
-            words = "No pair is that near: nothing is accepted, and precision is not defined. " + words
-        return canvas, words
+            caption = "No pair is that near: nothing is accepted, and precision is not defined. " + caption
+        return canvas, caption
 
     step = top / 200
     controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
@@ -299,7 +322,7 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
 
 
 class MapPicture:
-    """A `Map` beside the loss curve of a training that is steered."""
+    """A `Map` that is shown next to the loss curve of a training that is steered."""
 
     LIMIT = 3.0
 
@@ -307,11 +330,12 @@ class MapPicture:
         self.shown = shown
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """Where the drawings are now: [P, K, 2]."""
+        """Return where the drawings lie now: [P, K, 2]."""
         self.shown.add(driver.steps, driver.trainer.params)
         return self.shown.points[-1]
 
     def draw(self, figure: SubFigure) -> list[Artist]:
+        """Draw the axes, and return the letters that move."""
         ax = figure.subplots()
         self.letters = [
             ax.scatter([], [], s=60, marker=f"${letter}$", color=color)
@@ -323,6 +347,7 @@ class MapPicture:
         return self.letters
 
     def update(self, data: Tensor) -> str:
+        """Show the drawings where `look` found them, and return their mean distances in words."""
         for artist, points in zip(self.letters, data, strict=True):
             artist.set_offsets(points.numpy())
         within, between = self.shown.spread()
@@ -332,14 +357,14 @@ class MapPicture:
         )
 
 
-def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.Panel:
-    """The contrastive loss, to be steered while it trains: `await training_panel(train, test).train(300)`."""
+def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.SteeringPanel:
+    """Return a panel that steers a contrastive training: `await training_panel(train, test).train(300)`."""
     learner = Contrastive(Conv4(channels=32), margin=2.0, hardest=5)
-    turned = Groups(train.with_rotations(), characters=30, drawings=2)
-    images = train.batch(100, torch.Generator().manual_seed(seed))[0]  # few: they are embedded for every picture
+    rotated = Groups(train.with_rotations(), characters=30, drawings=2)
+    images = train.batch(100, torch.Generator().manual_seed(seed))[0]  # few, because every picture embeds them
     unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
-    shown = Map(unseen, lambda params, x: learner.embed(params, x, stats=learner.net.statistics(params, images)))
-    driver = steering.Driver(learner, lambda g: turned(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)
+    shown = Map(unseen, lambda params, x: learner.with_statistics(params, images).embed(params, x))
+    driver = steering.Driver(learner, lambda g: rotated(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)
     picture = MapPicture(shown)
     controls = {
         "margin": slider("margin m", 2.0, 0.0, 3.0, 0.1),
@@ -347,55 +372,57 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     }
     view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
     alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
-    return steering.Panel(driver, view, look=picture.look, controls=controls, alt=alt)
+    return steering.SteeringPanel(driver, view, look=picture.look, controls=controls, alt=alt)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One of the learners that are compared: how it was trained, and what came of it.
-
-    `tested` is the learner as it meets the test, where that is not as in training.
-    """
+    """One of the learners that are compared: its parameters, and a record of how it was trained."""
 
     params: Params
-    about: dict[str, Any]
-    tested: Any = None
+    about: dict[str, Any]  # the note that its training wrote
 
     @property
     def settings(self) -> Settings:
+        """Return the settings of its training."""
         return Settings.from_note(self.about)
 
-    def answers(self, images: Tensor) -> Callable[[Episode], Tensor]:
-        """Logits of an episode: by batch norm's statistics of `images`; MAML by adapting."""
-        learner = self.tested or self.settings.learner()
-        if isinstance(learner, MAML):
-            return lambda episode: learner.predict(self.params, episode)
-        stats = learner.net.statistics(self.params, images)
-        return lambda episode: learner.predict(self.params, episode, stats=stats)
+    def tested(self, images: Tensor) -> Learner:
+        """Return the learner as it meets the test here, with batch norm that lets no query see another.
+
+        A learner that adapts takes 3 inner steps and normalises by the support set. The others normalise by the
+        statistics of training images [B, 1, H, W].
+        """
+        learner = self.settings.learner()
+        if self.settings.recipe.tested == "by distance":
+            return learner.with_statistics(self.params, images)
+        return replace(learner, inner_steps=3, transductive=False)
 
 
 def print_family(
     family: dict[str, Member], train: Characters, test: Characters, images: Tensor, *, episodes: int, seed: int = 1
 ) -> dict[str, dict[tuple[int, bool], Score]]:
-    """One-shot accuracies of several learners on the same episodes, one query per class, and what they cost.
+    """Print one-shot accuracies of several learners on the same episodes, with one query per class, and their costs.
 
-    The time to train is what one step takes here, times the steps taken; all are timed in turn, and medians count.
+    The time to train is the time of one step on this machine, multiplied by the number of steps that were taken. The
+    learners are timed in turn, and medians are used.
 
     Args:
-        family: the learners, by name.
-        train: what they were trained on.
-        test: what the episodes are dealt from.
-        images: training drawings [B, 1, H, W], to measure batch norm's statistics on.
-        episodes: of each kind.
-        seed: of the episodes.
+        family: the learners by name.
+        train: the characters that they were trained on.
+        test: the characters that the episodes are dealt from.
+        images: training drawings [B, 1, H, W], on which batch norm's statistics are measured.
+        episodes: how many episodes of each kind there are.
+        seed: the seed of the episodes.
 
     Returns:
-        By name, the score for (ways, within one alphabet); none where a last layer has too few outputs.
+        For each name, the scores by (ways, within one alphabet). A score is missing if a last layer has too few
+        outputs.
     """
-    predicts = {name: member.answers(images) for name, member in family.items()}
-    turned = train.with_rotations()
+    predicts = {name: partial(member.tested(images).predict, member.params) for name, member in family.items()}
+    rotated = train.with_rotations()
     trainers = {
-        name: Trainer(member.settings.learner(), member.settings.sampler(turned)) for name, member in family.items()
+        name: Trainer(member.settings.learner(), member.settings.sampler(rotated)) for name, member in family.items()
     }
     one = test.sample(1, 5, 1, 1, torch.Generator().manual_seed(seed))
     step_ms = medians_in_turn({name: trainer.step for name, trainer in trainers.items()})
@@ -405,18 +432,18 @@ def print_family(
     print(
         f"{'':12}" + "".join(f"{f'{ways}-way':>15}" for ways, _within in kinds) + f"{'to train':>11}{'to answer':>11}"
     )
-    found: dict[str, dict[tuple[int, bool], Score]] = {}
+    scores: dict[str, dict[tuple[int, bool], Score]] = {}
     for name, predict in predicts.items():
         settings = family[name].settings
-        most = settings.ways if settings.algorithm == "maml" else len(test)
-        found[name] = {}
+        most = len(test) if settings.recipe.tested == "by distance" else settings.ways
+        scores[name] = {}
         for ways, within in kinds:
             if ways <= most:
                 deal = Groups(test, ways, 2, within_alphabet=within)
-                found[name][ways, within] = evaluate(
+                scores[name][ways, within] = evaluate(
                     predict, lambda n, g, deal=deal: as_episode(deal(n, g), shots=1), episodes=episodes, seed=seed
                 )
-        cells = [found[name][kind].percent() if kind in found[name] else "–" for kind in kinds]
+        cells = [scores[name][kind].percent() if kind in scores[name] else "–" for kind in kinds]
         cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"
         print(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells) + cost)
-    return found
+    return scores

@@ -1,7 +1,8 @@
-"""Which drawings does an embedding hold to be alike? The nearest ones to a drawing picked, uploaded, or just made.
+"""A panel that shows which drawings an embedding considers most similar to one that the reader picks, uploads or makes.
 
-What comes from outside is first made like Omniglot's drawings, which is all that the network has seen: one pen, a
-drawing of some size about the middle, ink 1 on paper 0. The pad is a custom widget and needs the package anywidget.
+A picture from outside is first made to look like Omniglot's drawings, because the network has seen nothing else: it is
+drawn with one pen, has a usual size and lies near the middle, with ink 1 on paper 0. The pad is a custom widget and
+needs the package anywidget.
 """
 
 from __future__ import annotations
@@ -33,40 +34,41 @@ try:
 except ImportError:
     anywidget = None
 
-# Only formats that Pillow decodes by itself: for some others it starts other programs.
+# Pillow decodes these formats by itself. For some others it starts other programs.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-LARGEST = 1680  # pixels: pictures are reduced to this, 4 times the dots needed
-FAINTEST = 32  # of 255: where the strongest contrast is less, there is no drawing
+LARGEST = 1680  # pixels: larger pictures are reduced to this, which is 4 times the dots needed
+FAINTEST = 32  # of 255: if the strongest contrast is less, the picture shows no drawing
 
-# Omniglot's paper is 105 pixels wide. Here it has 4 x 4 dots to such a pixel, which is 15 x 15 to one of our 28.
+# Omniglot's paper is 105 pixels wide. Here each of these pixels has 4 x 4 dots, so each of our 28 x 28 has 15 x 15.
 DOTS, PER_PIXEL = 420, 15
-# In dots. Of Omniglot's background drawings, 99 in 100 lie in each of the first two ranges, 98 in the third.
-SIZES, MIDDLE_SIZE = (24 * 4, 97 * 4), 68 * 4  # the longer side of the ink's box, and its median
-CENTRES = (35 * 4, 66.5 * 4)  # of the ink's box
-STROKES = (3.7 * 4, 5.6 * 4)  # twice the area of the ink by the length of its edge: the width of a long line
-PEN = 5 * 4  # the author's pen is a square of 5 x 5 pixels
+# These are in dots. Of Omniglot's background drawings, 99 % lie in each of the first two ranges, and 98 % in the third.
+SIZES, MIDDLE_SIZE = (24 * 4, 97 * 4), 68 * 4  # the longer side of the ink's bounding box, and its median
+CENTRES = (35 * 4, 66.5 * 4)  # the centre of the ink's bounding box
+STROKES = (3.7 * 4, 5.6 * 4)  # the width of long lines: twice the area of the ink divided by the length of its edge
+PEN = 5 * 4  # the pen of Omniglot's author is a square of 5 x 5 pixels
 
 
 def as_drawing(picture: bytes) -> Tensor:
-    """An image file of any size, dark on light or light on dark, as a drawing like Omniglot's.
+    """Turn an image file of any size, dark on light or light on dark, into a drawing like Omniglot's.
 
-    A drawing of a size, place and pen that Omniglot has stays as it is, its longer side being the paper's. Otherwise
-    it is scaled to Omniglot's middle size and put in the middle, and its strokes are drawn again with Omniglot's pen.
+    The longer side of the picture becomes the side of the paper. If the drawing has a size or a place that Omniglot
+    does not have, it is scaled to Omniglot's median size and moved to the middle. If its strokes have another width,
+    they are drawn again with Omniglot's pen.
 
     Args:
         picture: the content of a PNG, JPEG, GIF, BMP, WebP or TIFF file.
 
     Returns:
-        Float32 [1, 28, 28], 0 = paper and 1 = ink.
+        The drawing, float32 [1, 28, 28], with 0 for paper and 1 for ink.
 
     Raises:
-        ValueError: it is no such file, damaged, of too many pixels, or blank.
+        ValueError: the content is no such file, is damaged, has too many pixels, or is blank.
     """
     grey = _read(picture)
-    # Light falls unevenly on a photograph, so ink is what differs from its surroundings, and paper is most of them.
+    # Light falls unevenly on a photograph. So ink is what differs from its surroundings, which are mostly paper.
     surroundings = grey.filter(ImageFilter.BoxBlur(max(grey.size) // 4))
     contrast = np.asarray(surroundings, np.float32) - np.asarray(grey, np.float32)
-    if (contrast**3).mean() < 0:  # the few pixels that differ most are lighter: light ink on dark paper
+    if (contrast**3).mean() < 0:  # the few pixels that differ most are lighter, so the ink is light
         contrast = -contrast
     if contrast.max() < FAINTEST:
         raise ValueError("the picture is blank, or its ink too faint")
@@ -74,10 +76,13 @@ def as_drawing(picture: bytes) -> Tensor:
 
 
 def drawing_of(strokes: list[list[list[float]]]) -> Tensor:
-    """Strokes, each a list of points (x, y) from 0 to 1 with y down, as a drawing like Omniglot's: [1, 28, 28].
+    """Turn strokes into a drawing like Omniglot's: float32 [1, 28, 28], with 0 for paper and 1 for ink.
+
+    Args:
+        strokes: each is a list of points (x, y) from 0 to 1, where y points down.
 
     Raises:
-        ValueError: there is no point, or one lies outside the paper.
+        ValueError: there is no point, or a point lies outside the paper.
     """
     points = [number for stroke in strokes for point in stroke for number in point]
     if not points:
@@ -89,43 +94,47 @@ def drawing_of(strokes: list[list[list[float]]]) -> Tensor:
     for stroke in strokes:
         line = [(x * (DOTS - 1), y * (DOTS - 1)) for x, y in stroke]
         draw.line(line, fill=1)
-        draw.point(line, fill=1)  # a line of one point is none
+        draw.point(line, fill=1)  # `line` draws nothing for a single point
     return _like_omniglot(Image.fromarray(_draw_again(np.asarray(paper) > 0).astype(np.uint8) * 255))
 
 
 def _read(picture: bytes) -> Image.Image:
-    """An image file as grey levels, upright, transparent parts being paper."""
+    """Read an image file as grey levels, upright, with transparent parts as paper.
+
+    Raises:
+        ValueError: the content is no image file, is damaged, has too many pixels, or is blank.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(io.BytesIO(picture), formats=FORMATS)
-        opened.draft("RGB", (LARGEST, LARGEST))  # a JPEG is not decoded in more pixels than needed
+        opened.draft("RGB", (LARGEST, LARGEST))  # so that a JPEG is not decoded at more pixels than needed
         opened = ImageOps.exif_transpose(opened)
         if opened.mode.startswith(("I", "F")):  # more than 8 bits, which Pillow would cut off at 255
             levels = np.nan_to_num(np.asarray(opened, np.float64))
             levels = (levels - levels.min()) / max(np.ptp(levels), 1)
             opened = Image.fromarray((levels * 255).astype(np.uint8))
         opened = opened.convert("RGBA")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as fault:
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         most = Image.MAX_IMAGE_PIXELS // 1_000_000
-        raise ValueError(f"the picture is too large: {most} million pixels are the most") from fault
-    except UnidentifiedImageError as fault:
-        raise ValueError(f"this file is no picture; it can be {', '.join(FORMATS)}") from fault
-    except Exception as fault:  # a damaged file can raise nearly anything in Pillow
-        raise ValueError(f"the picture is damaged: {fault}") from fault
+        raise ValueError(f"the picture is too large: {most} million pixels are the most") from error
+    except UnidentifiedImageError as error:
+        raise ValueError(f"this file is no picture; it can be {', '.join(FORMATS)}") from error
+    except Exception as error:  # for a damaged file, Pillow can raise nearly any error
+        raise ValueError(f"the picture is damaged: {error}") from error
     opened.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
     grey, opacity = opened.convert("L"), opened.getchannel("A")
     weight = np.asarray(opacity, np.float64)
     if not weight.any():
         raise ValueError("the picture is blank: all of it is transparent")
     level = (np.asarray(grey) * weight).sum() / weight.sum()
-    # Where little is opaque, that is the ink, and paper is the opposite; otherwise it is like most of the picture.
+    # If little is opaque, that is the ink, and paper is the opposite. Otherwise paper is like most of the picture.
     paper = level if weight.mean() > 127 else 255 * (level < 128)
     return Image.composite(grey, Image.new("L", grey.size, round(paper)), opacity)
 
 
 def _like_omniglot(contrast: Image.Image) -> Tensor:
-    """How much each pixel differs from paper, 0 … 255, any size: the drawing [1, 28, 28]."""
+    """Return the drawing [1, 28, 28] of a picture that tells how much each pixel differs from paper, 0 … 255."""
     side = max(contrast.size)
     ink = _ink(contrast, contrast.width / 2, contrast.height / 2, side)
     (left, right), (top, bottom) = (
@@ -144,32 +153,35 @@ def _like_omniglot(contrast: Image.Image) -> Tensor:
 
 
 def _ink(contrast: Image.Image, x: float, y: float, side: float) -> np.ndarray:
-    """Where the ink is in the square of some side about (x, y), in pixels: bool [420, 420]."""
+    """Return where the ink is in the square of `side` pixels around the pixel (x, y): bool [420, 420]."""
     left, top, side = round(x - side / 2), round(y - side / 2), max(1, round(side))
-    cut = contrast.crop((left, top, left + side, top + side))  # outside of the picture is paper
+    cut = contrast.crop((left, top, left + side, top + side))  # there is paper outside the picture
     levels = np.asarray(cut.resize((DOTS, DOTS), Image.Resampling.BOX), np.float32)
+    # The threshold moves to midway between mean ink and mean paper (Ridler & Calvard 1978). It comes from below, so
+    # that faint ink counts as ink.
     threshold = levels.mean()
-    for _ in range(
-        20
-    ):  # to midway between mean ink and mean paper (Ridler & Calvard 1978); from below: faint ink is ink
+    for _ in range(20):
         ink = levels > threshold
         threshold = (levels[ink].mean() + levels[~ink].mean()) / 2
     return levels > threshold
 
 
 def _stroke_width(ink: np.ndarray) -> float:
+    """Return the mean width of the strokes in dots: twice the area of the ink divided by the length of its edge."""
     edges = sum(np.diff(np.pad(ink, 1), axis=axis).sum() for axis in (0, 1))
     return 2 * ink.sum() / edges
 
 
-AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))  # rows down, columns to the right
+# The eight dots around a dot, as (row, column). Rows go down, columns to the right.
+AROUND = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
 def _removable() -> tuple[np.ndarray, np.ndarray]:
-    """Whether a dot of ink may go, by which of the eight AROUND it are ink, as bits of a byte: two tables [256].
+    """Return two tables [256] that tell whether a dot of ink may be removed.
 
-    It may, if it is at the edge of a stroke (from below and the right, then from above and the left), not at a
-    stroke's end, and its neighbours hold together without it.
+    The index has one bit for each of the eight dots AROUND it, which is set where the dot is ink. A dot may be removed
+    if it lies at the edge of a stroke (in the first table below or on the right, in the second above or on the left),
+    if it is not the end of a stroke, and if its neighbours stay connected without it.
     """
     ring = (np.arange(256)[:, None] >> np.arange(8)) & 1
     neighbours = ring.sum(1)
@@ -180,13 +192,14 @@ def _removable() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _thin(ink: np.ndarray) -> np.ndarray:
-    """Lines one dot wide in the middle of the strokes, bool [H, W] to bool [H, W].
+    """Thin strokes to lines that are one dot wide and lie in their middle: bool [H, W] to bool [H, W].
 
-    Zhang & Suen, "A fast parallel algorithm for thinning digital patterns", Communications of the ACM 27 (1984).
+    The algorithm is that of Zhang & Suen, "A fast parallel algorithm for thinning digital patterns", Communications of
+    the ACM 27 (1984).
     """
     height, width = ink.shape
     ink = np.pad(ink, 1).astype(np.uint8)
-    inner = ink[1:-1, 1:-1]  # a view
+    inner = ink[1:-1, 1:-1]  # a view, so that a change of it changes `ink`
     tables = _removable()
     while True:
         before = inner.sum()
@@ -198,9 +211,9 @@ def _thin(ink: np.ndarray) -> np.ndarray:
 
 
 def _draw_again(line: np.ndarray) -> np.ndarray:
-    """A line one dot wide, with Omniglot's pen."""
+    """Draw lines that are one dot wide again with Omniglot's pen: bool [H, W] to bool [H, W]."""
     wide = torch.from_numpy(line).float()[None]
-    for window in ((PEN + 1, 1), (1, PEN + 1)):  # an odd number, to stay in the middle
+    for window in ((PEN + 1, 1), (1, PEN + 1)):  # an odd number keeps the line in the middle
         wide = F.max_pool2d(wide, window, stride=1, padding=[n // 2 for n in window])
     return wide[0].numpy() > 0
 
@@ -212,8 +225,8 @@ PAD_STYLE = """
 .metalab-pad button { margin-right: 8px; padding: 4px 12px; }
 """
 
-# The strokes live in the model: every change is drawn from there, and sent to the kernel. While the kernel is busy,
-# the widget manager holds changes back and sends only the last.
+# The strokes are stored in the model. Every change is drawn from there and sent to the kernel. While the kernel is
+# busy, the widget manager holds changes back and sends only the last one.
 PAD_SCRIPT = """
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const STEP = 1 / 28;
@@ -229,12 +242,12 @@ function render({ model, el }) {
     <div><button type="button">Undo</button><button type="button">Clear</button><span role="status"></span></div>`;
   const [canvas, status] = [el.querySelector("canvas"), el.querySelector("[role=status]")];
   const [undo, clear] = el.querySelectorAll("button");
-  // Or a key is also a shortcut of JupyterLab: two times d would delete the cell.
+  // Otherwise a key is also a shortcut of JupyterLab: pressing d twice would delete the cell.
   for (const control of [canvas, undo, clear]) control.dataset.lmSuppressShortcuts = "true";
   const ink = canvas.getContext("2d");
   const held = new Set();
   let pen = [0.5, 0.5];
-  let down = false; // the keyboard's pen
+  let down = false; // whether the keyboard's pen is down
 
   const strokes = () => model.get("strokes");
   function change(next) {
@@ -294,7 +307,7 @@ function render({ model, el }) {
       pen = pen.map((number, axis) => inside(number + STEP * steps.reduce((sum, step) => sum + step[axis], 0)));
       if (down) go_on(pen);
     } else return;
-    event.preventDefault(); // or the page scrolls
+    event.preventDefault(); // otherwise the page scrolls
     draw();
   });
   canvas.addEventListener("keyup", (event) => held.delete(event.key));
@@ -318,22 +331,22 @@ export default { render };
 if anywidget is not None:
 
     class Pad(anywidget.AnyWidget):
-        """A small paper to draw on, by mouse, finger, pen or keyboard: `strokes` as `drawing_of` takes them."""
+        """A small paper to draw on with mouse, finger, pen or keyboard. `drawing_of` takes its `strokes`."""
 
         _esm = PAD_SCRIPT
         _css = PAD_STYLE
         strokes = traitlets.List().tag(sync=True)
-        pen = traitlets.Float(PEN / DOTS).tag(sync=True)  # in widths of the paper
+        pen = traitlets.Float(PEN / DOTS).tag(sync=True)  # its width, as a share of the width of the paper
 
 
 def uploaded(value: dict | tuple) -> tuple[str, bytes]:
-    """Name and content of the file in a `FileUpload`'s value: {name: file} in ipywidgets 7, (file,) in 8."""
+    """Return name and content of the file in a `FileUpload`'s value: {name: file} in ipywidgets 7, (file,) in 8."""
     name, file = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
     return name, bytes(file["content"])
 
 
 def _put(ax: Axes, column: int, line: int, drawing: Tensor, above: str, below: str = "", *, frame: str) -> None:
-    """A drawing in a table of them. All share one `Axes`: with one each, an answer takes half as long again."""
+    """Put a drawing into a table. All drawings share one `Axes`, because with one each an answer takes 50 % longer."""
     left, right, top, bottom = column + 0.05, column + 0.85, line + 0.14, line + 0.78
     picture = 1 - drawing[0].cpu().numpy()
     ax.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), aspect="auto")
@@ -344,16 +357,16 @@ def _put(ax: Axes, column: int, line: int, drawing: Tensor, above: str, below: s
 
 
 class Neighbours:
-    """The nearest drawings of a gallery to one that the reader picks, uploads or draws; the last of these counts.
+    """A panel with the drawings of a gallery that are nearest to one that the reader picks, uploads or draws.
 
     Args:
-        characters: the gallery, 28 x 28 pixels; best of alphabets that the embedding was not trained on.
-        embed: drawings [B, 1, 28, 28] float32 (ink 1, paper 0) to their embeddings [B, E]; called once for the whole
-            gallery, and once for each upload or drawing. Distances are Euclidean.
-        shown: how many neighbours.
+        characters: the gallery, 28 x 28 pixels. Its alphabets should be ones that the embedding was not trained on.
+        embed: maps drawings [B, 1, 28, 28] float32 (ink 1, paper 0) to embeddings [B, E], whose distances are
+            Euclidean. It is called once for the whole gallery, and once for each upload or drawing.
+        shown: how many neighbours are shown.
 
     Raises:
-        ValueError: drawings of another size, or a gallery of too few.
+        ValueError: the drawings have another size, or the gallery has too few of them.
     """
 
     def __init__(self, characters: Characters, embed: Callable[[Tensor], Tensor], *, shown: int = 10) -> None:
@@ -369,14 +382,14 @@ class Neighbours:
         self.shown = shown
         self.images = characters.images.flatten(0, 1)[:, None].float() / 255  # [C*D, 1, 28, 28]
         self.embeddings = embed(self.images)  # [C*D, E]
-        self._picked: int | None = None  # row of `images` that is answered now, if it is one
+        self._picked: int | None = None  # the row of `images` that is answered now; None for an upload or a drawing
 
         alphabets = characters.alphabet.unique().tolist()
-        # Not a Dropdown: there JupyterLab takes the arrow keys for itself.
+        # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
         self.alphabet = widgets.SelectionSlider(
             options=[(self._alphabet_name(a), a) for a in alphabets],
             description="alphabet",
-            readout=False,  # it cuts off long names
+            readout=False,  # it would cut off long names
             style={"description_width": "150px"},
             layout={"width": "430px"},
         )
@@ -405,47 +418,53 @@ class Neighbours:
         self.pick()
 
     def show(self) -> None:
+        """Display the panel."""
         show_widget(self.box, self.picture.image.value, "Panel: the drawings nearest to one you pick, upload or draw.")
 
     def nearest(self, embedding: Tensor, *, without: int | None = None) -> tuple[Tensor, Tensor]:
-        """The `shown` drawings nearest to an embedding [E], nearest first: rows of `images`, and their distances.
+        """Return the `shown` drawings that are nearest to an embedding [E], the nearest first.
 
-        Row `without` is passed over: a drawing is not its own neighbour.
+        Args:
+            embedding: the embedding [E].
+            without: a row of `images` that is left out, because a drawing is not its own neighbour.
+
+        Returns:
+            The rows of `images`, and their distances, each [shown].
         """
         distance = distances(embedding[None], self.embeddings)[0]
         if without is not None:
             distance[without] = torch.inf
-        found = distance.topk(self.shown, largest=False)
-        return found.indices, found.values
+        nearest = distance.topk(self.shown, largest=False)
+        return nearest.indices, nearest.values
 
     def pick(self) -> None:
-        """Answer the drawing that the picker names."""
+        """Show the neighbours of the drawing that the sliders name."""
         self.alphabet_name.value = self._alphabet_name(self.alphabet.value)
         drawings = self.characters.images.shape[1]
         character = int(self._members(self.alphabet.value)[self.character.value - 1])
         picked = character * drawings + self.drawing.value - 1
-        if picked == self._picked:  # a shorter alphabet can move two controls at once
+        if picked == self._picked:  # a shorter alphabet can move two sliders at once
             return
         self._picked = picked
         rows, distance = self.nearest(self.embeddings[picked], without=picked)
         same = (rows // drawings == character).tolist()
         name = self._name(character)
-        words = f"Of the {self.shown} drawings nearest to {name}, drawing {self.drawing.value}, "
-        words += f"{sum(same)} {'is' if sum(same) == 1 else 'are'} of the same character"
-        words += f" (the gallery has {drawings - 1} more of it)."
-        self._draw(self.images[picked], f"you picked {name}", rows, distance, words, same)
+        caption = f"Of the {self.shown} drawings nearest to {name}, drawing {self.drawing.value}, "
+        caption += f"{sum(same)} {'is' if sum(same) == 1 else 'are'} of the same character"
+        caption += f" (the gallery has {drawings - 1} more of it)."
+        self._draw(self.images[picked], f"you picked {name}", rows, distance, caption, same)
 
     def answer(self, drawing: Tensor, name: str) -> None:
-        """Answer a drawing [1, 28, 28] that is not of the gallery, and is called `name`."""
+        """Show the neighbours of a drawing [1, 28, 28] that is not in the gallery. The caption calls it `name`."""
         self._picked = None
         rows, distance = self.nearest(self.embed(drawing[None].to(self.images.device))[0])
         votes = Counter((rows // self.characters.images.shape[1]).tolist()).most_common(3)
-        told = ", ".join(f"{self._name(character)} ({plural(count, 'drawing')})" for character, count in votes)
-        words = f"Most frequent among the {self.shown} drawings nearest to {name}: {told}."
-        self._draw(drawing, name, rows, distance, words, [None] * self.shown)
+        summary = ", ".join(f"{self._name(character)} ({plural(count, 'drawing')})" for character, count in votes)
+        caption = f"Most frequent among the {self.shown} drawings nearest to {name}: {summary}."
+        self._draw(drawing, name, rows, distance, caption, [None] * self.shown)
 
     def _draw(
-        self, drawing: Tensor, title: str, rows: Tensor, distance: Tensor, words: str, same: list[bool | None]
+        self, drawing: Tensor, title: str, rows: Tensor, distance: Tensor, caption: str, same: list[bool | None]
     ) -> None:
         columns = min(self.shown, 5)
         lines = -(-self.shown // columns)
@@ -460,7 +479,7 @@ class Neighbours:
         ax.set(xlim=(-0.1, 1 + columns), ylim=(lines, -0.1), aspect=1.25)
         fig.suptitle(f"nearest among {len(self.images):,} drawings ({self.characters.source})", fontsize=13)
         order = ", ".join(f"{name} at {far:.3g}" for name, far in zip(names, distance.tolist(), strict=True))
-        self.picture.draw(fig, f"{words} In order: {order}.")
+        self.picture.draw(fig, f"{caption} In order: {order}.")
         self.message.value = ""
 
     def _members(self, alphabet: int) -> Tensor:
@@ -470,7 +489,7 @@ class Neighbours:
         return self.characters.names[alphabet].replace("_", " ")
 
     def _name(self, character: int) -> str:
-        """The alphabet, and the character's number in it: what the picker shows."""
+        """Return the alphabet and the character's number in it, as the sliders show them."""
         alphabet = int(self.characters.alphabet[character])
         number = int((self._members(alphabet) == character).nonzero()) + 1
         return f"{self._alphabet_name(alphabet)} {number}"
@@ -483,7 +502,7 @@ class Neighbours:
         if not change["new"]:
             return
         name, content = uploaded(change["new"])
-        self.upload.set_trait("value", type(change["new"])())  # so that the same file once more is a change
+        self.upload.set_trait("value", type(change["new"])())  # so that uploading the same file again is a change
         try:
             drawing = as_drawing(content)
         except ValueError as reason:

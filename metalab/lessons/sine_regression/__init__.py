@@ -1,0 +1,1 @@
+"""The code of the sine lesson: its exercises with their solutions, and its figures and panels."""

@@ -1,6 +1,6 @@
-"""The exercises of the sine lesson: draw a task, take an inner step, and put both into the loss of MAML.
+"""The exercises of the sine lesson: draw a task, take an inner step, and use both in the loss of MAML.
 
-The learner's functions see the network only as `params`, a list of tensors, and `forward(params, x)`.
+The learner's functions see the network only as `params`, a list of tensors, and as `forward(params, x)`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from .solutions import forward
 __all__ = ["forward", "inner_step", "meta_loss", "sample_task"]
 
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
-INNER_LR = 0.02  # with POINTS and TASKS such that no two mistakes scale a step or a loss alike
-POINTS = 5  # support points of each task, and query points
-TASKS = 3  # in the check of meta_loss
-DRAWS = 2000  # in the check of sample_task
+INNER_LR = 0.02  # chosen with POINTS and TASKS, so that no two mistakes scale a step or a loss by the same factor
+POINTS = 5  # how many support points each task has, and how many query points
+TASKS = 3  # how many tasks the check of meta_loss has
+DRAWS = 2000  # how many tasks the check of sample_task draws
 
 
 # The network and the data of the checks
@@ -33,7 +33,7 @@ def _params(generator: torch.Generator) -> list[Tensor]:
 
 
 def _points(generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Support x, y and query x, y of one sine task, each [POINTS, 1]."""
+    """Draw the support x, y and the query x, y of one sine task, each [POINTS, 1]."""
     amplitude, phase = solutions.sample_task(generator)
     x = torch.rand(2 * POINTS, 1, generator=generator) * 10 - 5
     y = amplitude * torch.sin(x - phase)
@@ -50,7 +50,7 @@ def _meta_loss_inputs() -> tuple[list[Tensor], list[tuple[Tensor, ...]], float]:
     return _params(generator), [_points(generator) for _ in range(TASKS)], INNER_LR
 
 
-# What the solutions and the mistakes are made of
+# Parts that the checks and the mistakes share
 
 
 def _mse(params: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
@@ -67,10 +67,10 @@ def _meta_gradient(loss: Tensor, params: list[Tensor]) -> dict[str, Tensor]:
     return {f"the gradient of {name}": gradient for name, gradient in zip(NAMES, gradients, strict=True)}
 
 
-def _expect_graph(loss: Tensor, params: list[Tensor], says: str) -> None:
-    """Raise `Wrong(says)` where no gradient at all flows from `loss` back to `params`."""
+def _expect_graph(loss: Tensor, params: list[Tensor], message: str) -> None:
+    """Raise `Wrong(message)` if no gradient at all flows from `loss` back to `params`."""
     if not loss.requires_grad or not any(g.any() for g in _meta_gradient(loss, params).values()):
-        raise Wrong(says)
+        raise Wrong(message)
 
 
 # sample_task
@@ -97,7 +97,7 @@ def _examine_sample_task(attempt: Callable) -> None:
             "the generator anew on each call?"
         )
     for name, values in {"amplitude": amplitude, "phase": phase}.items():
-        # Of the 2^24 numbers that torch.rand can give, next to none come twice.
+        # torch.rand can give 2^24 numbers, so hardly any number should come twice.
         distinct = len(values.unique())
         if distinct < DRAWS // 2:
             raise Wrong(
@@ -105,7 +105,7 @@ def _examine_sample_task(attempt: Callable) -> None:
                 "again and again, so a network could memorise them; uniform means any real number of the interval."
             )
 
-    # The bounds leave room for rounding, and a wrong range is sure to reach beyond them.
+    # The bounds leave room for rounding, and values from a wrong range are sure to lie beyond them.
     ranges_swapped = _within(amplitude, 0, torch.pi) and _within(phase, 0.1, 5)
     if ranges_swapped and amplitude.min() < 0.099 and phase.max() > torch.pi + 0.001:
         raise Wrong(
@@ -147,15 +147,18 @@ def _within(values: Tensor, low: float, high: float) -> bool:
 
 
 def _expect_uniform(values: Tensor, name: str, low: float, high: float) -> None:
-    """Bounds that a right function misses less than once in a million times, whatever it makes of the generator."""
-    margin = 0.01 * (high - low)  # no draw at all in a margin: 0.99^2000 = 2e-9
+    """Raise `Wrong` unless the values fill the range from `low` to `high` evenly.
+
+    A right function fails less than once in a million times, in whatever way it uses the generator.
+    """
+    margin = 0.01 * (high - low)  # the probability of no draw at all in a margin is 0.99^2000 = 2e-9
     if not _within(values, low, high) or values.min() > low + margin or values.max() < high - margin:
         raise Wrong(
             f"The {name} lies in {values.min():.2f} … {values.max():.2f} and should fill {low:.2f} … {high:.2f}: "
             "other tasks than the published ones, so no error made on them can be compared."
         )
-    # Kolmogorov and Smirnov: the largest gap between the two distribution functions exceeds 3 / sqrt(n) with
-    # probability 2 exp(-2 * 3^2) = 3e-8.
+    # This is the test of Kolmogorov and Smirnov. The largest gap between the two distribution functions exceeds
+    # 3 / sqrt(n) with probability 2 exp(-2 * 3^2) = 3e-8.
     fractions = (values.sort().values - low) / (high - low)
     gap = (fractions - torch.linspace(0, 1, DRAWS, dtype=torch.float64)).abs().max()
     if gap > 3 / DRAWS**0.5:
@@ -184,7 +187,7 @@ sample_task = Exercise(
 
 
 def _moved(amount: Callable[[Tensor, float], Tensor]) -> Callable:
-    """A wrong inner step that adds amount(gradient, inner_lr) to each parameter."""
+    """Return a wrong inner step that adds amount(gradient, inner_lr) to each parameter."""
 
     def step(params: list[Tensor], x: Tensor, y: Tensor, inner_lr: float) -> list[Tensor]:
         gradients = torch.autograd.grad(_mse(params, x, y), params)
@@ -288,10 +291,10 @@ def _examine_inner_step(attempt: Callable) -> None:
     arguments = params, x, y, inner_lr
     right = solutions.inner_step(*arguments)
     trial = "exercises.inner_step.inputs()"
-    mistakes = ((says, named(wrong(*arguments))) for says, wrong in INNER_STEP_MISTAKES)
+    mistakes = ((message, named(wrong(*arguments))) for message, wrong in INNER_STEP_MISTAKES)
     compare(named(adapted), named(right), mistakes=mistakes, inputs=trial)
 
-    # The values are right. Is the graph? Any loss of the new parameters will do for a query loss.
+    # The values are right, and now the graph is checked. Any loss of the new parameters can serve as the query loss.
     loss = _mse(adapted, -x, y)
     _expect_graph(
         loss,
@@ -300,12 +303,12 @@ def _examine_inner_step(attempt: Callable) -> None:
         "there. No meta-gradient flows, so the start is never learned. Look for no_grad, detach or .data.",
     )
     first_order = _mse(_first_order_step(*arguments), -x, y)
-    says = (
+    message = (
         "The numbers are right, but autograd takes your gradients for constants. The meta-gradient then misses its "
         "second derivatives, and MAML silently becomes first-order MAML. What must autograd be told to keep while it "
         "computes gradients?"
     )
-    mistakes = [(says, _meta_gradient(first_order, params))]
+    mistakes = [(message, _meta_gradient(first_order, params))]
     want = _meta_gradient(_mse(right, -x, y), params)
     compare(_meta_gradient(loss, params), want, mistakes=mistakes, inputs=trial + " and a loss through your step")
 
@@ -337,7 +340,7 @@ inner_step = Exercise(
 
 
 def _mean_loss(loss_of_task: Callable) -> Callable:
-    """The mean over tasks of loss_of_task(params, support_x, support_y, query_x, query_y, inner_lr)."""
+    """Return the mean over tasks of loss_of_task(params, support_x, support_y, query_x, query_y, inner_lr)."""
 
     def wrong(params: list[Tensor], tasks: list[tuple[Tensor, ...]], inner_lr: float) -> Tensor:
         return torch.stack([loss_of_task(params, *task, inner_lr) for task in tasks]).mean()
@@ -423,7 +426,7 @@ def _examine_meta_loss(attempt: Callable) -> None:
     arguments = params, tasks, inner_lr
     right = solutions.meta_loss(*arguments)
     trial = "exercises.meta_loss.inputs()"
-    mistakes = ((says, {"the meta-loss": wrong(*arguments).detach()}) for says, wrong in META_LOSS_MISTAKES)
+    mistakes = ((message, {"the meta-loss": wrong(*arguments).detach()}) for message, wrong in META_LOSS_MISTAKES)
     compare({"the meta-loss": value}, {"the meta-loss": right.detach()}, mistakes=mistakes, inputs=trial)
 
     if not isinstance(loss, Tensor):
@@ -437,12 +440,12 @@ def _examine_meta_loss(attempt: Callable) -> None:
         "The number is right, but it is cut off from `params`: the meta-gradient is zero, so the start is never "
         "learned. Look for no_grad, detach, item or .data between `params` and the loss.",
     )
-    says = (
+    message = (
         "The number is right, but the meta-gradient is the first-order one: the inner gradients have become constants "
         "on the way. That is first-order MAML, cheaper and a little worse. Look for detach, or an inner step that "
         "does not keep its graph."
     )
-    mistakes = [(says, _meta_gradient(_first_order_meta_loss(*arguments), params))]
+    mistakes = [(message, _meta_gradient(_first_order_meta_loss(*arguments), params))]
     want = _meta_gradient(right, params)
     compare(_meta_gradient(loss, params), want, mistakes=mistakes, inputs=trial)
 

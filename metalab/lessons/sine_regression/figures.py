@@ -1,6 +1,8 @@
-"""The sine lesson's pictures and panels."""
+"""The figures and panels of the sine lesson."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import ipywidgets as widgets
 import torch
@@ -20,24 +22,34 @@ from ..kit.figures import BLACK, BLUE, GREEN, GREY, VERMILION, figure, finish, p
 from ..kit.panels import LivePicture, Panel, log_slider, rows, show_widget, slider
 from ..kit.steering.view import Canvas, View
 
-GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # where curves are drawn
+GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # the inputs at which curves are drawn
 STYLES = [(BLUE, "-"), (VERMILION, "-."), (GREEN, ":")]
 HALF = (X_RANGE[0], 0.0)
 
 
 def one_task(amplitude: float, phase: float) -> Sine:
+    """Return a batch of one task, the wave of this amplitude and of this phase in radians."""
     return Sine(torch.tensor([amplitude]), torch.tensor([phase]))
 
 
 def support_points(task: Sine, shots: int, *, half: bool = False, seed: int = 0) -> Episode:
-    """The first `shots` of a fixed row of support points, so that more shots keep the ones before; queries: GRID."""
+    """Return an episode of one task with `shots` support points [1, shots, 1], and with GRID as its query points.
+
+    The support points are the first ones of a fixed row, so that a task with more shots keeps the points it had.
+
+    Args:
+        task: one task.
+        shots: how many support points there are, at most 20.
+        half: whether the support points lie in the left half of the range only.
+        seed: the seed of the row.
+    """
     x_range = HALF if half else X_RANGE
     row = task.episode(20, 1, torch.Generator().manual_seed(seed), support_range=x_range)
     return Episode(row.support_x[:, :shots], row.support_y[:, :shots], GRID, task(GRID))
 
 
 def draw_tasks(task: Sine, title: str) -> Figure:
-    """All waves of a batch of tasks in one picture."""
+    """Draw all waves of a batch of tasks in one picture."""
     fig, ax = figure(9, 3.6)
     x = GRID.expand(task.amplitude.shape[0], -1, -1)
     for line, (a, p) in zip(task(x), zip(task.amplitude, task.phase, strict=True), strict=True):
@@ -48,7 +60,7 @@ def draw_tasks(task: Sine, title: str) -> Figure:
 
 
 def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) -> None:
-    """The true wave, the support points, and each named curve [201] over the grid."""
+    """Draw the true wave, the support points, and each named curve [201] over the grid."""
     limit = max(5.5, 1.3 * episode.query_y.abs().max().item())
     ax.plot(GRID.flatten(), episode.query_y.flatten(), color=BLACK, linestyle="--", linewidth=1.5, label="the task")
     for (name, curve), (color, dash) in zip(curves.items(), STYLES, strict=False):
@@ -61,7 +73,14 @@ def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) 
 
 
 def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Panel:
-    """Sliders for the inner loop and the task; every start in `starts` adapts to the same points, side by side."""
+    """Return a panel with sliders for the inner loop and the task.
+
+    All starts adapt to the same support points, and their fits are drawn side by side.
+
+    Args:
+        starts: the parameters to start from, by name.
+        inner_lr: the first value of the inner learning rate.
+    """
 
     fig, axes = figure(11, 4, ncols=len(starts), sharey=True, squeeze=False)
     drawn = {}
@@ -78,25 +97,25 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
     ) -> tuple[Canvas, str]:
         episode = support_points(one_task(amplitude, phase), shots, half=half)
         learner = MAML(MLP(), mse, inner_lr=inner_lr, inner_steps=steps)
-        words = []
+        errors = []
         for name, params in starts.items():
             trajectory = learner.adapt(params, episode)
-            before, after = (learner.query(theta, episode) for theta in (trajectory[0], trajectory[-1]))
+            before, after = (learner.answer(theta, episode) for theta in (trajectory[0], trajectory[-1]))
             error = mse(after, episode.query_y).item()
             lines = drawn[name]
             lines["support points"].set_data(episode.support_x.flatten().numpy(), episode.support_y.flatten().numpy())
             for label, curve in {"the task": episode.query_y, "before": before, "after": after}.items():
                 lines[label].set_ydata(curve.flatten().clamp(-99, 99).numpy())
-            words.append(
+            errors.append(
                 f"{name}: mean squared error {mse(before, episode.query_y).item():.3g} → {error:.3g} "
                 f"after {plural(steps, 'step')}"
             )
             if not error < 1e3:
-                words[-1] += (
+                errors[-1] += (
                     f" — the adaptation diverged: α = {inner_lr:.2g} overshoots. "
                     "Move the inner learning rate to the left"
                 )
-        return canvas, "; ".join(words) + "."
+        return canvas, "; ".join(errors) + "."
 
     controls = {
         "inner_lr": log_slider("inner learning rate α", inner_lr, -4, 0),
@@ -111,7 +130,7 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
 
 
 def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str) -> None:
-    """Loss curves on a log scale: the last run drawn strongly, earlier ones in grey."""
+    """Draw loss curves on a log scale, the last run in colour and the earlier ones in grey."""
     for i, (name, losses) in enumerate(runs.items()):
         last = i == len(runs) - 1
         color, dash = (BLUE, "-") if last else (GREY, ["--", ":", "-."][i % 3])
@@ -120,10 +139,11 @@ def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str) -> None:
     finish(ax, title, "meta-step", "query loss (MSE), mean of 50 steps", legend=True)
 
 
-def train_live(trainer: Trainer, steps: int, *, title: str) -> list[float]:
-    """Take `steps` meta-steps, drawing the loss and one unseen task before and after adaptation as they go.
+def train_with_fit(trainer: Trainer, steps: int, *, title: str) -> list[float]:
+    """Take `steps` meta-steps, and draw the loss and the fit to an unseen task as the training goes.
 
-    Returns the losses.
+    Returns:
+        The loss of each meta-step.
     """
     episode = support_points(one_task(3.0, 1.0), 10)
 
@@ -132,22 +152,32 @@ def train_live(trainer: Trainer, steps: int, *, title: str) -> list[float]:
         fig, (left, right) = figure(11, 4, ncols=2)
         draw_losses(left, {"training": losses}, title)
         fits = {
-            f"after {plural(k, 'step')}": trainer.learner.predict(trainer.params, episode, steps=k) for k in (0, 1, 10)
+            f"after {plural(k, 'step')}": replace(trainer.learner, inner_steps=k).predict(trainer.params, episode)
+            for k in (0, 1, 10)
         }
         draw_fit(right, episode, fits, f"an unseen task, meta-step {trainer.steps}")
         loss = smooth(losses)[-1].item()
         return fig, f"{title}: meta-step {trainer.steps} of {steps}, loss {loss:.2f} (mean of the last 50)."
 
-    done = panels.train_live(
+    done = panels.train_and_draw(
         trainer, steps, draw, alt="The loss and an unseen task's fit, drawn while the network trains."
     )
     return [step.metrics["loss"] for step in done]
 
 
 class RetrainPanel:
-    """Choose the outer learning rate and the order, press Train, and compare the loss curve with the runs before.
+    """A panel to choose the outer learning rate and the order, to train, and to compare the run with earlier ones.
 
-    Every run starts from the same seed, so that what differs is what was chosen.
+    Every run starts from the same seed, so that runs differ only in what the reader chose.
+
+    Args:
+        steps: the first value of the number of meta-steps.
+        inner_lr: the inner learning rate of all runs.
+        seed: the seed of all runs.
+
+    Attributes:
+        runs: the losses of each run, by name.
+        params: the parameters of the last run; None before the first one.
     """
 
     def __init__(self, *, steps: int = 1500, inner_lr: float = 0.01, seed: int = 0) -> None:
@@ -168,44 +198,45 @@ class RetrainPanel:
         self._draw("Press Train.")
 
     def train(self) -> list[float]:
-        """Train with the controls as they are; returns the losses, and keeps the parameters in `params`."""
+        """Train with the current values of the controls. Return the losses, and keep the parameters in `params`."""
         learner = MAML(MLP(), mse, inner_lr=self.inner_lr, order=self.order.value)
         name = f"run {len(self.runs) + 1}: outer lr {self.outer_lr.value:.2g}, order {self.order.value}"
         losses = self.runs[name] = []
         trainer = Trainer(learner, lambda g: sample(25, 10, 10, g), outer_lr=self.outer_lr.value, seed=self.seed)
         self.button.disabled = True
-        words = f"{name}: done."
+        message = f"{name}: done."
         try:
             for step in trainer.run(self.steps.value):
                 losses.append(step.metrics["loss"])
                 if self.picture.due():
                     self._draw(f"{name}: meta-step {trainer.steps} of {self.steps.value}.")
         except Diverged as error:
-            words = f"{name} stopped: {error} Move the outer learning rate to the left."
+            message = f"{name} stopped: {error} Move the outer learning rate to the left."
         except KeyboardInterrupt:
-            words = f"{name}: interrupted at meta-step {trainer.steps}."
+            message = f"{name}: interrupted at meta-step {trainer.steps}."
         finally:
             self.button.disabled = False
         self.params = trainer.params
         final = smooth(losses)[-1].item() if losses else float("nan")
-        self._draw(f"{words} Loss {final:.3g} (mean of the last 50 meta-steps).")
+        self._draw(f"{message} Loss {final:.3g} (mean of the last 50 meta-steps).")
         return losses
 
-    def _draw(self, words: str) -> None:
+    def _draw(self, caption: str) -> None:
         fig, ax = figure(11, 4)
         drawn = {name: losses for name, losses in self.runs.items() if losses}
         if drawn:
             draw_losses(ax, drawn, "loss after one inner step, each run from the same start")
         else:
             finish(ax, "the loss curve will be drawn here", "meta-step", "query loss (MSE)")
-        self.picture.draw(fig, words)
+        self.picture.draw(fig, caption)
 
     def show(self) -> None:
+        """Display the panel."""
         show_widget(self.box, self.picture.image.value, "Panel: outer learning rate, order, and a Train button.")
 
 
 class FitPicture:
-    """One task that is never trained on: what the present start says of it after 0, 1 and 5 steps."""
+    """One task that is never trained on, and how well the current start fits it after 0, 1 and 5 inner steps."""
 
     STEPS = (0, 1, 5)
 
@@ -213,41 +244,43 @@ class FitPicture:
         self.episode = support_points(one_task(3.0, 1.0), 10)
 
     def look(self, driver: steering.Driver) -> dict[int, Tensor]:
-        """The predictions [201] by the number of inner steps, at the settings of now."""
+        """Return the predictions [201] by the number of inner steps, at the current settings."""
         learner = driver.trainer.learner
-        trajectory = learner.adapt(driver.trainer.params, self.episode, steps=max(self.STEPS))
-        return {steps: learner.query(trajectory[steps], self.episode).flatten() for steps in self.STEPS}
+        trajectory = replace(learner, inner_steps=max(self.STEPS)).adapt(driver.trainer.params, self.episode)
+        return {steps: learner.answer(trajectory[steps], self.episode).flatten() for steps in self.STEPS}
 
     def draw(self, figure: SubFigure) -> list[Artist]:
+        """Draw the task, and return the curves that move."""
         ax = figure.subplots()
         flat = {f"after {plural(steps, 'step')}": torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
         draw_fit(ax, self.episode, flat, "an unseen task")
         low, high = ax.get_ylim()
-        ax.set_ylim(low, high + 3)  # room for the legend, above what is drawn
+        ax.set_ylim(low, high + 3)  # room for the legend above the curves
         ax.legend(fontsize=9, ncols=2, loc="upper center")
         self.lines = [line for line in ax.get_lines() if line.get_label() in flat]
         return self.lines
 
     def update(self, data: dict[int, Tensor]) -> str:
+        """Show the predictions that `look` returned, and return their errors in words."""
         errors = []
         for line, prediction in zip(self.lines, data.values(), strict=True):
-            seen = prediction.clamp(-99, 99)  # beyond the axes, and not beyond what can be drawn
-            line.set_ydata(seen.numpy())  # a tensor is read a number at a time
+            drawn = prediction.clamp(-99, 99)  # outside the axes, but not outside what matplotlib can draw
+            line.set_ydata(drawn.numpy())  # matplotlib reads a tensor one number at a time
             errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
         return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
 
 
-def training_panel(*, seed: int = 0) -> steering.Panel:
-    """MAML on the sine family, to be steered while it trains: `await training_panel().train(2000)`."""
+def training_panel(*, seed: int = 0) -> steering.SteeringPanel:
+    """Return a panel that steers MAML on the sine family while it trains: `await training_panel().train(2000)`."""
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
     learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
     driver = steering.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed)
     fit = FitPicture()
     alt = "Panel: sliders that steer MAML on sine waves while it trains; its loss, and an unseen task's fit."
-    return steering.Panel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
+    return steering.SteeringPanel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
 
 
 def joint_prediction(params: Params) -> Tensor:
-    """What one network says over the grid, without adapting: [201]."""
+    """Return the predictions of a network over the grid, without adaptation: [201]."""
     with torch.no_grad():
         return MLP()(for_tasks(params, 1), GRID).flatten()

@@ -1,4 +1,4 @@
-"""Our solutions, printed as they stand by `solution()`. They are notebook code, so they have no type hints."""
+"""Our solutions, which `solution()` prints as they are. They are notebook code, so they have no type hints."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Sliders and buttons of a training: what they are set to, and what was asked for. They never act by themselves."""
+"""The sliders and buttons of a training. They store values and presses, and never act by themselves."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import ipywidgets as widgets
 
 from ..panels import log_slider, rows, slider
 
-BUTTONS = {"start": "play", "pause": "pause", "reset": "undo", "stop": "stop"}  # names and icons
+BUTTONS = {"start": "play", "pause": "pause", "reset": "undo", "stop": "stop"}  # the icon of each button
 
 
 def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
-    """The usual control of each setting of an inner and an outer loop, set to its value.
+    """Return the usual control of each setting of an inner and an outer loop, set to the setting's value.
 
     Raises:
-        ValueError: a setting without a usual control.
+        ValueError: a setting has no usual control.
     """
     kinds = {
         "inner_lr": lambda value: log_slider("inner learning rate α", value, -4, 0),
@@ -34,29 +34,32 @@ def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
 
 
 class Controls:
-    """Values by name, and wishes in the order in which they came, to be read when the training has time for them.
+    """The controls' values, and the buttons pressed in their order, to be read when the training has time for them.
 
-    However fast a slider is dragged, what is read is where it is: there is no backlog.
+    However fast the reader drags a slider, only its current value is read, so no backlog builds up.
 
     Args:
-        inputs: whatever has a `value`; widgets, or in their place anything else.
+        inputs: widgets by name, or other objects that have a `value`.
     """
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self.inputs = dict(inputs)
-        self._wishes: list[str] = []
+        self._pressed: list[str] = []
 
     def values(self) -> dict[str, float]:
+        """Return the controls' current values by name."""
         return {name: control.value for name, control in self.inputs.items()}
 
     def moved(self, settings: Mapping[str, float]) -> dict[str, float]:
-        """The controls that a reader has moved away from `settings`, and where they are.
+        """Return the controls that a reader has moved away from `settings`, with their new values.
 
-        A page takes a log slider to a whole step by itself, 0.4 to 0.398, and says so: up to half a step is no move.
+        A page rounds a log slider to a whole step by itself, such as 0.4 to 0.398, and reports the rounded value.
+        Therefore a difference of up to half a step does not count as a move.
         """
         return {name: value for name, value in self.values().items() if not self._is_at(name, value, settings[name])}
 
     def _is_at(self, name: str, value: float, setting: float) -> bool:
+        """Tell whether a control with this value is where `setting` puts it."""
         control = self.inputs[name]
         if value == setting or not isinstance(control, widgets.FloatLogSlider) or not setting > 0:
             return value == setting
@@ -73,29 +76,29 @@ class Controls:
         control, before = self.inputs[name], self.inputs[name].value
         try:
             control.value = value
-        except Exception as error:  # of a widget's own kind
+        except Exception as error:  # each kind of widget raises its own
             raise ValueError(f"{name}={value!r}: {error}") from None
-        if control.value != value:  # a slider goes to its end instead, or to a whole number
+        if control.value != value:  # the slider went to its end instead, or to a whole number
             reached, control.value = control.value, before
             raise ValueError(f"{name}={value!r}: the slider goes to {reached} instead")
 
-    def press(self, wish: str) -> None:
-        """Ask for one of BUTTONS."""
-        self._wishes.append(wish)
+    def press(self, button: str) -> None:
+        """Record that one of BUTTONS was pressed."""
+        self._pressed.append(button)
 
     @property
     def waiting(self) -> int:
-        """How many wishes there are to be taken."""
-        return len(self._wishes)
+        """Return how many buttons were pressed since `wishes` was last called."""
+        return len(self._pressed)
 
     def wishes(self) -> list[str]:
-        """What was asked for since the last time."""
-        wishes, self._wishes = self._wishes, []
+        """Return the buttons pressed since the last call, in their order."""
+        wishes, self._pressed = self._pressed, []
         return wishes
 
 
 class ControlBox:
-    """The widgets of `controls` and the buttons, in rows."""
+    """The controls and the buttons, laid out in rows."""
 
     def __init__(self, controls: Controls) -> None:
         self.buttons = {}
@@ -107,6 +110,6 @@ class ControlBox:
         self.box = widgets.VBox([*rows(controls.inputs.values()), *rows(self.buttons.values(), len(BUTTONS))])
 
     def enable(self, enabled: bool) -> None:
-        """Let the controls be used, or not: no training reads them."""
+        """Enable the controls, or disable them as long as no training reads them."""
         for control in self._all:
             control.disabled = not enabled

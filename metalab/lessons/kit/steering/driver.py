@@ -1,4 +1,4 @@
-"""A training whose settings change while it runs. Nothing here knows of notebooks or widgets."""
+"""A training whose settings can change while it runs. Nothing here depends on notebooks or widgets."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ....checkpoint import replace_file
-from ....train import Adam, Diverged, Learner, Optimizer, Step, Trainer
+from ....engine.rollback import Rollback
+from ....files import replace_file
+from ....learners import Learner
+from ....train import ADAM, Diverged, Step, Trainer
 
-RECENT = 10  # a training's loss is the mean of so many steps: of one step it is mostly chance
-FACTOR = 100  # so many times the best loss is a divergence
-HEALTHY = 10  # parameters are good if the steps after them had at most so many times the best loss
-FLOOR = 1e-3  # of the first loss: no best counts as smaller, or a loss of 0 could never be kept
-KEEP = 20  # steps from one copy of the training's state to the next
+RECENT = 10  # a training's loss is the mean of this many steps, because a single step's loss is mostly chance
+FACTOR = 100  # a loss of this many times the best one is a divergence
+HEALTHY = 10  # parameters are good if the loss after them is at most this many times the best one
+FLOOR = 1e-3  # the best loss counts as at least this share of the first; otherwise a loss of 0 could never be kept
+KEEP = 20  # how many steps there are from one copy of the training's state to the next
+RECORDINGS = 22  # how many recorded meta-steps a GPU keeps: the sliders offer 0 to 10 inner steps of two orders
 
 LABELS = {"inner_lr": "inner learning rate", "outer_lr": "outer learning rate"}
 
 
 def label(name: str) -> str:
-    """What a setting is called in words."""
+    """Return the name of a setting in words."""
     return LABELS.get(name, name.replace("_", " "))
 
 
 @dataclass(frozen=True)
 class Change:
-    """From meta-step `step` on, counted from 1, the setting `name` was `value`."""
+    """A change of a setting: from meta-step `step` on, counted from 1, the setting `name` has the value `value`."""
 
     step: int
     name: str
@@ -40,7 +43,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Gone:
-    """A stretch of training that was taken back: its losses, the first of them of meta-step `step`."""
+    """A stretch of training that was taken back: its losses, the first of which belongs to meta-step `step`."""
 
     step: int
     losses: list[float]
@@ -48,13 +51,13 @@ class Gone:
 
 @dataclass
 class History:
-    """All that a training needs to be repeated number for number, and the losses it had.
+    """Everything that is needed to repeat a training number for number, and the losses it had.
 
     Args:
-        seed: of the initial parameters and of what is sampled.
+        seed: the seed of the initial parameters and of everything that is sampled.
         start: the settings before the first step.
-        changes: in the order of their steps.
-        losses: one a meta-step.
+        changes: the changes of settings, in the order of their steps.
+        losses: one loss per meta-step.
     """
 
     seed: int
@@ -63,15 +66,20 @@ class History:
     losses: list[float] = field(default_factory=list)
 
     def save(self, path: str | Path) -> None:
-        """Write it as JSON, all or nothing: a file already at `path` is replaced only by a whole one."""
+        """Write the history as JSON. A file that is already at `path` is replaced only by a complete one.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         replace_file(path, f"{json.dumps(asdict(self), indent=1, allow_nan=False)}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> History:
-        """What `save` wrote.
+        """Read a history that `save` wrote.
 
         Raises:
-            ValueError: the file is not a history.
+            OSError: the file cannot be read.
+            ValueError: the file is not a saved history.
         """
         try:
             read = json.loads(Path(path).read_text())
@@ -81,10 +89,10 @@ class History:
 
 
 class WentBack(Diverged):
-    """A training diverged and was taken back to where it was good.
+    """A training diverged and was taken back to its last good step.
 
     Attributes:
-        name: the setting that most likely did it.
+        name: the setting that most likely caused the divergence.
     """
 
     def __init__(self, message: str, name: str) -> None:
@@ -93,26 +101,31 @@ class WentBack(Diverged):
 
 
 class Driver:
-    """A meta-training that is steered: settings change between two steps, and every change is logged.
+    """A meta-training that is steered: settings can change between two steps, and every change is logged.
 
-    A setting is `outer_lr`, or the name of a field of the learner. Where that field holds a tensor without axes, the
-    number in it is changed and the learner stays the same, so that a step recorded on a GPU follows; for any other
-    field the learner is replaced, and a GPU records the step when the learner is first used: going back is free.
+    A setting is `outer_lr`, or the name of a field of the learner. If the field holds a tensor without axes, its number
+    is changed in place and the learner stays the same, so that a step recorded on a GPU follows. For any other field,
+    the learner is replaced by another one. A GPU records the step when it first uses a learner, and keeps the
+    recording, so that going back to a learner costs nothing.
 
     Args:
-        learner: what is trained; a dataclass.
+        learner: what is trained; it is a dataclass.
         sample: draws what the learner trains on, from a generator.
-        values: the settings that can be changed, and where they start. `outer_lr` is one of them.
-        seed: of the initial parameters and of everything that is sampled.
-        optimizer: makes the step.
-        device: where to train, and where a learner's tensors must be.
+        values: the settings that can be changed, with their first values. `outer_lr` must be one of them.
+        seed: the seed of the initial parameters and of everything that is sampled.
+        optimizer: makes the optimizer, as in `Trainer`.
+        device: where to train. The learner's tensors must be there too.
 
     Attributes:
         trainer: the training itself.
-        values: the settings as they are now.
-        history: what was done so far.
-        gone: the stretch that the last divergence took back.
+        values: the current settings.
+        history: what has been done so far.
+        gone: the stretch that the last divergence took back; None if there was no divergence.
         earlier: the losses before the last reset.
+
+    Raises:
+        ValueError: `values` has no `outer_lr`, the learner has no field of a name in it, or a value is not a finite
+            number of at least 0.
     """
 
     def __init__(
@@ -122,7 +135,7 @@ class Driver:
         values: dict[str, float],
         *,
         seed: int = 0,
-        optimizer: type[Optimizer] = Adam,
+        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
         device: str | torch.device = "cpu",
     ) -> None:
         if "outer_lr" not in values:
@@ -131,8 +144,11 @@ class Driver:
             if name != "outer_lr" and not hasattr(learner, name):
                 raise ValueError(f"values={values}: {type(learner).__name__} has no {name}")
         self.seed = seed
-        self._new = lambda seed: Trainer(learner, sample, seed=seed, optimizer=optimizer, device=device)
+        self._new = lambda seed: Trainer(
+            learner, sample, seed=seed, optimizer=optimizer, device=device, recordings=RECORDINGS
+        )
         self.trainer = self._new(seed)
+        self._rollback = Rollback(self.trainer.state, self.trainer.load_state)
         self.values: dict[str, float] = {}
         self._fields = [n for n in values if n != "outer_lr" and not isinstance(getattr(learner, n), Tensor)]
         self._learners = {tuple(getattr(learner, name) for name in self._fields): learner}
@@ -146,23 +162,23 @@ class Driver:
         self.history = History(self.seed, dict(self.values))
         self.gone: Gone | None = None
         self._best = math.inf
-        self._kept = self._good = self._copy()
+        self._rollback.start_over()
 
     @property
     def steps(self) -> int:
-        """How many meta-steps were taken."""
+        """Return how many meta-steps have been taken."""
         return len(self.history.losses)
 
     @property
     def loss(self) -> float:
-        """The mean loss of the last RECENT steps."""
+        """Return the mean loss of the last RECENT steps; nan before the first step."""
         return _recent(self.history.losses)
 
     def set(self, name: str, value: float) -> None:
-        """Change a setting: the next step is the first with the new value.
+        """Change a setting. The next step is the first one with the new value.
 
         Raises:
-            ValueError: there is no such setting, or its value is not one it can have. Nothing has changed then.
+            ValueError: there is no such setting, or it cannot have this value. Nothing has changed then.
         """
         if name not in self.values:
             raise ValueError(f"{name}={value!r}: the settings are {', '.join(self.values)}")
@@ -172,17 +188,18 @@ class Driver:
             self._log(name, value)
 
     def step(self) -> Step:
-        """Take a meta-step.
+        """Take one meta-step.
 
         Raises:
-            WentBack: the loss was not finite, or FACTOR times its best. Parameters, optimizer, random numbers and
-                history are then those of the last good step; the settings stay as they are, for somebody to change.
+            WentBack: the loss was not finite, or the mean of the recent losses reached FACTOR times its best value.
+                Parameters, optimizer, random numbers and history are then those of the last good step. The settings
+                stay as they are, so that the reader can change them.
         """
         try:
             step = self.trainer.step()
         except Diverged:
             raise self._go_back(math.nan) from None
-        except BaseException:  # an interrupt, say: half a step cannot be replayed
+        except BaseException:  # for example an interrupt; half a step cannot be replayed
             self._rewind()
             raise
         losses = self.history.losses
@@ -192,18 +209,22 @@ class Driver:
         if recent >= FACTOR * self._best:
             raise self._go_back(losses[-1])
         if self.steps % KEEP == 0 and recent <= HEALTHY * self._best:
-            self._good, self._kept = self._kept, self._copy()
+            self._rollback.keep()
         return step
 
     def reset(self, seed: int | None = None) -> None:
-        """Back to before the first step, with the settings as they are now: the same tensors, with fresh numbers."""
+        """Go back to before the first step, with the current settings. The tensors stay the same and get fresh numbers.
+
+        Args:
+            seed: the new seed; None for the same as before.
+        """
         self.seed = self.seed if seed is None else seed
         self.trainer.load_state(self._new(self.seed).state())
         self.earlier = self.history.losses
         self._begin()
 
     def replay(self, history: History) -> Iterator[Step]:
-        """Begin anew and repeat a history, step by step."""
+        """Reset the training, and repeat a history step by step."""
         for name, value in history.start.items():
             self.set(name, value)
         self.reset(history.seed)
@@ -214,10 +235,11 @@ class Driver:
             yield self.step()
 
     def _put(self, name: str, value: float) -> None:
+        """Give a setting a value, in the trainer or in its learner."""
         if name == "outer_lr":
             self.trainer.outer_lr = value
-        elif isinstance(now := getattr(self.trainer.learner, name), Tensor):
-            now.fill_(value)
+        elif isinstance(tensor := getattr(self.trainer.learner, name), Tensor):
+            tensor.fill_(value)
         else:
             new = replace(self.trainer.learner, **{name: value})
             fields = (getattr(new, field) for field in self._fields)
@@ -225,37 +247,33 @@ class Driver:
         self.values[name] = value
 
     def _log(self, name: str, value: float) -> None:
-        """Only the last value at a step counts, and none if it is the one before."""
+        """Log a change. Only the last value at a step counts, and none does if it equals the value before the step."""
         self.history.changes = [c for c in self.history.changes if (c.step, c.name) != (self.steps + 1, name)]
         if value != self._logged()[name]:
             self.history.changes.append(Change(self.steps + 1, name, value))
 
     def _logged(self) -> dict[str, float]:
-        """The settings after all changes in the log."""
+        """Return the settings after all the changes in the log."""
         return self.history.start | {change.name: change.value for change in self.history.changes}
 
-    def _copy(self) -> dict[str, Tensor]:
-        return {name: tensor.clone() for name, tensor in self.trainer.state().items()}
-
     def _go_back(self, loss: float) -> WentBack:
-        """Return to the last good step, and say so."""
-        at, name = self.steps + (not math.isfinite(loss)), self._suspect()
+        """Go back to the last good step, and return the error that says so."""
+        number, name = self.steps + (not math.isfinite(loss)), self._suspect()
         losses = self.history.losses
         self._rewind()
         self.gone = Gone(self.steps + 1, losses[self.steps :])
         best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
         return WentBack(
-            f"The training diverged: at meta-step {at} the loss was {loss:.3g}{best}. It is back at meta-step "
+            f"The training diverged: at meta-step {number} the loss was {loss:.3g}{best}. It is back at meta-step "
             f"{self.steps}, where it was well. Move the {label(name)} to the left (it is {self.values[name]:.3g}), "
             "then go on.",
             name,
         )
 
     def _rewind(self) -> None:
-        """Return to the last good step, as if what came after had not been; the settings stay."""
+        """Go back to the last good step, as if the later steps had not been taken. The settings stay as they are."""
         history = self.history
-        self.trainer.load_state(self._good)
-        self._kept = self._good
+        self._rollback.go_back()
         back = self.trainer.steps
         history.losses = history.losses[:back]
         history.changes = [change for change in history.changes if change.step <= back]
@@ -263,13 +281,13 @@ class Driver:
         history.changes += [Change(back + 1, name, v) for name, v in self.values.items() if v != logged[name]]
 
     def _suspect(self) -> str:
-        """The setting that was raised last, or else the outer learning rate."""
-        values, found = dict(self.history.start), "outer_lr"
+        """Return the setting that was raised last, or the outer learning rate if none was raised."""
+        values, suspect = dict(self.history.start), "outer_lr"
         for change in self.history.changes:
             if change.value > values[change.name] and change.name != "order":
-                found = change.name
+                suspect = change.name
             values[change.name] = change.value
-        return found
+        return suspect
 
 
 def _check(name: str, value: float) -> None:
@@ -283,7 +301,7 @@ def _recent(losses: list[float]) -> float:
 
 
 def _by_step(changes: list[Change]) -> dict[int, list[Change]]:
-    found: dict[int, list[Change]] = {}
+    grouped: dict[int, list[Change]] = {}
     for change in changes:
-        found.setdefault(change.step, []).append(change)
-    return found
+        grouped.setdefault(change.step, []).append(change)
+    return grouped

@@ -1,12 +1,13 @@
-"""Let a notebook's kernel deliver what sliders send, while a cell runs that awaits.
+"""Let a notebook's kernel deliver the sliders' messages while a cell runs and awaits something.
 
-A kernel takes one message after another, and a running cell is one. ipykernel 7.4 hands messages of widgets to a cell
-that awaits, but does not tell the page that it has: the page, which sends a slider's next value only after the kernel
-is done with the one before, would wait until the cell ends. So we tell it.
+A kernel handles one message after another, and a running cell is one of these messages. ipykernel 7.4 handles the
+messages of widgets while a cell awaits, but it does not tell the page that they were handled. The page sends a slider's
+next value only after the kernel has finished with the one before, so it would wait until the cell ends. Therefore we
+tell the page ourselves.
 
-Before ipykernel 7, which Colab has, the messages themselves wait until the cell ends. There we take them from the
-kernel's queue. (Its `do_one_iteration` will not do: it also runs the next cell inside this one, and leaves what this
-one then prints to the slider's message, so that the page never sees it end.)
+Before ipykernel 7, for example on Colab, the messages themselves wait until the cell ends. There we take them from the
+kernel's queue. (The kernel's `do_one_iteration` is no help. It also runs the next cell inside this one, and afterwards
+it attributes to the slider's message what this cell prints, so that the page never sees this cell end.)
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import Any
 
 from IPython import get_ipython
 
-TURNS = 10  # of the event loop: a message needs several, and ten take a tenth of the shortest sleep, a millisecond
+# A message needs several turns of the event loop. Ten turns take a tenth of the shortest sleep, which is 1 ms.
+TURNS = 10
 
 
 async def poll(seconds: float = 0.0) -> None:
-    """Deliver the widgets' messages that have come in, let an interrupt come through, and sleep for so many seconds."""
+    """Deliver the widgets' messages that have come in, let an interrupt through, and sleep for some seconds.
+
+    Outside a notebook there is no page to wait for, so that it returns without sleeping.
+    """
     kernel = getattr(get_ipython(), "kernel", None)
     if hasattr(kernel, "msg_queue") and hasattr(kernel, "do_one_iteration"):
         await _deliver(kernel)
@@ -38,7 +43,7 @@ async def poll(seconds: float = 0.0) -> None:
 
 @contextmanager
 def _answered(kernel: Any) -> Iterator[None]:
-    """Tell the page when the kernel is done with a widget's message, as it does when no cell runs."""
+    """Tell the page when the kernel has finished with a widget's message, as the kernel does when no cell runs."""
     handle = kernel.shell_handlers["comm_msg"]
 
     def handle_and_tell(stream: Any, ident: Any, message: dict[str, Any]) -> None:
@@ -55,7 +60,7 @@ def _answered(kernel: Any) -> Iterator[None]:
 
 
 async def _deliver(kernel: Any) -> None:
-    """What ipykernel 6 would do with the widgets' messages after this cell; all others stay in the queue."""
+    """Handle the widgets' messages as ipykernel 6 would after this cell. All other messages stay in the queue."""
     kernel.shell_stream.flush()
     waiting = [kernel.msg_queue.get_nowait() for _ in range(kernel.msg_queue.qsize())]
     ours = [item for item in waiting if _is_of_widgets(kernel, item)]
@@ -69,7 +74,7 @@ async def _deliver(kernel: Any) -> None:
         while ours:
             _number, dispatch, arguments = ours.pop(0)
             await dispatch(*arguments)
-    finally:  # an interrupt, too, leaves the kernel as this cell needs it, and loses no message
+    finally:  # after an interrupt too, the kernel is as this cell needs it, and no message is lost
         kernel.set_parent(ident, parent, channel="shell")
         kernel.saved_sigint_handler = handler
         for item in ours:
@@ -77,7 +82,7 @@ async def _deliver(kernel: Any) -> None:
 
 
 def _is_of_widgets(kernel: Any, item: tuple) -> bool:
-    """Whether a message of the queue opens, speaks to, closes or lists widgets."""
+    """Tell whether a message in the queue opens, addresses, closes or lists widgets."""
     _number, dispatch, arguments = item
     if dispatch != kernel.dispatch_shell:
         return False

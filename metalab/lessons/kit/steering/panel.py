@@ -1,4 +1,4 @@
-"""A training in a cell, with the controls that steer it and a picture of how it goes."""
+"""A training in a cell, with the controls that steer it and a picture of its progress."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from ..panels import show_widget
 from .controls import ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack
 from .kernel import poll
-from .view import Progress, View, in_words, width
+from .view import Frame, View, in_words, width
 
-TICK = 0.12  # seconds from one look at the controls, and one picture, to the next
-SHARE = 0.05  # of the time at most is spent on pictures: where drawing is slow they are fewer
-STEPS = 2000  # a usual budget
-PATIENCE = 600.0  # seconds that a paused training waits for a reader
+TICK = 0.12  # seconds between two looks at the controls, and between two pictures at least
+SHARE = 0.05  # the largest share of the time that goes into pictures; where drawing is slow, there are fewer of them
+STEPS = 2000  # a usual number of meta-steps for one cell
+PATIENCE = 600.0  # how many seconds a paused training waits for its reader
 
 
-class Panel:
-    """Sliders, buttons and pictures of a training that one steers while it runs.
+class SteeringPanel:
+    """Sliders, buttons and pictures of a training that the reader steers while it runs.
 
     Args:
         driver: the training.
-        view: draws it.
-        look: what the view's own picture shows, from the driver.
-        controls: settings by name, to widgets; None: the usual ones of `driver.values`.
-        alt: what the panel is, for pages without a kernel and for screen readers.
+        view: draws the training.
+        look: maps the driver to the data for the lesson's own picture.
+        controls: the widget of each setting, by name; None for the usual ones of `driver.values`.
+        alt: describes the panel, for pages without a kernel and for screen readers.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Panel:
         self._buttons = ControlBox(self.controls)
         self._buttons.enable(False)
         self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="100%"))
-        self.status = widgets.HTML()  # screen readers announce it, so it says only what happens
+        self.status = widgets.HTML()  # screen readers announce it, so it reports only events
         self.readout = widgets.HTML()  # changes with every picture
         self.marks = widgets.HTML()
         self.box = widgets.VBox([self._buttons.box, self.status, self.image, self.readout, self.marks])
@@ -61,7 +61,7 @@ class Panel:
 
     @property
     def history(self) -> History:
-        """What was done so far: `panel.history.save(path)`."""
+        """Return what has been done so far, for example for `panel.history.save(path)`."""
         return self.driver.history
 
     async def train(
@@ -71,23 +71,24 @@ class Panel:
         script: Mapping[int, Mapping[str, float]] | None = None,
         patience: float | None = None,
     ) -> list[float]:
-        """Take `steps` meta-steps while the controls are read; the cell ends with the last of them, or with Stop.
+        """Take `steps` meta-steps while the controls are read. The cell ends after the last step, or with Stop.
 
-        Start goes on after Pause; Reset begins anew, from the same seed and with the settings as they are. An
-        interrupt is like Stop. Running it again goes on where it was.
+        Start continues after Pause. Reset starts again from the same seed, with the current settings. An interrupt has
+        the same effect as Stop. Running the cell again continues where the training stopped.
 
         Args:
-            steps: the budget.
-            script: changes by the step that is the first to have them, counted from 1 in this call: {50: {"order": 1}}.
-            patience: seconds that a paused training waits before the cell ends; None: some minutes, or not at all
-                where nobody looks on, as when a whole notebook is executed by a program.
+            steps: how many meta-steps to take.
+            script: changes of settings, by the first step that has them: {50: {"order": 1}}. Steps are counted from 1
+                in this call.
+            patience: how many seconds a paused training waits before the cell ends. None waits for PATIENCE, or not
+                at all if nobody watches, as when a program executes the whole notebook.
 
         Returns:
             All losses so far.
 
         Raises:
-            ValueError: the budget or the script is not one that could be done. Nothing was trained then.
-            RuntimeError: the panel is training.
+            ValueError: `steps` is less than 1, or a change in the script is impossible. Nothing was trained then.
+            RuntimeError: the panel is already training.
         """
         if self._state != "ended":
             raise RuntimeError("this panel is training: press Stop first")
@@ -96,10 +97,10 @@ class Panel:
         script = {step: dict(values) for step, values in (script or {}).items()}
         self._check(script, steps)
         if patience is None:
-            patience = PATIENCE if _somebody_looks_on() else 0
+            patience = PATIENCE if _a_reader_watches() else 0
         begin = self.driver.steps
         self._target = begin + steps
-        self.controls.wishes()  # of before are forgotten
+        self.controls.wishes()  # forget the buttons that were pressed before
         self._buttons.enable(True)
         self._go("running", "Training.")
         self.image.layout.display = None
@@ -116,11 +117,15 @@ class Panel:
         return self.driver.history.losses
 
     def show(self) -> None:
-        """Display the panel, once more if it is displayed already: each shows the same."""
+        """Display the panel. It can be displayed several times, and all copies show the same."""
         show_widget(self.box, b"", self.alt)
 
     def _check(self, script: dict[int, dict[str, float]], steps: int) -> None:
-        """That every change of the script can be made: each is tried, and taken back."""
+        """Check that every change in the script is possible: each one is tried and taken back.
+
+        Raises:
+            ValueError: a change is impossible, or its step is not one of 1 to `steps`.
+        """
         before = self.controls.values()
         for step, values in script.items():
             if not 1 <= step <= steps:
@@ -133,13 +138,14 @@ class Panel:
                     self.controls.set(name, value)
 
     async def _run(self, script: dict[int, dict[str, float]], steps: int, patience: float) -> None:
-        looked, drawn = -math.inf, time.monotonic()
-        pause, cost = TICK, math.inf  # from one picture to the next, and what the last one took
-        since = 0.0  # when the training was paused
+        """Train up to the target, while reading the controls, following the script and drawing pictures."""
+        last_look, last_picture = -math.inf, time.monotonic()
+        pause, cost = TICK, math.inf  # seconds from one picture to the next, and how many the last one took
+        paused_at = 0.0  # the time at which the training was paused; 0 while it runs
         while self.driver.steps < self._target:
             now = time.monotonic()
-            if now - looked >= TICK or since:
-                looked = now
+            if now - last_look >= TICK or paused_at:
+                last_look = now
                 await self._listen()
                 self._obey(steps)
                 if self._state == "ended":
@@ -147,19 +153,19 @@ class Panel:
             for name, value in script.pop(self.driver.steps + 1, {}).items():
                 self.controls.set(name, value)
                 self.driver.set(name, value)
-            if now - drawn >= pause:
-                drawn = now
+            if now - last_picture >= pause:
+                last_picture = now
                 self._draw()
                 before, cost = cost, time.monotonic() - now
-                pause = max(TICK, min(before, cost) / SHARE)  # a picture that was drawn anew is an exception
+                pause = max(TICK, min(before, cost) / SHARE)  # a picture that was drawn as a whole is an exception
             if self._state == "paused":
-                since = since or now
-                if now - since >= patience:
+                paused_at = paused_at or now
+                if now - paused_at >= patience:
                     self._say("Nobody came: the cell has ended, and running it again goes on.", more=True)
                     return
                 await poll(0.02)
                 continue
-            since = 0.0
+            paused_at = 0.0
             try:
                 self.driver.step()
             except WentBack as reason:
@@ -167,71 +173,74 @@ class Panel:
         self._say(f"Done: {steps} meta-steps. Run the cell again for more.")
 
     async def _listen(self) -> None:
-        """Let the controls hear all that has come in: of a fast drag only the last value is worth a step."""
-        heard = self.controls.values(), self.controls.waiting
-        for _ in range(200):  # in case it never ends
+        """Let the controls receive all messages that have come in, because only a drag's last value is worth a step."""
+        received = self.controls.values(), self.controls.waiting
+        for _ in range(200):  # a limit, in case the messages never end
             await poll()
-            before, heard = heard, (self.controls.values(), self.controls.waiting)
-            if heard == before:
+            before, received = received, (self.controls.values(), self.controls.waiting)
+            if received == before:
                 return
 
     def _obey(self, steps: int) -> None:
-        """Take over what the controls are set to, and what was pressed."""
+        """Apply the values of the controls and the buttons that were pressed."""
         for name, value in self.controls.moved(self.driver.values).items():
             self.driver.set(name, value)
-        for wish in self.controls.wishes():
-            if wish == "start" and self._state == "paused":
+        for button in self.controls.wishes():
+            if button == "start" and self._state == "paused":
                 self._go("running", "Training.")
-            elif wish == "pause" and self._state == "running":
+            elif button == "pause" and self._state == "running":
                 self._go("paused", f"Paused at meta-step {self.driver.steps}. Start goes on, Stop ends the cell.")
-            elif wish == "reset":
+            elif button == "reset":
                 self.driver.reset()
                 self._target = steps
                 self._say(f"Reset: from the same seed, with the settings as they are. {self._state.capitalize()}.")
-            elif wish == "stop":
+            elif button == "stop":
                 self._go("ended", f"Stopped at meta-step {self.driver.steps}. Run the cell again to go on.")
                 return
 
-    def _go(self, state: str, words: str) -> None:
+    def _go(self, state: str, message: str) -> None:
+        """Change to a state, and announce it."""
         self._state = state
-        self._say(words)
+        self._say(message)
 
-    def _say(self, words: str, *, more: bool = False) -> None:
-        before = f"{self._words} " if more else ""
-        self._words = before + words
-        self.status.value = f"<p role='status'>{self._words}</p>"
+    def _say(self, message: str, *, more: bool = False) -> None:
+        """Show a message in the status line, in place of the message before or, with `more`, after it."""
+        before = f"{self._message} " if more else ""
+        self._message = before + message
+        self.status.value = f"<p role='status'>{self._message}</p>"
 
-    def _progress(self) -> Progress:
+    def _frame(self) -> Frame:
         driver, history = self.driver, self.driver.history
-        return Progress(history.losses, self._width(), history.changes, driver.earlier, driver.gone, self.look(driver))
+        return Frame(history.losses, self._width(), history.changes, driver.earlier, driver.gone, self.look(driver))
 
     def _width(self) -> int:
         return width(max(self.driver.steps, len(self.driver.earlier)), self._target)
 
     def _draw(self) -> None:
-        picture, words = self.view.frame(self._progress())
+        picture, caption = self.view.frame(self._frame())
         self.image.value = picture
-        self._tell(words)
+        self._tell(caption)
         self.frames += 1
 
-    def _tell(self, words: str) -> None:
+    def _tell(self, caption: str) -> None:
+        """Show the loss with the caption, and the changes, below the picture."""
         driver = self.driver
         loss = f"loss {driver.loss:.3g} (mean of the last {RECENT})" if driver.steps else "no loss yet"
-        self.readout.value = f"<p>Meta-step {driver.steps} of {self._target}: {loss}. {words}</p>"
+        self.readout.value = f"<p>Meta-step {driver.steps} of {self._target}: {loss}. {caption}</p>"
         changes = in_words(driver.history.changes, driver.history.start, self._width())
         self.marks.value = f"<p>Changes: {'; '.join(changes)}.</p>" if changes else "<p>No changes yet.</p>"
 
     def _still(self) -> None:
-        """Leave a picture that stays when the page is closed, in place of the one that moved."""
-        picture, words = self.view.still(self._progress())
-        self._tell(words)
-        words = f"{self.alt} {self._words} Meta-step {self.driver.steps}, loss {self.driver.loss:.3g}. {words}"
-        metadata = {"image/png": {"alt": words, "needs_background": "light"}}
-        display({"image/png": picture, "text/plain": words}, raw=True, metadata=metadata)
+        """Replace the live picture by one that stays when the page is closed."""
+        picture, caption = self.view.still(self._frame())
+        self._tell(caption)
+        alt = f"{self.alt} {self._message} Meta-step {self.driver.steps}, loss {self.driver.loss:.3g}. {caption}"
+        metadata = {"image/png": {"alt": alt, "needs_background": "light"}}
+        display({"image/png": picture, "text/plain": alt}, raw=True, metadata=metadata)
         self.image.layout.display = "none"
 
 
-def _somebody_looks_on() -> bool:
-    """Whether this cell was run by a page that could ask its reader: nbclient and nbval say they could not."""
+def _a_reader_watches() -> bool:
+    """Tell whether the page that runs this cell can ask its reader for input. nbclient and nbval say they cannot."""
     kernel = getattr(get_ipython(), "kernel", None)
     return bool(getattr(kernel, "_allow_stdin", False))

@@ -1,7 +1,7 @@
-"""Pictures of a training: drawn from what they are handed, and only what moves is drawn again.
+"""Pictures of a training. They show the data that they are given, and only what moves is drawn again.
 
-Drawing a whole figure takes matplotlib as long as fifty meta-steps on sines. Here axes, ticks and legends are drawn
-once and kept; a frame is that, with some curves on top, as a JPEG: a few milliseconds.
+Matplotlib takes as long to draw a whole figure as fifty meta-steps on sine tasks take. Here axes, ticks and legends are
+drawn once and kept. A frame is this background with some curves on top, as a JPEG. It takes a few milliseconds.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from PIL import Image
 from ..figures import BLUE, GREY, VERMILION, FigureCanvasAgg, finish
 from .driver import Change, Gone, label
 
-SMALL = 75  # pixels an inch: a third fewer to encode than in a figure that stays
-ROOM = 2000  # meta-steps that a curve has room for at first
-POINTS = 200  # of a loss curve
-MARKS = 9  # with a number; earlier ones keep their line
-LEAST, MOST = 1e-6, 1e12  # where the loss's axis ends at the latest
-NEAR = 0.02  # changes of one setting so close, as a share of the width, are one mark: a drag
+SMALL = 75  # dots per inch: a frame has fewer than a figure that stays, so that it is encoded faster
+ROOM = 2000  # how many meta-steps a curve has room for at first
+POINTS = 200  # how many points a loss curve has, about
+MARKS = 9  # how many of the last changes have a number; earlier ones keep only their line
+LEAST, MOST = 1e-6, 1e12  # the loss's axis never ends beyond these
+NEAR = 0.02  # changes of one setting that are closer, as a share of the width, come from one drag and share a mark
 
 
 @dataclass(frozen=True)
-class Progress:
-    """What a frame shows.
+class Frame:
+    """The data that a frame shows.
 
     Args:
-        losses: one a meta-step.
+        losses: one loss per meta-step.
         width: how many meta-steps the curve has room for.
-        changes: each with a mark.
+        changes: the changes of settings, which get marks.
         earlier: the losses before the last reset.
-        gone: what a divergence took back.
-        picture: what the lesson's own picture is drawn from.
+        gone: the stretch that a divergence took back.
+        picture: the data for the lesson's own picture.
     """
 
     losses: Sequence[float]
@@ -50,41 +50,41 @@ class Progress:
 
 
 class Picture(Protocol):
-    """What a lesson shows beside the loss curve."""
+    """The picture that a lesson shows next to the loss curve."""
 
     def draw(self, figure: SubFigure) -> list[Artist]:
-        """Draw what stays, and return what moves."""
+        """Draw the picture, and return the artists that move."""
         ...
 
     def update(self, data: Any) -> str:
-        """Let what moves show `data`, and say it in words."""
+        """Make the artists that move show `data`, and return a description in words."""
         ...
 
 
 class Canvas:
-    """A figure of which only `moving` is drawn again.
+    """A figure in which only the artists that move are drawn again.
 
     Args:
-        figure: made by `metalab.lessons.kit.figures.figure`, or with an Agg canvas of its own.
-        moving: artists in the order in which they are drawn, on top of everything else.
+        figure: a figure that `metalab.lessons.kit.figures.figure` made, or another one that has an Agg canvas.
+        moving: the artists that move, in the order in which they are drawn, on top of everything else.
     """
 
     def __init__(self, figure: Figure, moving: Iterable[Artist]) -> None:
         self.figure, self.moving = figure, list(moving)
         for artist in self.moving:
-            artist.set_animated(True)  # left out when the figure is drawn
+            artist.set_animated(True)  # drawing the figure then leaves it out
         self._still = None
         self._stale: list[Figure | SubFigure] = []
 
     def forget(self, part: Figure | SubFigure) -> None:
-        """Draw all of this part of the figure the next time: something else in it has changed."""
+        """Draw this whole part of the figure the next time, because something else in it has changed."""
         self._stale.append(part)
 
     def _draw(self) -> Image.Image:
         canvas = self.figure.canvas
         if self._still is None:
             canvas.draw()
-            self.figure.set_layout_engine("none")  # it took half of the time, and things stay where they are
+            self.figure.set_layout_engine("none")  # it took half of the time, and nothing changes its place any more
             self._still = canvas.copy_from_bbox(self.figure.bbox)
             self._stale.clear()
         canvas.restore_region(self._still)
@@ -95,14 +95,14 @@ class Canvas:
         for artist in self.moving:
             artist.axes.draw_artist(artist)
         size = canvas.get_width_height()
-        return Image.frombuffer("RGBX", size, canvas.buffer_rgba(), "raw", "RGBX", 0, 1)  # no copy
+        return Image.frombuffer("RGBX", size, canvas.buffer_rgba(), "raw", "RGBX", 0, 1)  # without a copy
 
     def jpeg(self) -> bytes:
-        """For a frame: several times as fast as a PNG."""
+        """Return the picture as a JPEG, which is several times as fast as a PNG. Frames use it."""
         return _encoded(self._draw(), "jpeg", quality=90, subsampling=0)
 
     def png(self) -> bytes:
-        """For a picture that stays."""
+        """Return the picture as a PNG, for a picture that stays."""
         return _encoded(self._draw().convert("RGB"), "png", compress_level=1)
 
 
@@ -113,12 +113,12 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 class View:
-    """The loss curve with a mark at each change, and a lesson's picture to its right.
+    """The loss curve with a mark at each change, and a lesson's own picture to its right.
 
     Args:
-        picture: the lesson's own.
-        loss: what the curve's axis is called.
-        between: where the loss's axis begins and ends; it grows when a loss is beyond.
+        picture: the lesson's own picture; None for the curve alone.
+        loss: the label of the loss's axis.
+        between: where the loss's axis begins and ends at first. It grows when a loss lies beyond.
     """
 
     def __init__(
@@ -144,47 +144,47 @@ class View:
             self.numbers += self.ax.plot([], [], color="black", marker=f"${number}$", markersize=9, linestyle="")
         self._marked = None
         finish(self.ax, "loss so far", "meta-step", loss)
-        self.ax.legend(fontsize=9, framealpha=0.9, loc="lower left", ncols=2)  # where a falling curve does not come
+        self.ax.legend(fontsize=9, framealpha=0.9, loc="lower left", ncols=2)  # a falling curve does not come here
         self.canvas = Canvas(figure, [*self.lines.values(), *self.numbers, *(picture.draw(right) if picture else ())])
 
-    def frame(self, progress: Progress) -> tuple[bytes, str]:
-        """A JPEG, and the lesson's picture in words."""
-        words = self._update(progress)
-        return self.canvas.jpeg(), words
+    def frame(self, frame: Frame) -> tuple[bytes, str]:
+        """Return a frame as a JPEG, and the description of the lesson's picture."""
+        caption = self._update(frame)
+        return self.canvas.jpeg(), caption
 
-    def still(self, progress: Progress) -> tuple[bytes, str]:
-        """A PNG, and the lesson's picture in words."""
-        words = self._update(progress)
-        return self.canvas.png(), words
+    def still(self, frame: Frame) -> tuple[bytes, str]:
+        """Return a picture that stays as a PNG, and the description of the lesson's picture."""
+        caption = self._update(frame)
+        return self.canvas.png(), caption
 
-    def _update(self, progress: Progress) -> str:
-        each = max(1, progress.width // POINTS)  # steps that one point is the mean of
-        self._set("now", *curve(progress.losses, each))
-        self._set("earlier", *curve(progress.earlier, each))
-        gone = progress.gone or Gone(1, [])
+    def _update(self, frame: Frame) -> str:
+        each = max(1, frame.width // POINTS)  # how many steps a point is the mean of
+        self._set("now", *curve(frame.losses, each))
+        self._set("earlier", *curve(frame.earlier, each))
+        gone = frame.gone or Gone(1, [])
         self._set("gone", *curve(gone.losses, 1, gone.step))
-        self._fit(progress.width)
+        self._fit(frame.width)
         low, high = self.ax.get_ylim()
-        at = [group[-1].step for group in marks(progress.changes, NEAR * progress.width)]
-        if (at, low, high) != self._marked:
-            self._marked = at, low, high
-            self._mark(at, low, high)
-        return self.picture.update(progress.picture) if self.picture else ""
+        steps = [group[-1].step for group in marks(frame.changes, NEAR * frame.width)]
+        if (steps, low, high) != self._marked:
+            self._marked = steps, low, high
+            self._mark(steps, low, high)
+        return self.picture.update(frame.picture) if self.picture else ""
 
-    def _mark(self, at: list[int], low: float, high: float) -> None:
-        self._set("change", [x for step in at for x in (step, step, step)], [low, high, math.nan] * len(at))
+    def _mark(self, steps: list[int], low: float, high: float) -> None:
+        self._set("change", [x for step in steps for x in (step, step, step)], [low, high, math.nan] * len(steps))
         for number, line in enumerate(self.numbers):
-            step = at[-MARKS:][number : number + 1]
-            height = low * (high / low) ** (0.95 - 0.07 * (number % 3))  # so that neighbours can be told apart
+            step = steps[-MARKS:][number : number + 1]
+            height = low * (high / low) ** (0.95 - 0.07 * (number % 3))  # so that neighbours do not cover one another
             line.set_data(step, [height] * len(step))
             line.set_visible(bool(step))
 
     def _set(self, kind: str, x: Sequence[float], y: Sequence[float]) -> None:
         self.lines[kind].set_data(x, y)
-        self.lines[kind].set_visible(len(x) > 0)  # an empty curve takes time too
+        self.lines[kind].set_visible(len(x) > 0)  # drawing an empty curve takes time too
 
     def _fit(self, width: int) -> None:
-        """Make room for all of the curves, by whole powers of ten: seldom, because all must be drawn again."""
+        """Make room for all curves. The axis grows by whole powers of ten, so that it is rarely drawn again."""
         low, high = self.ax.get_ylim()
         for kind in ("now", "earlier", "gone"):
             losses = self.lines[kind].get_ydata()
@@ -200,7 +200,16 @@ class View:
 
 
 def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Means of `each` losses in a row, and the last step of each row; the last row may be shorter."""
+    """Return the points of a loss curve, each for `each` losses in a row; the last point may have fewer.
+
+    Args:
+        losses: the losses of successive steps.
+        each: how many losses a point is the mean of.
+        start: the number of the first step.
+
+    Returns:
+        The last step of each point, and its mean loss.
+    """
     values = np.asarray(losses, dtype=np.float64)
     if not len(values):
         return values, values
@@ -210,7 +219,7 @@ def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarra
 
 
 def width(steps: int, budget: int) -> int:
-    """Room for the steps so far and about as many again, but for no more than there will be."""
+    """Return how many steps a curve has room for: those so far and up to as many again, but at most `budget`."""
     room = ROOM
     while room < min(steps, budget):
         room *= 2
@@ -218,7 +227,7 @@ def width(steps: int, budget: int) -> int:
 
 
 def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
-    """Changes that share a mark: of one setting in a row, each at most `near` steps after the one before."""
+    """Group the changes that share a mark: successive ones of one setting, each at most `near` steps after the last."""
     groups: list[list[Change]] = []
     for change in changes:
         last = groups[-1][-1] if groups else None
@@ -230,10 +239,10 @@ def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
 
 
 def in_words(changes: Sequence[Change], start: dict[str, float], width: int) -> list[str]:
-    """The numbered marks in words: what was changed, when, from what to what."""
-    values, said = dict(start), []
+    """Describe the numbered marks in words: which setting was changed, when, and from which value to which."""
+    values, entries = dict(start), []
     for group in marks(changes, NEAR * width):
         name, before = group[0].name, values[group[0].name]
         values[name] = group[-1].value
-        said.append(f"at meta-step {group[-1].step} {label(name)} {before:.3g} → {values[name]:.3g}")
-    return [f"{number}: {words}" for number, words in enumerate(said[-MARKS:], start=1)]
+        entries.append(f"at meta-step {group[-1].step} {label(name)} {before:.3g} → {values[name]:.3g}")
+    return [f"{number}: {entry}" for number, entry in enumerate(entries[-MARKS:], start=1)]

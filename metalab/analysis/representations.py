@@ -1,0 +1,72 @@
+"""What adapts? How a network represents its inputs layer by layer, and how much adaptation changes this."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..learners import MAML
+from ..nets import Net, Params
+from ..tasks import Episode
+
+
+def linear_cka(x: Tensor, y: Tensor) -> Tensor:
+    """Return the linear CKA (Kornblith et al. 2019) of two representations of the same B inputs.
+
+    With centred columns, it is ‖yᵀx‖² / (‖xᵀx‖ ‖yᵀy‖), a number between 0 and 1. It is 1 if one representation is the
+    other one turned, mirrored, shifted, or scaled as a whole. With few inputs and many features, it is close to 1 for
+    any representations. It is computed from the B×B products, so that p and q may be large.
+
+    Args:
+        x: one representation [..., B, p].
+        y: the other [..., B, q].
+
+    Returns:
+        The similarity [...]; nan where a representation is the same for all inputs.
+
+    Raises:
+        ValueError: the numbers of inputs differ, or are less than 3. (For two inputs it is always 1.)
+    """
+    if x.shape[-2] != y.shape[-2] or x.shape[-2] < 3:
+        raise ValueError(f"x of {x.shape[-2]} and y of {y.shape[-2]} inputs: both must be of the same 3 or more")
+    x, y = (z - z.mean(-2, keepdim=True) for z in (x, y))
+    x, y = x @ x.mT, y @ y.mT  # [..., B, B]
+    return (x * y).sum((-2, -1)) / (x.norm(dim=(-2, -1)) * y.norm(dim=(-2, -1)))
+
+
+def activations(net: Net, params: Params, x: Tensor) -> Params:
+    """Return the output of each layer for inputs x [T, B, ...], by the name of the layer's weights: [T, B, features].
+
+    The output is taken after the layer's ReLU. In Conv4's last block it is taken after the mean over positions, and in
+    the last layer it is the network's output.
+
+    Raises:
+        ValueError: the net has no chain of layers to look into. (Conv4 with max-pooling has none, for example.)
+    """
+    chain = net.chain(x)
+    if chain is None:
+        raise ValueError(f"{net} has no chain of layers for inputs of shape {list(x.shape)}")
+    tasks, inputs = x.shape[:2]
+    found, name = {}, ""
+    with torch.no_grad():
+        for layer in chain:
+            x = layer.forward(params, x)
+            name = getattr(layer, "weight", name)  # a layer without weights belongs to the one before it
+            found[name] = x
+    return {name: z.reshape(tasks, inputs, -1) for name, z in found.items()}
+
+
+def layer_similarity(learner: MAML, params: Params, episode: Episode) -> dict[str, Tensor]:
+    """Compare how each layer represents the queries before and after adaptation.
+
+    Raghu et al. (2020, "Rapid learning or feature reuse?") found that adaptation leaves the body of a MAML network
+    almost unchanged, and that only the head adapts. Batch norm takes the statistics of the queries.
+
+    Returns:
+        The linear CKA of each layer and task, by the name of the layer's weights: [T].
+
+    Raises:
+        ValueError: the net has no chain of layers, or a task has fewer than 3 queries.
+    """
+    before, *_, after = (activations(learner.net, theta, episode.query_x) for theta in learner.adapt(params, episode))
+    return {name: linear_cka(before[name], after[name]) for name in before}

@@ -1,0 +1,281 @@
+"""Live pictures, panels and figures, as a notebook sees them: what is displayed, and with which words."""
+
+import io
+import math
+
+import ipywidgets as widgets
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metalab.lessons.kit import figures, panels
+from metalab.lessons.kit.figures import draw_character, figure, finish, plural, png
+from metalab.lessons.kit.panels import LivePicture, Panel, log_slider, rows, slider, train_and_draw
+from metalab.train import Trainer
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What is displayed: pairs of a bundle of representations and their metadata."""
+    shown = []
+
+    def display(bundle, *, raw, metadata):
+        assert raw
+        shown.append((bundle, metadata))
+
+    monkeypatch.setattr(panels, "display", display)
+    monkeypatch.setattr(figures, "display", display)
+    return shown
+
+
+def bar(height):
+    """A picture that differs with the number it shows."""
+    fig, ax = figure(2, 1)
+    ax.bar([0], [height])
+    ax.set_ylim(0, 10)
+    return fig
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+class Toy:
+    """Adds 1 to the loss each step, and does at a given step what it is told: raise, or lose its mind."""
+
+    def __init__(self, at=0, what=None):
+        self.at, self.what, self.steps = at, what, 0
+
+    def init(self, generator):
+        return {"w": torch.zeros(2)}
+
+    def meta_gradient(self, params, batch):
+        self.steps += 1
+        loss = float(self.steps)
+        if self.steps == self.at:
+            if self.what is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            loss = math.nan
+        return {"w": torch.ones(2)}, {"loss": torch.tensor(loss)}
+
+
+def trainer(*what):
+    return Trainer(Toy(*what), lambda generator: None, outer_lr=0.5)
+
+
+def draw(done):
+    return bar(len(done)), f"{len(done)} steps drawn"
+
+
+# Figures
+
+
+def test_png_is_a_picture_of_the_size_asked_for():
+    fig, ax = figure(3, 2)
+    finish(ax, "title", "x", "y")
+    data = pixels(png(fig))
+    assert data.shape == (200, 300, 3)
+    assert (data[0, 0] == 255).all(), "white paper, in a dark theme too"
+
+
+def test_show_gives_picture_and_words(displayed):
+    fig = bar(3)
+    figures.show(fig, "a bar of height 3")
+    [(bundle, metadata)] = displayed
+    assert bundle["text/plain"] == "a bar of height 3"
+    assert (pixels(bundle["image/png"]) == pixels(png(fig))).all()
+    assert metadata == {"image/png": {"alt": "a bar of height 3", "needs_background": "light"}}
+
+
+def test_finish_labels_the_axes():
+    _fig, ax = figure()
+    ax.plot([1, 2], label="a line")
+    finish(ax, "title", "seconds", "metres", legend=True)
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("title", "seconds", "metres")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a line"]
+    _fig, ax = figure()
+    finish(ax, "title")
+    assert ax.get_legend() is None
+
+
+def test_figure_gives_the_grid_asked_for():
+    _fig, axes = figure(nrows=2, ncols=3, squeeze=False)
+    assert axes.shape == (2, 3)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (1, 4, 6)])
+def test_characters_are_ink_on_paper(shape):
+    _fig, ax = figure(1, 1)
+    ink = torch.zeros(shape)
+    ink[..., 1, 2] = 1
+    draw_character(ax, ink, "class 1", frame="#00ff00")
+    [image] = ax.get_images()
+    assert image.get_array().shape == (4, 6)
+    assert image.get_array()[1, 2] == 0, "ink must be black"
+    assert image.get_array().sum() == 23, "paper must be white"
+    assert (image.get_cmap().name, image.get_clim()) == ("gray", (0, 1))
+    assert ax.get_title() == "class 1"
+    assert {spine.get_edgecolor() for spine in ax.spines.values()} == {(0.0, 1.0, 0.0, 1.0)}
+    assert list(ax.get_xticks()) == list(ax.get_yticks()) == []
+
+
+def test_plural():
+    assert [plural(n, "step") for n in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+
+
+# Live pictures
+
+
+def test_a_live_picture_is_redrawn_at_most_so_often(monkeypatch):
+    now = 100.0
+    monkeypatch.setattr(panels.time, "monotonic", lambda: now)
+    picture = LivePicture(per_second=4)
+    assert picture.due(), "the first picture is due at once"
+    picture.draw(bar(1), "one")
+    assert not picture.due()
+    now = 100.24
+    assert not picture.due()
+    now = 100.26
+    assert picture.due()
+
+
+def test_drawing_replaces_picture_and_words():
+    picture = LivePicture()
+    picture.draw(bar(1), "one")
+    first = picture.image.value
+    assert picture.text.value == "<p role='status'>one</p>", "screen readers announce a status"
+    picture.draw(bar(2), "two")
+    assert (pixels(picture.image.value) != pixels(first)).any()
+    assert "two" in picture.text.value
+    assert "one" not in picture.text.value
+
+
+# Panels
+
+
+def panel():
+    calls = []
+
+    def redraw(height, name):
+        calls.append((height, name))
+        return bar(height), f"{name} is {height} high"
+
+    controls = {"height": slider("height", 3, 0, 10, 1), "name": widgets.Text("bar", description="name")}
+    return Panel(controls, redraw, alt="Panel: a bar."), calls
+
+
+def test_a_panel_answers_to_each_control():
+    ours, calls = panel()
+    assert calls == [(3, "bar")]
+    first = ours.picture.image.value
+    ours.controls["height"].value = 7
+    assert calls[-1] == (7, "bar")
+    assert (pixels(ours.picture.image.value) != pixels(first)).any()
+    assert "bar is 7 high" in ours.picture.text.value
+    ours.controls["name"].value = "column"
+    assert calls == [(3, "bar"), (7, "bar"), (7, "column")]
+    assert "column is 7 high" in ours.picture.text.value
+
+
+def test_changes_in_a_row_end_with_the_last_value_however_fast(monkeypatch):
+    monkeypatch.setattr(panels.time, "monotonic", lambda: 5.0)
+    ours, calls = panel()
+    ours.controls["height"].value = 4
+    ours.controls["height"].value = 5
+    assert calls[-1] == (5, "bar")
+    assert "bar is 5 high" in ours.picture.text.value
+
+
+def test_a_panel_shows_all_its_controls_and_a_still_picture(displayed):
+    ours, _calls = panel()
+    lines = ours.box.children
+    assert [child for line in lines[:-1] for child in line.children] == list(ours.controls.values())
+    assert lines[-1] is ours.picture.box
+    ours.show()
+    [(bundle, metadata)] = displayed
+    assert bundle["text/plain"] == metadata["image/png"]["alt"] == "Panel: a bar."
+    assert bundle["image/png"] == ours.picture.image.value
+    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == ours.box.model_id
+
+
+def test_rows_hold_two_controls_each():
+    controls = [widgets.Checkbox() for _ in range(5)]
+    assert [list(row.children) for row in rows(controls)] == [controls[:2], controls[2:4], controls[4:]]
+
+
+def test_sliders_are_whole_or_broken_as_their_numbers_are():
+    whole = slider("steps", 3, 0, 10, 1)
+    assert type(whole) is widgets.IntSlider
+    assert (whole.value, whole.min, whole.max, whole.step, whole.description) == (3, 0, 10, 1, "steps")
+    for numbers in ((3.0, 0, 10, 1), (3, 0.0, 10, 1), (3, 0, 10.0, 1), (3, 0, 10, 0.5)):
+        assert type(slider("width", *numbers)) is widgets.FloatSlider
+
+
+def test_log_slider_keeps_its_value_between_powers_of_ten():
+    ours = log_slider("rate", 0.4, -3, 1)
+    assert ours.value == 0.4
+    ours.value = 1e9
+    assert ours.value == pytest.approx(10)
+
+
+# Live training
+
+
+def test_live_training_takes_every_step_and_ends_with_a_still_picture(displayed):
+    ours, after = trainer(), []
+    done = train_and_draw(ours, 5, draw, alt="a toy trains", after=after.append)
+    assert [step.number for step in done] == [1, 2, 3, 4, 5]
+    assert after == done
+    assert ours.steps == 5
+    (widget, _), (still, metadata) = displayed
+    assert widget["text/plain"] == "a toy trains"
+    assert "image/png" not in widget, "there is nothing to see yet"
+    assert still["text/plain"] == metadata["image/png"]["alt"] == "5 steps drawn"
+    assert (pixels(still["image/png"]) == pixels(png(bar(5)))).all()
+
+
+def test_live_training_draws_when_a_picture_is_due_and_at_the_end(displayed, monkeypatch):
+    now = 0.0
+
+    def clock():
+        return now
+
+    def after(step):
+        nonlocal now
+        now += 0.05  # a step takes 50 ms, and a picture is due every 125
+
+    def drawing(done):
+        drawn.append(len(done))
+        return draw(done)
+
+    drawn = []
+    monkeypatch.setattr(panels.time, "monotonic", clock)
+    train_and_draw(trainer(), 8, drawing, alt="", after=after, per_second=8)
+    assert drawn == [1, 4, 7, 8]
+
+
+def test_an_interrupt_ends_the_training_and_keeps_what_was_trained(displayed, capsys):
+    ours = trainer(4, KeyboardInterrupt)
+    done = train_and_draw(ours, 9, draw, alt="")
+    assert [step.number for step in done] == [1, 2, 3]
+    assert capsys.readouterr().out == "Interrupted: the parameters of meta-step 3 are kept.\n"
+    assert ours.params["w"].tolist() == pytest.approx([-1.5, -1.5])  # three steps of Adam, 0.5 each
+    assert displayed[-1][0]["text/plain"] == "3 steps drawn"
+
+
+def test_a_divergence_is_told_in_words(displayed, capsys):
+    ours = trainer(4, "nan")
+    done = train_and_draw(ours, 9, draw, alt="")
+    assert len(done) == 3
+    out = capsys.readouterr().out
+    assert out.startswith("Stopped: the loss is nan at meta-step 4: the training is back at meta-step 2.")
+    assert "Try a smaller" in out
+    assert torch.isfinite(ours.params["w"]).all()
+    assert displayed[-1][0]["text/plain"] == "3 steps drawn"
+
+
+def test_nothing_is_drawn_of_a_training_without_a_step(displayed, capsys):
+    assert train_and_draw(trainer(1, KeyboardInterrupt), 9, draw, alt="a toy trains") == []
+    assert "meta-step 0" in capsys.readouterr().out
+    assert [bundle["text/plain"] for bundle, _ in displayed] == ["a toy trains"]

@@ -1,0 +1,314 @@
+"""Messages of sliders to a kernel whose cell is training: as JupyterLab and Colab send them, without a browser.
+
+Each test runs in two kernels: the one installed here, and the one that Colab has, made by `make test-colab`. Where
+that is missing its tests are skipped, unless METALAB_TEST_ALL is set.
+"""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from jupyter_client.manager import KernelManager
+
+ROOT = Path(__file__).parents[2]
+PYTHONS = {"local": Path(sys.executable), "colab": ROOT / "build/colab-venv/bin/python"}
+PATIENCE = 20  # seconds; for a kernel that hangs
+
+START = """
+import torch
+torch.set_num_threads(1)
+from metalab.lessons.sine_regression import figures as lesson
+panel = lesson.training_panel()
+await panel.train(1_000_000)
+"""
+
+
+class Page:
+    """What a page does: runs cells, moves sliders, presses buttons, and sees what comes back."""
+
+    def __init__(self, manager, before=None):
+        """`before` is the page that showed the notebook until now, while a cell was running."""
+        self.client = manager.client()
+        self.client.session = self.client.session.clone()
+        self.client.session.session = uuid4().hex  # or two pages would give their messages the same ids
+        self.client.start_channels()
+        self.models, self.outputs, self.ended, self.steps = {}, {}, {}, None
+        if before:
+            self.models, self.outputs, self.ended = before.models, before.outputs, before.ended
+        else:
+            self.client.wait_for_ready(timeout=PATIENCE)
+
+    def run(self, code):
+        """Start a cell; its id."""
+        cell = self.client.execute(code)
+        self.outputs[cell], self.ended[cell] = [], False
+        return cell
+
+    def look(self):
+        """Take in one message."""
+        message = self.client.get_iopub_msg(timeout=PATIENCE)
+        kind, content = message["msg_type"], message["content"]
+        parent = message["parent_header"].get("msg_id")
+        if kind == "comm_open":
+            self.models[content["comm_id"]] = dict(content["data"]["state"])
+        elif kind == "comm_msg" and content["data"]["method"] == "update":
+            state = content["data"]["state"]
+            self.models.setdefault(content["comm_id"], {}).update(state)
+            if found := re.match(r"<p>Meta-step (\d+) of", str(state.get("value", ""))):
+                self.steps = int(found[1])  # of the panel that trains
+        elif kind in ("stream", "display_data", "error"):
+            assert parent in self.outputs, f"{kind} belongs to no cell: {content}"
+            self.outputs[parent].append(content)
+        elif kind == "status" and content["execution_state"] == "idle" and parent in self.ended:
+            self.ended[parent] = True
+
+    def until(self, what):
+        """Take in messages until `what()` holds."""
+        end = time.monotonic() + PATIENCE
+        while not what():
+            assert time.monotonic() < end, "nothing came of it"
+            self.look()
+
+    def end(self, cell):
+        """Wait for the end of a cell, and give its text."""
+        self.until(lambda: self.ended[cell])
+        for content in self.outputs[cell]:
+            assert "traceback" not in content, "\n".join(content["traceback"])
+        texts = [content.get("text") or content["data"]["text/plain"] for content in self.outputs[cell]]
+        return "".join(texts)
+
+    def value(self, code):
+        return self.end(self.run(f"print({code})")).strip()
+
+    def widgets(self, **state):
+        """The widgets whose state has these values, the newest first."""
+        return [comm for comm, has in reversed(self.models.items()) if state.items() <= has.items()]
+
+    def send(self, comm, data):
+        message = self.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
+        self.client.shell_channel.send(message)
+        self.ended[message["header"]["msg_id"]] = False
+        return message["header"]["msg_id"]
+
+    def move(self, description, value, nth=0, kind="value"):
+        comm = self.widgets(description=description)[nth]
+        return self.send(comm, {"method": "update", "state": {kind: value}, "buffer_paths": []})
+
+    def press(self, name, nth=0):
+        self.send(self.widgets(description=name)[nth], {"method": "custom", "content": {"event": "click"}})
+
+    def text(self):
+        """All that the widgets say in words."""
+        texts = (has.get("value") for has in self.models.values() if "HTML" in has.get("_model_name", ""))
+        return " ".join(text for text in texts if text)
+
+    def train(self, code=START):
+        """Start a training, and wait until it goes."""
+        cell = self.run(code)
+        self.until(lambda: self.outputs[cell])  # the panel is displayed
+        self.goes_on()
+        return cell
+
+    def goes_on(self):
+        """Wait until a picture of a later step comes."""
+        self.steps = None
+        self.until(lambda: self.steps is not None)
+        before = self.steps
+        self.until(lambda: self.steps > before)
+
+
+@pytest.fixture(scope="module", params=PYTHONS)
+def kernel(request):
+    python = PYTHONS[request.param]
+    if not python.exists() and not os.environ.get("METALAB_TEST_ALL"):
+        pytest.skip(f"no kernel at {python.relative_to(ROOT)}: make test-colab")
+    manager = KernelManager()
+    manager.kernel_spec.argv[0] = str(python)
+    manager.kernel_spec.argv.append("--IPKernelApp.log_level=ERROR")
+    manager.start_kernel(env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=str(ROOT))
+    yield manager
+    manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture
+def page(kernel):
+    page = Page(kernel)
+    yield page
+    if not all(page.ended.values()):  # a test failed: let the next one have a kernel that is free
+        kernel.interrupt_kernel()
+    page.client.stop_channels()
+
+
+def test_it_is_the_kernel_meant(page, kernel):
+    page.end(page.run("import ipykernel, ipywidgets, IPython"))
+    versions = page.value("ipykernel.__version__, ipywidgets.__version__, IPython.__version__")
+    if "colab" in kernel.kernel_spec.argv[0]:
+        assert versions == "6.17.1 7.7.1 7.34.0"
+    else:
+        assert versions.startswith("7.4.")
+
+
+def test_a_slider_reaches_the_training_that_runs(page):
+    cell = page.train()
+    page.move("outer learning rate", 0.05)
+    page.until(lambda: "outer learning rate 0.001 → 0.05" in page.text())
+    page.move("inner steps", 2)
+    page.move("meta-gradient", 1, kind="index")  # first order
+    page.until(lambda: "order 2 → 1" in page.text())
+    assert not page.ended[cell]
+    page.press("Stop")
+    assert "Stopped at meta-step" in page.end(cell)
+    changes = page.value("[(c.name, c.value) for c in panel.history.changes]")
+    assert changes.startswith("[('outer_lr', 0.05), ('inner_steps', 2)")
+
+
+def test_the_page_is_told_that_a_message_was_taken(page):
+    """It sends a slider's next value only then."""
+    cell = page.train()
+    for value in (0.002, 0.003, 0.004):
+        sent = page.move("outer learning rate", value)
+        page.until(lambda sent=sent: page.ended[sent])
+    assert not page.ended[cell]
+    page.press("Pause")
+    page.until(lambda: "Paused" in page.text())
+    sent = page.move("outer learning rate", 0.005)
+    page.until(lambda: page.ended[sent])
+    page.press("Stop")
+    page.end(cell)
+    assert page.value("panel.driver.values['outer_lr']") == "0.005"
+
+
+def test_a_fast_drag_leaves_no_backlog_and_the_last_value_wins(page):
+    cell = page.train()
+    for n in range(1, 301):
+        page.move("outer learning rate", n * 1e-5)
+    page.press("Stop")
+    page.end(cell)
+    assert page.value("panel.driver.values['outer_lr']") == "0.003"
+    assert int(page.value("len(panel.history.changes)")) < 30
+
+
+def test_pause_start_and_reset(page):
+    cell = page.train()
+    page.press("Pause")
+    page.until(lambda: "Paused at meta-step" in page.text())
+    paused = int(re.findall(r"Paused at meta-step (\d+)", page.text())[-1])
+    page.move("outer learning rate", 0.02)
+    page.until(lambda: "→ 0.02" in page.text())
+    assert f"Meta-step {paused} of" in page.text()
+    page.press("Start")
+    page.goes_on()
+    assert page.steps > paused
+    page.press("Reset")
+    page.until(lambda: "Reset: from the same seed" in page.text())
+    page.press("Stop")
+    page.end(cell)
+    assert page.value("panel.history.start['outer_lr'], panel.history.changes") == "0.02 []"
+    assert int(page.value("len(panel.driver.earlier)")) > paused
+
+
+def test_another_cell_waits_and_each_output_goes_to_its_own(page):
+    cell = page.train()
+    other = page.run("print('the next cell')")
+    third = page.run("print('the third')")
+    page.move("outer learning rate", 0.05)
+    page.until(lambda: "→ 0.05" in page.text())
+    assert not page.ended[other]
+    assert page.outputs[other] == []
+    page.press("Stop")
+    assert "Stopped at meta-step" in page.end(cell)
+    assert page.end(other) == "the next cell\n"
+    assert page.end(third) == "the third\n"
+
+
+def test_an_interrupt_ends_the_cell_and_the_kernel_lives_on(page, kernel):
+    cell = page.train()
+    page.move("outer learning rate", 0.002)
+    kernel.interrupt_kernel()
+    assert "what was trained is kept" in page.end(cell)
+    steps = int(page.value("panel.driver.steps"))
+    assert steps > 0
+    assert page.value("len(panel.history.losses)") == str(steps)
+    again = page.train("await panel.train(1_000_000)")
+    assert page.steps > steps
+    kernel.interrupt_kernel()
+    page.end(again)
+    # An ordinary cell can be interrupted as before.
+    endless = page.run("print('on')\nwhile True: pass")
+    page.until(lambda: page.outputs[endless])
+    kernel.interrupt_kernel()
+    page.until(lambda: page.ended[endless])
+    assert page.outputs[endless][-1]["ename"] == "KeyboardInterrupt"
+
+
+def test_an_interrupt_ends_a_pause(page, kernel):
+    cell = page.train()
+    page.press("Pause")
+    page.until(lambda: "Paused at meta-step" in page.text())
+    kernel.interrupt_kernel()
+    assert "Interrupted at meta-step" in page.end(cell)
+
+
+def test_the_cell_run_again_has_nothing_of_the_one_before(page):
+    first = page.train()
+    page.press("Stop")
+    page.end(first)
+    second = page.train()
+    page.move("outer learning rate", 0.3, nth=1)  # the old panel's
+    page.press("Stop", nth=1)
+    page.move("outer learning rate", 0.004)
+    page.until(lambda: "→ 0.004" in page.text())
+    assert not page.ended[second]
+    page.press("Stop")
+    page.end(second)
+    assert page.value("[c.value for c in panel.history.changes]") == "[0.004]"
+
+
+def test_two_panels_are_apart(page):
+    page.end(page.run("first, second = lesson.training_panel(), lesson.training_panel()"))
+    cell = page.train("await first.train(1_000_000)")
+    page.move("outer learning rate", 0.05)  # the second's, which waits
+    page.move("outer learning rate", 0.02, nth=1)
+    page.until(lambda: "→ 0.02" in page.text())
+    page.press("Stop", nth=1)
+    page.end(cell)
+    assert page.value("[c.value for c in first.history.changes], second.history.changes") == "[0.02] []"
+    page.end(page.run("await second.train(3)"))
+    assert page.value("[(c.step, c.value) for c in second.history.changes]") == "[(1, 0.05)]"
+
+
+def test_a_page_that_is_closed_and_another_that_is_opened(page, kernel):
+    cell = page.train()
+    page.client.stop_channels()  # the training goes on without a page
+    other = Page(kernel, before=page)
+    after = other.run("print('after it')")
+    other.goes_on()
+    before = other.steps
+    other.move("outer learning rate", 0.004)
+    other.until(lambda: "→ 0.004" in other.text())
+    other.press("Stop")
+    assert "Stopped at meta-step" in other.end(cell)
+    assert other.end(after) == "after it\n"
+    assert int(other.value("panel.driver.steps")) > before
+    again = other.train("await panel.train(1_000_000)")  # shows the panel in the new page
+    other.press("Stop")
+    assert "Stopped at meta-step" in other.end(again)
+    other.client.stop_channels()
+
+
+def test_a_divergence_waits_for_the_reader(page):
+    cell = page.train()
+    page.move("outer learning rate", 1.0)
+    page.until(lambda: "The training diverged" in page.text())
+    assert "Move the outer learning rate to the left (it is 1)" in page.text()
+    page.move("outer learning rate", 0.001)
+    page.press("Start")
+    page.goes_on()
+    assert not page.ended[cell]
+    page.press("Stop")
+    page.end(cell)
+    assert page.value("all(p.isfinite().all() for p in panel.driver.trainer.params.values())") == "True"

@@ -1,0 +1,349 @@
+"""A panel without a kernel: budget, script, buttons, divergence, interrupts, and what is displayed."""
+
+import asyncio
+import math
+
+import pytest
+import torch
+
+from metalab.learners.maml import MAML
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.steering import panel as module
+from metalab.lessons.kit.steering.driver import Change, Driver
+from metalab.lessons.kit.steering.panel import SteeringPanel
+from metalab.lessons.kit.steering.view import View
+from metalab.losses import mse
+from metalab.nets import MLP
+from metalab.tasks.sine import sample
+
+VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)  # many steps of a network too small to be shared among cores
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What is displayed: bundles by kind."""
+    bundles = []
+    for place in (panels, module):
+        monkeypatch.setattr(place, "display", lambda bundle, *, raw, metadata: bundles.append(bundle))
+    return bundles
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time stands still, but for 10 ms at each look at the clock."""
+    now = [0.0]
+
+    def monotonic():
+        now[0] += 0.01
+        return now[0]
+
+    monkeypatch.setattr(module.time, "monotonic", monotonic)
+    return now
+
+
+@pytest.fixture
+def at(monkeypatch, clock):
+    """`at[step] = function`: called when the kernel is polled at that step, as a reader would do something then."""
+    doings = {}
+
+    def start(panel):
+        async def poll(seconds=0):
+            await asyncio.sleep(0)
+            doings.get("always", lambda: None)()
+            doings.pop(panel.driver.steps, lambda: None)()
+
+        monkeypatch.setattr(module, "poll", poll)
+        monkeypatch.setattr(module, "TICK", 0.0)  # look each step
+        return doings
+
+    return start
+
+
+def driver(**values):
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.0))
+    return Driver(learner, lambda g: sample(2, 5, 5, g), VALUES | values)
+
+
+@pytest.fixture
+def panel(shown):
+    return SteeringPanel(driver(), View(), alt="Panel: a test.")
+
+
+def train(panel, *arguments, **options):
+    return asyncio.run(panel.train(*arguments, **options))
+
+
+def status(panel):
+    return panel.status.value
+
+
+def usual(steps):
+    plain = driver()
+    return [plain.step().metrics["loss"] for _ in range(steps)]
+
+
+def test_a_panel_has_a_budget_and_goes_on_when_it_is_run_again(panel):
+    assert "Run the cell to train." in status(panel)
+    assert train(panel, 7) == usual(7)
+    assert "Done: 7 meta-steps." in status(panel)
+    assert "Meta-step 7 of 7: loss " in panel.readout.value
+    assert train(panel, 3) == usual(10)
+    assert "Meta-step 10 of 10" in panel.readout.value
+
+
+def test_a_script_acts_at_its_step_and_moves_the_sliders(panel):
+    losses = train(panel, 8, script={5: {"outer_lr": 0.05, "order": 1}, 8: {"inner_steps": 2}})
+    assert losses[:5] == usual(5)
+    assert losses[6:] != usual(8)[6:]
+    assert panel.history.changes == [Change(5, "outer_lr", 0.05), Change(5, "order", 1), Change(8, "inner_steps", 2)]
+    assert panel.controls.values() == VALUES | {"outer_lr": 0.05, "order": 1, "inner_steps": 2}
+    assert "1: at meta-step 8 inner steps 1 → 2" not in panel.marks.value
+    assert "3: at meta-step 8 inner steps 1 → 2" in panel.marks.value
+    train(panel, 2, script={2: {"outer_lr": 0.01}})  # counted from 1 in each call
+    assert panel.history.changes[-1] == Change(10, "outer_lr", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("steps", "script", "message"),
+    [
+        (0, {}, "steps=0 must be at least 1"),
+        (5, {6: {"outer_lr": 0.1}}, "step 6 must be among 1 to 5"),
+        (5, {0: {"outer_lr": 0.1}}, "step 0 must be among 1 to 5"),
+        (5, {2: {"speed": 0.1}}, "speed=0.1: the controls are"),
+        (5, {1: {"order": 1}, 2: {"outer_lr": 10}}, "outer_lr=10: the slider goes to 1.0 instead"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_is(panel, shown, steps, script, message):
+    with pytest.raises(ValueError, match=message):
+        train(panel, steps, script=script)
+    assert panel.driver.steps == 0
+    assert panel.controls.values() == VALUES
+    assert shown == []
+    assert len(train(panel, 2)) == 2
+
+
+def test_a_slider_acts_at_the_next_step_and_the_last_value_wins(panel, at):
+    slider = panel.controls.inputs["outer_lr"]
+
+    def drag():
+        for value in (0.1, 0.2, 0.05):
+            slider.value = value
+
+    at(panel)[3] = drag
+    losses = train(panel, 8)
+    assert panel.history.changes == [Change(4, "outer_lr", 0.05)]
+    twin = SteeringPanel(driver(), View(), alt="")
+    assert train(twin, 8, script={4: {"outer_lr": 0.05}}) == losses
+
+
+def test_a_value_that_a_page_rounds_to_its_slider_s_step_is_no_change(panel, at):
+    at(panel)[3] = lambda: setattr(panel.controls.inputs["outer_lr"], "value", 1.05e-3)
+    train(panel, 8)
+    assert panel.history.changes == []
+
+
+def test_sliders_moved_before_the_cell_runs_count_from_the_first_step(panel):
+    panel.controls.inputs["outer_lr"].value = 0.05
+    train(panel, 3)
+    assert panel.history.changes == [Change(1, "outer_lr", 0.05)]
+
+
+def test_pause_waits_and_start_goes_on(panel, at, clock):
+    doings = at(panel)
+    seen = []
+
+    def start():
+        seen.append((panel.driver.steps, status(panel)))
+        if len(seen) < 4:
+            doings[3] = start  # look on
+        else:
+            panel.controls.press("start")
+
+    def pause():
+        panel.controls.press("pause")
+        doings[3] = start
+
+    doings[3] = pause
+    assert train(panel, 6, patience=1000) == usual(6)
+    assert [steps for steps, _ in seen] == [3] * 4
+    assert "Paused at meta-step 3. Start goes on, Stop ends the cell." in seen[-1][1]
+
+
+def test_stop_ends_the_cell_and_keeps_what_was_trained(panel, at):
+    at(panel)[4] = lambda: panel.controls.press("stop")
+    assert train(panel, 100) == usual(4)
+    assert "Stopped at meta-step 4." in status(panel)
+    assert train(panel, 3) == usual(7)
+
+
+def test_reset_begins_anew_with_the_whole_budget(panel, at):
+    def reset():
+        panel.controls.inputs["outer_lr"].value = 0.05
+        panel.controls.press("reset")
+
+    at(panel)[4] = reset
+    losses = train(panel, 6)
+    assert len(losses) == 6
+    assert losses == train(SteeringPanel(driver(outer_lr=0.05), View(), alt=""), 6)
+    assert panel.driver.earlier == usual(4)
+    assert panel.history.start["outer_lr"] == 0.05
+    assert panel.history.changes == []
+
+
+def test_a_divergence_pauses_and_says_which_slider_to_move(panel, at):
+    doings = at(panel)
+    told = []
+
+    def mend():
+        if "diverged" in status(panel) and not told:
+            told.append(status(panel))
+            panel.controls.inputs["outer_lr"].value = 1e-3
+            panel.controls.press("start")
+
+    doings["always"] = mend
+    losses = train(panel, 60, script={25: {"outer_lr": 1.0}}, patience=1000)
+    assert len(told) == 1
+    assert "Move the outer learning rate to the left (it is 1), then go on." in told[0]
+    assert losses == usual(60)
+    assert panel.history.changes == []
+
+
+def test_where_nobody_looks_on_a_divergence_ends_the_cell(panel):
+    losses = train(panel, 10_000, script={25: {"outer_lr": 1.0}})
+    assert losses == usual(len(losses))
+    assert len(losses) < 100
+    assert "diverged" in status(panel)
+    assert "running it again goes on" in status(panel)
+
+
+def test_a_paused_training_waits_for_a_while_only(panel, at, clock):
+    doings = at(panel)
+    doings[2] = lambda: panel.controls.press("pause")
+    train(panel, 9, patience=5)
+    assert panel.driver.steps == 2
+    assert "Nobody came" in status(panel)
+    assert 5 < clock[0] < 6
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, asyncio.CancelledError])
+def test_an_interrupt_keeps_what_was_trained(panel, at, kind):
+    def interrupt():
+        raise kind
+
+    at(panel)[5] = interrupt
+    assert train(panel, 9) == usual(5)
+    assert "Interrupted at meta-step 5: what was trained is kept." in status(panel)
+    assert train(panel, 4) == usual(9)
+
+
+def test_an_interrupt_in_the_middle_of_a_step_leaves_a_whole_training(panel, monkeypatch):
+    step, calls = panel.driver.trainer._optimizer.step, []
+
+    def interrupted():
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        step()
+
+    monkeypatch.setattr(panel.driver.trainer._optimizer, "step", interrupted)
+    train(panel, 9)
+    assert "Interrupted" in status(panel)
+    rest = 9 - panel.driver.steps
+    assert train(panel, rest) == usual(9)
+
+
+def test_a_panel_trains_once_at_a_time(panel):
+    async def twice():
+        first = asyncio.ensure_future(panel.train(5))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="this panel is training: press Stop first"):
+            await panel.train(5)
+        return await first
+
+    assert asyncio.run(twice()) == usual(5)
+
+
+def test_two_panels_do_not_disturb_each_other(panel, shown):
+    other = SteeringPanel(driver(outer_lr=0.01), View(), alt="")
+
+    async def both():
+        return await asyncio.gather(panel.train(30, script={9: {"order": 1}}), other.train(30))
+
+    ours, theirs = asyncio.run(both())
+    assert theirs == train(SteeringPanel(driver(outer_lr=0.01), View(), alt=""), 30)
+    assert ours == train(SteeringPanel(driver(), View(), alt=""), 30, script={9: {"order": 1}})
+    assert other.history.changes == []
+
+
+def test_controls_rest_when_no_training_reads_them(panel, at):
+    control, button = panel.controls.inputs["outer_lr"], panel._buttons.buttons["pause"]
+    seen = []
+    at(panel)[1] = lambda: seen.append((control.disabled, button.disabled))
+    assert control.disabled
+    assert button.disabled
+    train(panel, 3)
+    assert seen == [(False, False)]
+    assert control.disabled
+    assert button.disabled
+
+
+def test_a_press_after_the_end_is_forgotten(panel):
+    train(panel, 2)
+    panel._buttons.buttons["stop"].click()
+    assert len(train(panel, 2)) == 4
+
+
+def test_the_cell_displays_the_panel_and_in_the_end_a_still_picture(panel, shown):
+    train(panel, 3)
+    live_one, still = shown
+    assert live_one["text/plain"] == "Panel: a test."
+    assert live_one["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.box.model_id
+    assert still["image/png"].startswith(b"\x89PNG")
+    assert still["text/plain"].startswith("Panel: a test. Done: 3 meta-steps.")
+    assert panel.image.layout.display == "none"
+    train(panel, 3)
+    assert panel.image.layout.display == "none"
+    assert len(shown) == 4
+
+
+def test_pictures_come_by_the_clock_and_take_a_share_of_the_time(panel, monkeypatch):
+    """A step takes 10 ms and a picture 100: at a share of a tenth there is one a second."""
+    now = [0.0]
+
+    def later(seconds, function):
+        def wrapped(*arguments):
+            now[0] += seconds
+            return function(*arguments)
+
+        return wrapped
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(module, "SHARE", 0.1)
+    monkeypatch.setattr(panel.driver, "step", later(0.01, panel.driver.step))
+    monkeypatch.setattr(panel, "_draw", later(0.1, panel._draw))
+    panel.frames = 0
+    train(panel, 300)
+    assert panel.frames - 1 == pytest.approx(now[0], abs=1)  # the first is drawn before the training begins
+
+
+def test_the_view_is_handed_what_look_finds(shown):
+    handed = []
+
+    class Words:
+        def draw(self, figure):
+            return []
+
+        def update(self, data):
+            handed.append(data)
+            return f"w is {data:.2f}."
+
+    panel = SteeringPanel(driver(), View(Words()), look=lambda d: d.trainer.params["w1"][0, 0].item(), alt="")
+    train(panel, 2)
+    assert handed[-1] == panel.driver.trainer.params["w1"][0, 0].item()
+    assert f"w is {handed[-1]:.2f}." in panel.readout.value
+    assert math.isfinite(handed[0])

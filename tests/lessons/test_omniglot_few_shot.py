@@ -1,0 +1,406 @@
+import asyncio
+from dataclasses import replace
+
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+
+from metalab.evaluate import Score
+from metalab.learners import MAML
+from metalab.lessons.kit import panels
+from metalab.lessons.kit.characters import load_characters
+from metalab.lessons.kit.figures import GREEN, VERMILION
+from metalab.lessons.omniglot_few_shot import figures as lesson
+from metalab.lessons.omniglot_few_shot.figures import Game, draw_answers, episode_panel, print_game_scores
+from metalab.losses import accuracy
+from metalab.nets import Conv4
+from metalab.tasks import Characters, glyphs, omniglot
+from metalab.train import Step, Trainer
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(classes=8, drawings=7, side=8, seed=1):
+    ink = (torch.rand(classes, drawings, side, side, generator=seeded(seed)) < 0.3).to(torch.uint8) * 255
+    return Characters(ink, torch.arange(classes) // 4, ("first_alphabet", "second"), "noise")
+
+
+def words(thing):
+    return thing.picture.text.value
+
+
+def titles(fig):
+    return [ax.get_title() for ax in fig.axes]
+
+
+def perfect(episode):
+    """Knows the truth: logits that are right for every query."""
+    return torch.nn.functional.one_hot(episode.query_y, episode.ways).float()
+
+
+def constant(episode):
+    """Says the same of everything."""
+    return torch.zeros(*episode.query_y.shape, episode.ways)
+
+
+# The data
+
+
+def small_glyphs(monkeypatch):
+    draw = glyphs.draw
+    monkeypatch.setattr(glyphs, "draw", lambda *, alphabets, seed: draw(alphabets=alphabets, characters=2, seed=seed))
+
+
+def test_omniglot_is_used_where_it_can_be_had(monkeypatch, capsys):
+    sets = noise(), noise(seed=2)
+    monkeypatch.setattr(omniglot, "load", lambda: sets)
+    assert load_characters() == sets
+    assert capsys.readouterr().out.splitlines() == [
+        "train on    8 characters of 2 alphabets (noise)",
+        "test on     8 characters of 2 alphabets (noise)",
+    ]
+
+
+def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_why(monkeypatch, capsys):
+    def load():
+        raise omniglot.OmniglotNotFound("Nothing in any of the places looked at.")
+
+    monkeypatch.setattr(omniglot, "load", load)
+    small_glyphs(monkeypatch)
+    train, test = load_characters()
+    out = capsys.readouterr().out
+    assert out.startswith("Omniglot could not be had, so this lesson runs on glyphs")
+    assert "Nothing in any of the places looked at." in out
+    assert "characters of 30 alphabets (glyphs)" in out
+    assert "characters of 20 alphabets (glyphs)" in out
+    assert train.source == test.source == "glyphs"
+    assert (len(set(train.names)), len(set(test.names))) == (30, 20)
+    assert not set(train.names) & set(test.names)
+    assert not (train.images[:40] == test.images).all(), "test characters are other characters"
+    assert int(test.alphabet.max()) == len(test.names) - 1
+
+
+def test_data_that_are_refused_are_not_passed_over(monkeypatch):
+    def load():
+        raise omniglot.OmniglotRefused("the file you named is damaged")
+
+    monkeypatch.setattr(omniglot, "load", load)
+    with pytest.raises(omniglot.OmniglotRefused, match="the file you named is damaged"):
+        load_characters()
+
+
+# Pictures
+
+
+def test_alphabets_are_drawn_a_row_each():
+    characters = noise(classes=7)  # four of the first alphabet, three of the second
+    fig = lesson.draw_alphabets(characters, [1, 0], count=4)
+    rows = [fig.axes[:4], fig.axes[4:]]
+    assert [row[0].get_title(loc="left") for row in rows] == ["second", "first alphabet"]
+    shown = [[ax.get_images()[0].get_array() for ax in row if ax.get_images()] for row in rows]
+    assert [len(row) for row in shown] == [3, 4]
+    for pictures, start in zip(shown, (4, 0), strict=True):
+        for i, picture in enumerate(pictures):
+            assert torch.equal(1 - torch.tensor(picture), characters.images[start + i, 0].float() / 255)
+    assert "2 alphabets (noise)" in fig.get_suptitle()
+
+
+def labels(fig):
+    """What stands above the drawings, column by column."""
+    return [text.get_text() for text in fig.axes[0].texts]
+
+
+def borders(fig):
+    """The colours around the drawings, column by column."""
+    return [patch.get_edgecolor() for patch in fig.axes[0].patches]
+
+
+def drawings(fig):
+    """What is drawn inside each border, column by column."""
+    image = 1 - torch.tensor(fig.axes[0].get_images()[0].get_array())
+    corners = [[round(x + 0.5) for x in patch.get_xy()] for patch in fig.axes[0].patches]
+    sizes = [(patch.get_width(), patch.get_height()) for patch in fig.axes[0].patches]
+    return [image[y : y + h, x : x + w] for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+
+
+def test_answers_are_marked_right_and_wrong_by_more_than_colour():
+    episode = noise().sample(2, 3, 2, 1, seeded())
+    logits = torch.full((2, 3, 3), -50.0)
+    logits[0, 0, 0] = 0.0  # right, and sure of it
+    logits[0, 1, 2] = 0.0  # class 2 taken for class 3
+    logits[0, 2] = torch.tensor([0.0, 0.0, 1.0])  # right, with a probability of e/(e + 2)
+    fig = draw_answers(episode, logits, "title")
+    panels.png(fig)  # every sign is in the font: a missing one would warn
+    assert labels(fig) == ["class 1", "", "✓ 100%", "class 2", "", "✗ 3 (100%)", "class 3", "", "✓ 58%"]
+    assert borders(fig)[2::3] == [to_rgba(GREEN), to_rgba(VERMILION), to_rgba(GREEN)]
+    assert {*borders(fig)[::3], *borders(fig)[1::3]} == {to_rgba("#BBBBBB")}
+    assert fig.axes[0].get_title() == "title"
+    support, query = episode.support_x[0, :, 0], episode.query_x[0, :, 0]
+    expected = [support[0], support[1], query[0], support[2], support[3], query[1], support[4], support[5], query[2]]
+    assert all(torch.equal(*both) for both in zip(drawings(fig), expected, strict=True))
+
+
+def test_without_answers_the_queries_are_just_shown():
+    fig = draw_answers(noise().sample(1, 2, 1, 2, seeded()), None, "title")
+    assert labels(fig) == ["class 1", "query", "", "class 2", "", ""]
+    assert set(borders(fig)) == {to_rgba("#BBBBBB")}
+
+
+# Live training
+
+
+def test_live_training_tests_every_quarter_and_says_how_it_went(figures, monkeypatch):
+    shown, scored = [], []
+    monkeypatch.setattr(panels, "show_widget", lambda *_: None)
+    monkeypatch.setattr(panels, "show", lambda fig, text: shown.append((fig, text)))
+
+    class Learner:
+        def init(self, generator):
+            return {"w": torch.zeros(1)}
+
+        def meta_gradient(self, params, batch):
+            return {"w": torch.ones(1)}, {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.25)}
+
+    def score(params):
+        scored.append(params["w"].item())
+        return Score(mean=len(scored) / 10, ci95=0.01, episodes=5)
+
+    trainer = Trainer(Learner(), lambda generator: None, outer_lr=1.0)
+    done = lesson.train_with_accuracy(trainer, 17, score, title="MAML")
+    assert [type(step) for step in done] == [Step] * 17
+    # Every fourth step, and the last; Adam moves w by the learning rate when the gradient is always 1.
+    assert scored == pytest.approx([-4, -8, -12, -16, -17])
+    [(fig, text)] = shown
+    assert text == "MAML: meta-step 17 of 17; on unseen characters 50.0 ± 1.0 %."
+    [ax] = fig.axes
+    training = ax.get_lines()[0]
+    unseen, _caps, [bars] = ax.containers[0]
+    assert training.get_ydata() == pytest.approx([25.0] * 17)
+    assert list(unseen.get_xdata()) == [4, 8, 12, 16, 17]
+    assert unseen.get_ydata() == pytest.approx([10 * n for n in range(1, 6)])
+    assert bars.get_segments()[0][:, 1] == pytest.approx([9, 11])
+
+
+# The game
+
+
+@pytest.fixture
+def game(figures):
+    return Game(noise(), ways=(2, 3), rounds=4, seed=0)
+
+
+def play(game, rights):
+    """Answer the questions of this level, rightly or wrongly as asked."""
+    for right in rights:
+        truth = game.round.truth + 1
+        game.answer(truth if right else truth % game.ways.value + 1)
+
+
+def test_an_answer_is_judged_and_the_next_question_asked(game, figures):
+    first = game.round
+    assert "Which one is it? Question 1 of 4. Score: 0 of 0." in words(game)
+    play(game, [True])
+    assert "✓ Right! Question 2 of 4. Score: 1 of 1." in words(game)
+    assert game.round is not first
+    truth = game.round.truth + 1
+    play(game, [False])
+    assert f"✗ No, it was {truth}. Question 3 of 4. Score: 1 of 2." in words(game)
+    assert game.score(2) == (1, 2)
+    assert game.score(3) == (0, 0)
+
+
+def test_the_question_shown_is_the_question_asked(game, figures):
+    fig = figures[-1]
+    pictures = [torch.tensor(ax.get_images()[0].get_array()) for ax in fig.axes if ax.get_images()]
+    episode, query = game.round.episode, game.round.query
+    expected = [*episode.support_x[0, :, 0], episode.query_x[0, query, 0]]
+    assert len(pictures) == 3
+    for picture, original in zip(pictures, expected, strict=True):
+        assert torch.equal(1 - picture, original)
+    assert [title for title in titles(fig) if title] == ["1", "2", "which one is this?"]
+    assert game.round.truth == episode.query_y[0, query]
+    assert "noise" in fig.get_suptitle()
+
+
+def test_the_buttons_answer(game):
+    assert [button.description for button in game.buttons.children] == ["1", "2"]
+    game.buttons.children[game.round.truth].click()
+    assert game.score(2) == (1, 1)
+
+
+def test_each_level_keeps_its_own_questions_and_score(game):
+    play(game, [True, False])
+    second_level = game.rounds[2][2]
+    game.ways.value = 3
+    assert "New level. Question 1 of 4. Score: 0 of 0." in words(game)
+    assert len(game.buttons.children) == 3
+    play(game, [True])
+    game.ways.value = 2
+    assert "New level. Question 3 of 4. Score: 1 of 2." in words(game)
+    assert game.round is second_level
+    assert (game.score(2), game.score(3)) == ((1, 2), (1, 1))
+
+
+def test_when_all_is_answered_the_buttons_rest(game):
+    play(game, [True, True, False, True])
+    assert game.round is None
+    assert "All 4 questions answered. Score: 3 of 4." in words(game)
+    assert all(button.disabled for button in game.buttons.children)
+    game.answer(1)
+    assert game.score(2) == (3, 4), "there is nothing left to answer"
+    game.ways.value = 3
+    assert not any(button.disabled for button in game.buttons.children)
+
+
+@pytest.mark.parametrize("number", [0, 3, -1])
+def test_an_answer_out_of_range_is_named(game, number):
+    with pytest.raises(ValueError, match=f"number={number} must be one of 1 … 2"):
+        game.answer(number)
+    assert game.score(2) == (0, 0)
+
+
+def test_the_seed_decides_the_questions(figures):
+    first, again, other = (Game(noise(), ways=(2,), rounds=3, seed=s) for s in (0, 0, 1))
+    for a, b in zip(first.rounds[2], again.rounds[2], strict=True):
+        assert torch.equal(a.episode.support_x, b.episode.support_x)
+        assert a.query == b.query
+    assert not torch.equal(first.rounds[2][0].episode.support_x, other.rounds[2][0].episode.support_x)
+
+
+def test_the_new_drawing_is_of_any_class(figures):
+    game = Game(noise(), ways=(3,), rounds=60)
+    assert {r.truth for r in game.rounds[3]} == {0, 1, 2}
+
+
+def test_networks_play_all_questions_and_ties_do_not_count(game):
+    assert game.network_score(perfect, 3) == 4
+    assert game.network_score(constant, 3) == 0
+    truths = [r.truth for r in game.rounds[2]]
+    second = game.network_score(lambda e: torch.tensor([0.0, 1.0]).expand(1, 2, 2), 2)
+    assert second == truths.count(1)
+
+
+def test_scores_are_printed_side_by_side(game, capsys):
+    play(game, [True, False])
+    print_game_scores(game, {"perfect": perfect, "constant": constant})
+    assert capsys.readouterr().out.splitlines() == [
+        " 2 characters: you 1 of 2; perfect 4 of 4, constant 0 of 4",
+        " 3 characters: you have not played yet; perfect 4 of 4, constant 0 of 4",
+    ]
+
+
+def test_twenty_characters_fit_in_two_lines():
+    game = Game(noise(classes=20), ways=(20,), rounds=1)  # this one is really drawn
+    assert len(game.buttons.children) == 20
+    assert bytes(game.picture.image.value).startswith(b"\x89PNG")
+
+
+def test_the_game_is_shown_with_its_controls(game, monkeypatch):
+    shown = []
+    monkeypatch.setattr(lesson, "show_widget", lambda *arguments: shown.append(arguments))
+    game.show()
+    alt = "A game: pick the character that the new drawing shows."
+    assert shown == [(game.box, game.picture.image.value, alt)]
+    assert list(game.box.children) == [game.ways, game.picture.box, game.buttons]
+
+
+# Panels
+
+
+def maml(**options):
+    learner = MAML(Conv4(outputs=3, channels=4), inner_lr=0.4, **options)
+    return learner, learner.net.init(seeded())
+
+
+def test_the_adaptation_panel_steps_through_the_inner_loop(figures):
+    learner, params = maml()
+    episode = noise(side=28).sample(1, 3, 2, 2, seeded())
+    panel = lesson.adaptation_panel(learner, params, episode, steps=4)
+    assert (panel.controls["step"].value, panel.controls["step"].max) == (0, 4)
+    for step in (0, 1, 4):
+        panel.controls["step"].value = step
+        probability = replace(learner, inner_steps=step).predict(params, episode).softmax(2)[0]
+        right = (probability.argmax(1) == episode.query_y[0]).float().mean()
+        sure = torch.stack([probability[i, y] for i, y in enumerate(episode.query_y[0])]).mean()
+        noun = "step" if step == 1 else "steps"
+        assert f"After {step} inner {noun}: {right:.0%} of the queries right; " in words(panel)
+        assert f"probability given to the true class: {sure:.0%} on average." in words(panel)
+        marks = "".join(labels(figures[-1])).count("✓")
+        assert marks == round(6 * right.item())
+
+
+def panel_of_episodes(**options):
+    learner, params = maml()
+    return episode_panel(noise(side=28), learner, params, perfect, episodes=6, **options), learner, params
+
+
+@pytest.mark.parametrize("chosen", [{"ways": 2}, {"shots": 3}, {"inner_lr": 1.2}, {"steps": 3}])
+def test_the_episode_panel_answers_to_each_control(chosen, figures):
+    panel, learner, params = panel_of_episodes(seed=5)
+    now = {"ways": 3, "shots": 1, "inner_lr": 0.4, "steps": 1} | chosen
+    for name, value in now.items():
+        panel.controls[name].value = value
+    episode = noise(side=28).sample(6, now["ways"], now["shots"], 1, seeded(5))
+    logits = replace(learner, inner_lr=now["inner_lr"], inner_steps=now["steps"]).predict(params, episode)
+    score = Score.of(accuracy(logits, episode.query_y))
+    expected = f"Accuracy over 6 episodes of unseen characters: prototypes 100.0 ± 0.0 %, MAML {score.percent()}."
+    assert expected in words(panel)
+    title = f"{now['ways']}-way {now['shots']}-shot: one episode, answers by MAML"
+    alone = draw_answers(episode[:1], logits[:1], title)
+    assert labels(figures[-1]) == labels(alone)
+    assert borders(figures[-1]) == borders(alone)
+    assert all(torch.equal(*both) for both in zip(drawings(figures[-1]), drawings(alone), strict=True))
+    assert figures[-1].axes[0].get_title() == title
+
+
+def test_above_its_outputs_maml_is_not_asked(figures):
+    panel, _learner, _params = panel_of_episodes()
+    assert panel.controls["ways"].value == 5
+    assert "prototypes 100.0 ± 0.0 %. MAML's last layer was trained for 3 ways, so it is not asked." in words(panel)
+    assert "answers by prototypes" in figures[-1].axes[0].get_title()
+    panel.controls["ways"].value = 3
+    assert "not asked" not in words(panel)
+
+
+def test_a_diverging_adaptation_names_the_slider_to_move(figures):
+    learner, params = maml()
+    params["head"] = params["head"] * 1e18  # the gradient of the layers below is too large for a float
+    panel = episode_panel(noise(side=28), learner, params, perfect, episodes=6)
+    panel.controls["ways"].value = 3
+    panel.controls["steps"].value = 10
+    panel.controls["inner_lr"].value = 10.0
+    assert "MAML's adaptation diverged: move the inner learning rate (now 10) to the left." in words(panel)
+    panel.controls["steps"].value = 0
+    assert "diverged" not in words(panel)
+
+
+# Steering
+
+
+def test_a_training_that_is_steered_shows_its_answers():
+    characters = Characters(
+        (torch.rand(8, 7, 28, 28, generator=seeded()) < 0.3).to(torch.uint8) * 255,
+        torch.arange(8) // 4,
+        ("a", "b"),
+        "n",
+    )
+    panel = lesson.training_panel(characters, characters)
+    learner = panel.driver.trainer.learner
+    losses = asyncio.run(panel.train(4, script={3: {"inner_lr": 0.01, "outer_lr": 1e-4}}))
+    assert len(losses) == 4
+    assert {(change.step, change.name) for change in panel.history.changes} == {(3, "inner_lr"), (3, "outer_lr")}
+    assert panel.driver.trainer.learner is learner  # so a GPU would record nothing anew
+    assert learner.inner_lr.item() == pytest.approx(0.01)
+    picture = panel.view.picture
+    surest, answers = learner.predict(panel.driver.trainer.params, picture.episode)[0].softmax(1).max(1)
+    truth = picture.episode.query_y[0]
+    right = (answers == truth).tolist()
+    told = [label.get_text() for label in picture.answers.labels]
+    assert [label[0] for label in told] == ["✓" if r else "✗" for r in right]
+    assert all(f"{p:.0%}" in label for p, label in zip(surest, told, strict=True))
+    assert [frame.get_edgecolor() for frame in picture.answers.frames] == [
+        to_rgba(GREEN if r else VERMILION) for r in right
+    ]
+    assert f"{sum(right)} of 10 queries are right" in panel.readout.value

@@ -1,0 +1,284 @@
+"""The lesson on the orders: its playground against autograd, and what its pictures say."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metalab.analysis.second_order import meta_loss
+from metalab.experiments import first_vs_second_order
+from metalab.learners import MAML
+from metalab.lessons.kit.figures import png
+from metalab.lessons.second_vs_first_order_maml import figures as lesson
+from metalab.lessons.second_vs_first_order_maml.figures import BENT, STRAIGHT, WRONG_WAY, PeakMemory, Valleys
+from metalab.losses import mse
+from metalab.nets import MLP
+from metalab.tasks import sine
+
+
+def point(*numbers):
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+# The playground
+
+
+def loss_as_written(valleys, theta, task):
+    """½ (u² + λ (w − b u²)²), in the coordinates of the task's valley."""
+    offset = theta - lesson.CENTRES[task]
+    turn = lesson.ANGLES[task]
+    u = offset[0] * turn.cos() + offset[1] * turn.sin()
+    w = offset[1] * turn.cos() - offset[0] * turn.sin()
+    return 0.5 * (u**2 + valleys.steepness * (w - valleys.bend * u**2) ** 2)
+
+
+def meta_gradient_by_autograd(valleys, start, inner_lr, steps, order):
+    start = start.clone().requires_grad_()
+    total = 0.0
+    for task in range(3):
+        theta = start
+        for _ in range(steps):
+            loss = loss_as_written(valleys, theta, task)
+            (gradient,) = torch.autograd.grad(loss, theta, create_graph=order == 2)
+            theta = theta - inner_lr * gradient
+        total = total + loss_as_written(valleys, theta, task) / 3
+    return torch.autograd.grad(total, start)[0], total.detach()
+
+
+@pytest.mark.parametrize("bend", [STRAIGHT, BENT])
+@pytest.mark.parametrize("steps", [0, 1, 4])
+def test_the_playgrounds_meta_gradients_are_those_of_autograd(bend, steps):
+    valleys, start = Valleys(3.7, bend), point(-1.1, 0.8)
+    found = valleys.meta_gradients(start, 0.07, steps)
+    for order in (1, 2):
+        expected, loss = meta_gradient_by_autograd(valleys, start, 0.07, steps, order)
+        torch.testing.assert_close(found[order], expected, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(valleys.meta_loss(start, 0.07, steps), loss, rtol=1e-10, atol=1e-12)
+    assert (lesson.angle(found[1], found[2]) > 0.1) == (steps > 0)
+
+
+def test_bent_valleys_are_not_convex():
+    start = point(1.5, 2.0)
+    bowl = torch.autograd.functional.hessian(lambda theta: loss_as_written(Valleys(5.0, STRAIGHT), theta, 0), start)
+    bent = torch.autograd.functional.hessian(lambda theta: loss_as_written(Valleys(5.0, BENT), theta, 0), start)
+    torch.testing.assert_close(torch.linalg.eigvalsh(bowl), point(1.0, 5.0))
+    assert torch.linalg.eigvalsh(bent)[0] < 0
+
+
+def test_rims_are_where_the_loss_is_so_high():
+    valleys = Valleys(4.0, BENT)
+    rims = valleys.rims(0.4).transpose(0, 1)  # [points, T, 2]
+    torch.testing.assert_close(valleys.loss(rims), torch.full(rims.shape[:2], 0.4, dtype=torch.float64))
+
+
+def test_a_grid_of_starts_gives_the_losses_of_each():
+    valleys, starts = Valleys(3.0, BENT), torch.randn(2, 4, 2, generator=torch.Generator().manual_seed(0)).double()
+    losses = valleys.meta_loss(starts, 0.1, 2)
+    assert losses.shape == (2, 4)
+    for i in range(2):
+        for j in range(4):
+            torch.testing.assert_close(losses[i, j], valleys.meta_loss(starts[i, j], 0.1, 2))
+
+
+def wrong_way():
+    settings = dict(WRONG_WAY)
+    valleys = Valleys(settings.pop("steepness"), settings.pop("bend"))
+    start = point(settings.pop("x"), settings.pop("y"))
+    return valleys, start, settings
+
+
+def test_first_order_walks_the_wrong_way_where_the_lesson_says_so():
+    valleys, start, how = wrong_way()
+    inner = {"inner_lr": how["inner_lr"], "steps": how["steps"]}
+    gradients = valleys.meta_gradients(start, **inner)
+    assert lesson.angle(gradients[1], gradients[2]) > 90
+    losses = {order: valleys.meta_loss(valleys.walk(start, order, **how), **inner) for order in (1, 2)}
+    assert (losses[1].diff() > 0).all()  # it rises at every update
+    assert (losses[2].diff() < 0).all()
+    assert losses[2][-1] < losses[2][0] / 2
+    # Adaptation itself works there: it brings every task's loss down.
+    before, after = valleys.loss(valleys.adapt(start, **inner)[0]), valleys.loss(valleys.adapt(start, **inner)[-1])
+    assert (after < before).all()
+
+
+def test_the_wrong_way_can_be_found_by_hand():
+    panel = lesson.plane_panel()
+    for name, value in WRONG_WAY.items():
+        control = panel.controls[name]
+        control.value = value
+        assert control.value == value  # no slider stops short of it
+        if name != "bend":
+            assert abs(value / control.step - round(value / control.step)) < 1e-6
+    assert "walks the wrong way" in panel.picture.text.value
+    assert "first order runs away" in panel.picture.text.value
+    assert "second order leads" in panel.picture.text.value
+
+
+def test_a_second_inner_step_turns_first_order_round():
+    """(1 − αλ)² is positive whatever αλ is."""
+    valleys, start, how = wrong_way()
+    gradients = valleys.meta_gradients(start, how["inner_lr"], 2)
+    assert lesson.angle(gradients[1], gradients[2]) < 90
+
+
+def test_a_walk_ends_where_it_is_far_away():
+    valleys, start, how = wrong_way()
+    path = valleys.walk(start, 1, **how)
+    assert len(path) < lesson.UPDATES + 1
+    assert path[-1].abs().max() >= lesson.FAR > path[-2].abs().max()
+    assert len(valleys.walk(start, 2, **how)) == lesson.UPDATES + 1
+
+
+def test_the_panel_answers_in_words_to_every_control():
+    panel = lesson.plane_panel()
+    said = panel.picture.text.value
+    assert "wrong way" not in said
+    for name, value in {"x": 2.0, "inner_lr": 0.2, "outer_lr": 0.5, "steps": 3, "steepness": 6.0, "bend": BENT}.items():
+        before = panel.picture.text.value
+        panel.controls[name].value = value
+        assert panel.picture.text.value != before, name
+
+
+def test_the_picture_stands_a_divergence():
+    wild = {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0, "bend": BENT}
+    fig, words = lesson.draw_plane(**WRONG_WAY | wild)
+    assert png(fig)
+    assert "apart" in words
+    assert "nan" not in words
+
+
+def test_angle():
+    assert lesson.angle(point(1.0, 0.0), point(0.0, 2.0)) == pytest.approx(90)
+    assert lesson.angle(point(1.0, 0.0), point(-3.0, 0.0)) == pytest.approx(180)
+    assert lesson.angle(point(1.0, 1.0), point(2.0, 2.0)) == pytest.approx(0)
+
+
+# Peak memory
+
+
+def test_peak_memory_counts_what_is_held_at_once():
+    with PeakMemory() as memory:
+        first = torch.zeros(1000)  # 4,000 bytes
+        second = first + 1
+        del first
+        third = second * 2  # noqa: F841
+    assert memory.peak == 8000
+
+
+def test_peak_memory_counts_views_and_what_was_made_outside_for_nothing():
+    outside = torch.zeros(1000)
+    with PeakMemory() as memory:
+        view = outside.view(10, 100)[2:]
+        small = view.sum()  # noqa: F841
+        outside.add_(1)
+    assert memory.peak == 4
+
+
+def test_peak_memory_counts_what_autograd_keeps():
+    x = torch.zeros(1000, requires_grad=True)
+    with PeakMemory() as kept:
+        x.exp().sin().cos().sum()
+    with PeakMemory() as not_kept, torch.no_grad():
+        x.exp().sin().cos().sum()
+    assert (kept.peak, not_kept.peak) == (3 * 4000 + 4, 2 * 4000)  # all links and the sum; two neighbours
+
+
+def test_the_engines_peak_hardly_grows_with_the_inner_steps_and_that_of_a_kept_graph_does():
+    net = MLP()
+    params, episode = net.init(torch.Generator().manual_seed(0)), sine.sample(25, 10, 10, torch.Generator())
+    peaks = {}
+    for steps in (1, 10):
+        learner = MAML(net, mse, inner_lr=0.01, inner_steps=steps)
+        leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+        for order in (1, 2):
+            with PeakMemory() as memory:
+                replace(learner, order=order).meta_gradient(params, episode)
+            peaks[order, steps] = memory.peak
+        with PeakMemory() as memory:
+            torch.autograd.grad(meta_loss(learner, leaves, episode), list(leaves.values()))
+        peaks["graph", steps] = memory.peak
+    adapted = 4 * 25 * sum(p.numel() for p in params.values())  # bytes of all tasks' parameters at one step
+    assert peaks[1, 10] - peaks[1, 1] <= adapted
+    assert peaks[2, 10] - peaks[2, 1] == pytest.approx(9 * adapted, rel=0.15)  # the points θ_k, and nothing else
+    assert peaks["graph", 10] - peaks["graph", 1] > 1.5 * (peaks[2, 10] - peaks[2, 1])
+
+
+# Results
+
+
+def test_shipped_results_were_measured_with_todays_settings():
+    comparisons = first_vs_second_order.start(lesson.MEASURED)["comparisons"]  # raises where settings differ
+    assert comparisons == lesson.load_results()["comparisons"]
+    assert list(comparisons) == list(first_vs_second_order.COMPARISONS)
+    for name, measured in comparisons.items():
+        for algorithm in first_vs_second_order.COMPARISONS[name].algorithms:
+            assert len(first_vs_second_order.errors(measured, algorithm, "steps")) >= 3
+        assert (
+            first_vs_second_order.errors(measured, "fomaml", "time").keys()
+            == first_vs_second_order.errors(measured, "maml", "steps").keys()
+        )
+
+
+# Pictures
+
+
+def comparison(measure="MSE"):
+    runs = [
+        {"algorithm": name, "equal": equal, "seed": seed, "error": 0.1 * (seed + 1), "measure": measure}
+        for name, equal in (("maml", "steps"), ("fomaml", "steps"), ("fomaml", "time"))
+        for seed in (0, 1, 2)
+    ]
+    return {"title": "Some tasks", "step_ms": {"maml": 2.0, "fomaml": 1.0}, "runs": runs}
+
+
+def test_results_show_every_seed_in_the_unit_of_the_measure():
+    fig = lesson.draw_results([comparison(), comparison("accuracy")])
+    left, right = fig.axes
+    assert left.get_xlabel().startswith("test MSE")
+    assert right.get_xlabel().startswith("test error, %")
+    assert [label.get_text() for label in left.get_yticklabels()] == ["MAML", "first-order MAML"]
+    seeds = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 3]
+    assert len(seeds) == 3
+    assert all(list(values) == pytest.approx([10, 20, 30]) for values in seeds)
+
+
+def test_bars_and_rates_stand_beside_their_layers():
+    fig = lesson.draw_bars({"a": {"w1": 0.2, "w2": 0.4}, "b": {"w1": 0.1, "w2": 0.3}}, "title", "share")
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    assert heights == [0.2, 0.4, 0.1, 0.3]
+    assert len({bar.get_hatch() for bar in fig.axes[0].patches}) == 2  # told apart without colour
+    fig = lesson.draw_rates({"w1": [-1, 0, 1, 2, 3], "w2": [0, 0, 0, 0, 0]}, 0.5, "title")
+    assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["w1", "w2"]
+
+
+def test_curves_are_told_apart_without_colour():
+    fig = lesson.draw_costs({"a": {1: 1.0, 2: 2.0}, "b": {1: 3.0, 2: 4.0}}, {"a": {1: 1.0}, "b": {1: 2.0}})
+    assert len({(line.get_linestyle(), line.get_marker()) for line in fig.axes[0].lines}) == 2
+    fig = lesson.draw_losses({2: [1.0] * 60, 1: [2.0] * 60}, "title")
+    assert [line.get_linestyle() for line in fig.axes[0].lines] == ["-", "--"]
+
+
+def test_matrices_are_drawn_from_unit_to_unit():
+    rates = torch.tensor([[0.1, -0.2], [0.3, 0.0]])
+    fig = lesson.draw_matrices(rates, (rates > 0).double(), "w2")
+    left, right = (ax.images[0] for ax in fig.axes[:2])
+    torch.testing.assert_close(torch.tensor(left.get_array()), rates.T)
+    assert left.get_clim() == pytest.approx((-0.3, 0.3))  # white is zero
+    assert right.get_array().tolist() == [[1, 1], [0, 0]]
+
+
+def test_the_panel_shows_what_first_order_leaves_out():
+    panel = lesson.training_panel()
+    learner = panel.driver.trainer.learner
+    losses = asyncio.run(panel.train(6, script={4: {"order": 1, "inner_lr": 0.1}}))
+    assert len(losses) == 6
+    assert {(change.step, change.name) for change in panel.history.changes} == {(4, "order"), (4, "inner_lr")}
+    picture, params = panel.view.picture, panel.driver.trainer.params
+    second, first = (
+        replace(learner, order=order, inner_lr=0.1).meta_gradient(params, picture.episode)[0] for order in (2, 1)
+    )
+    for bar, name in zip(picture.bars, params, strict=True):
+        expected = ((second[name] - first[name]).norm() / second[name].norm()).item()
+        assert bar.get_width() == pytest.approx(expected, rel=1e-3)
+    assert "First and second order are" in panel.readout.value

@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+
+from metalab.tasks.distortions import distort, draw_affine, warp
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(*shape, seed=1):
+    """Random grey in the middle, paper around."""
+    images = torch.zeros(*shape, 1, 28, 28)
+    images[..., 8:20, 8:20] = torch.rand(*shape, 1, 12, 12, generator=seeded(seed))
+    return images
+
+
+def blob(x, y):
+    """A round spot [1, 1, 28, 28] at (x, y) pixels from the middle, smooth enough for bilinear sampling."""
+    axis = torch.arange(28, dtype=torch.float64) - 13.5
+    return torch.exp(-((axis - x) ** 2 + (axis[:, None] - y) ** 2) / 8)[None, None]
+
+
+def centre(image):
+    """Where the ink of [1, 1, 28, 28] lies: (x, y) from the middle."""
+    axis, ink = torch.arange(28, dtype=torch.float64) - 13.5, image[0, 0] / image.sum()
+    return torch.stack([(ink.sum(0) * axis).sum(), (ink.sum(1) * axis).sum()])
+
+
+def test_nothing_is_changed_without_strength():
+    images = pictures(5)
+    torch.testing.assert_close(distort(images, seeded(), strength=0), images, atol=1e-5, rtol=0)
+
+
+def test_a_quarter_turn_is_a_quarter_turn():
+    images = pictures(2)
+    turn = torch.tensor([[[0.0, -1.0], [1.0, 0.0]]]).expand(2, 2, 2)  # right becomes down
+    torch.testing.assert_close(warp(images, turn, torch.zeros(2, 2)), images.rot90(-1, (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_a_shift_is_in_widths_and_brings_paper_in():
+    images = 1 - pictures(1)
+    moved = warp(images, torch.eye(2)[None], torch.tensor([[3 / 28, -1 / 28]]))
+    torch.testing.assert_close(moved[..., :-1, 3:], images[..., 1:, :-3], atol=1e-5, rtol=0)
+    assert (moved[..., :3] < 1e-5).all()
+    assert (moved[..., -1, :] < 1e-5).all()
+
+
+def test_ink_goes_where_the_map_says():
+    matrix, shift = (part.double() for part in draw_affine(20, seeded()))
+    assert (matrix - torch.eye(2)).abs().amax((1, 2)).gt(0.05).sum() > 10  # most of them do something
+    for one, by in zip(matrix, shift, strict=True):
+        for spot in ([3.0, -2.0], [-1.0, 4.0]):
+            where = centre(warp(blob(*spot), one[None], by[None]))
+            torch.testing.assert_close(where, one @ torch.tensor(spot).double() + 28 * by, atol=0.05, rtol=0)  # pixels
+
+
+def test_maps_are_composed_as_the_paper_has_it():
+    count = 50
+    amount, chance = torch.rand(2, 7, count, generator=seeded(3))
+    matrix, shift = draw_affine(count, seeded(3))
+    for i in range(count):
+        u = [2 * a - 1 if c < 0.5 else 0.0 for a, c in zip(amount[:, i].tolist(), chance[:, i].tolist(), strict=True)]
+        angle = u[0] * 10 * math.pi / 180
+        rotate = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        shear = torch.tensor([[1, math.tan(0.3 * u[1])], [math.tan(0.3 * u[2]), 1]])
+        scale = torch.diag(torch.tensor([1 + 0.2 * u[3], 1 + 0.2 * u[4]]))
+        torch.testing.assert_close(matrix[i], rotate @ shear @ scale, atol=1e-6, rtol=0)
+        torch.testing.assert_close(shift[i], torch.tensor([u[5], u[6]]) * 2 / 105, atol=1e-7, rtol=0)
+
+
+def test_ranges_and_chances_are_the_papers():
+    matrix, shift = draw_affine(20000, seeded())
+    still = (shift == 0).double().mean(0)
+    torch.testing.assert_close(still, torch.full((2,), 0.5).double(), atol=0.02, rtol=0)
+    assert 0.0189 < shift.amax().item() <= 2 / 105 + 1e-9
+    assert -0.0189 > shift.amin().item() >= -2 / 105 - 1e-9
+    assert 0.55 < torch.linalg.det(matrix).amin() < 0.66  # 0.64 by scale alone, 0.9 of that by shear
+    assert 1.43 < torch.linalg.det(matrix).amax() < 1.59
+    untouched = (matrix == torch.eye(2)).all(2).all(1) & (shift == 0).all(1)
+    assert abs(untouched.sum().item() - 20000 / 2**7) < 65  # 156 expected, deviation 12
+
+
+def test_each_picture_has_a_distortion_of_its_own_whatever_the_shape():
+    images = pictures(1).expand(2, 3, 4, 1, 28, 28)
+    changed = distort(images, seeded())
+    assert changed.shape == images.shape
+    assert len(changed.flatten(0, 2).flatten(1).unique(dim=0)) > 20
+    one_by_one = distort(pictures(1).expand(24, 1, 28, 28), seeded())
+    assert torch.equal(changed.flatten(0, 2), one_by_one)
+
+
+def test_distortions_follow_the_generator_alone():
+    torch.manual_seed(1)
+    first = distort(pictures(6), seeded(5))
+    torch.manual_seed(2)
+    assert torch.equal(first, distort(pictures(6), seeded(5)))
+    assert not torch.equal(first, distort(pictures(6), seeded(6)))
+
+
+def test_ink_stays_in_its_range_and_type():
+    changed = distort(pictures(50).double(), seeded(), strength=2.0)
+    assert changed.dtype == torch.float64
+    assert changed.min() >= 0
+    assert changed.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("strength", [-0.1, 4.5, float("nan")])
+def test_a_wrong_strength_is_named(strength):
+    with pytest.raises(ValueError, match=f"strength={strength} must be in 0 … 4"):
+        distort(pictures(1), seeded(), strength=strength)

@@ -1,0 +1,72 @@
+"""How many lines each room of the house has: `make rooms`. README's table comes from here, by `make refresh`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+START, END = "<!-- rooms: written by `make refresh` -->", "<!-- end of rooms -->"
+# Files and folders, what is in them, and who should read them.
+READ, LATER, LESSON, AUTHOR = "read this", "look it up", "with its lesson", "to change lessons, or to measure"
+ROOMS = {
+    "metalab/tasks/": ("where tasks come from: sine waves, Omniglot, glyphs; episodes, groups and pairs", READ),
+    "metalab/learners/": ("one algorithm a file, with its equation on top", READ),
+    "metalab/nets.py losses.py train.py evaluate.py checkpoint.py files.py": (
+        "the two networks, the meta-training loop, confidence intervals, saved parameters",
+        READ,
+    ),
+    "metalab/engine/": ("what makes it fast: written-out derivatives, CPU cores, CUDA graphs, processes", LATER),
+    "metalab/analysis/": ("is a meta-gradient exact, what does its second-order term do, what adapts, ROC", LATER),
+    "metalab/experiments/": ("the table of recipes, training runs in folders, scoring, the comparisons", LATER),
+    "metalab/lessons/kit/": ("what lessons share: figures, panels, steering, exercises, set-up", LATER),
+    "metalab/lessons/": ("a folder for each notebook: its figures, its exercises, its solutions", LESSON),
+    "benchmarks/": ("the engine next to other libraries, what panels cost, the results page; not in the wheel", AUTHOR),
+    "tools/": ("running and publishing lessons; not in the wheel", AUTHOR),
+    "tests/": ("the tests, in the same order", AUTHOR),
+}
+
+
+def sources(room: str) -> list[Path]:
+    """Return the Python files of a room: of the folder, or of the files that are named after it."""
+    first, *others = room.split()
+    paths = [Path(first), *(Path(first).parent / other for other in others)]
+    found = [file for path in paths for file in ([path] if path.suffix else sorted(path.rglob("*.py")))]
+    inner = [Path(other) for other in ROOMS if other.startswith(first) and other != room and first.endswith("/")]
+    return [file for file in found if not any(path in file.parents for path in inner)]
+
+
+def lines(room: str) -> int:
+    """Return the number of lines of a room, comments and docstrings included."""
+    return sum(len(file.read_text().splitlines()) for file in sources(room))
+
+
+def table() -> str:
+    """Return README's table, with the lines of each room rounded to fifty."""
+    rows = ["| room | what is in it | lines | |", "|---|---|---|---|"]
+    for room, (about, reader) in ROOMS.items():
+        rows.append(f"| `{room}` | {about} | {50 * round(lines(room) / 50):,} | {reader} |")
+    return "\n".join(rows)
+
+
+def refresh(readme: str) -> str:
+    """Return README's text with the table of rooms as it is today.
+
+    Raises:
+        ValueError: the text has no place for the table.
+    """
+    place = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    if not place.search(readme):
+        raise ValueError(f"README.md has no place for the table of rooms: {START} … {END}")
+    return place.sub(lambda _match: f"{START}\n{table()}\n{END}", readme)
+
+
+def main() -> None:
+    """Print the lines of every room, and of those that one should read."""
+    for room, (about, _reader) in ROOMS.items():
+        print(f"{lines(room):7,}  {room:36} {about}")
+    total = sum(lines(room) for room, (_about, reader) in ROOMS.items() if reader == READ)
+    print(f"\n{total:7,}  lines to read, to understand the algorithms")
+
+
+if __name__ == "__main__":
+    main()
