@@ -6,7 +6,7 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels rooms results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -47,6 +47,9 @@ bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (AR
 
 panels: $(STAMP)  ## time trainings with and without their panels, some seven minutes (ARGS="--json FILE")
 	$(RUN) benchmarks panels $(ARGS)
+
+rooms: $(STAMP)  ## count the lines of every room of the house
+	$(RUN) tools.rooms
 
 results: $(STAMP)  ## rewrite the results page from the measurements in results/
 	$(RUN) benchmarks report $(ARGS)

@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.peers import BACKWARDS, PEERS, as_module, in_our_layout
+from metalab.analysis.second_order import meta_loss
 from metalab.experiments import machine
 from metalab.files import replace_file
 from metalab.learners.maml import MAML
@@ -35,6 +36,7 @@ from metalab.tasks import Characters, Episode, sine
 from metalab.train import Trainer
 
 OURS, FIRST_ORDER, SAMPLING = "metalab", "metalab, first order", "metalab, with sampling"
+BY_AUTOGRAD = "metalab, by autograd"  # the same recursion without `engine.layers`: are they worth their lines?
 SECONDS = 0.3  # of work per round for each contestant, unless one meta-step takes longer
 OUTER_LR = 1e-6  # so small that the weights hardly move and every step is the same work for everybody
 TakeSteps = Callable[[int], None]  # takes the given number of meta-steps
@@ -45,6 +47,25 @@ INNER_STEPS = (1, 2, 5, 10, 20, 50)  # for the measurement of memory
 
 
 # The work
+
+
+@dataclass(frozen=True)
+class WithoutChain:
+    """A network as it is, but without layers whose derivatives are written out: autograd differentiates it."""
+
+    net: MLP | Conv4
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw the network's parameters."""
+        return self.net.init(generator)
+
+    def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """Return the network's outputs."""
+        return self.net(params, x, context=context)
+
+    def chain(self, x: Tensor) -> None:
+        """Return None: there are no such layers."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,10 @@ class Work:
     def learner(self, order: int = 2) -> MAML:
         """Return our learner for this work."""
         return MAML(self.net, self.loss, self.inner_lr, self.inner_steps, order=order)
+
+    def learner_by_autograd(self) -> MAML:
+        """Return our learner for this work, with a network whose derivatives are not written out."""
+        return replace(self.learner(), net=WithoutChain(self.net))
 
     def sampler(self, generator: torch.Generator, *, characters: int = 40) -> Callable[[torch.Generator], Episode]:
         """Return a function that draws this work's episodes on the generator's device.
@@ -150,14 +175,13 @@ def with_us(
     params: Params,
     sample: Callable[[torch.Generator], Episode],
     device: torch.device,
-    *,
-    order: int = 2,
+    learner: MAML | None = None,
 ) -> TakeSteps:
     """Take meta-steps by our trainer.
 
     On a GPU it replays a CUDA graph, and takes all the steps before it reads the loss.
     """
-    trainer = Trainer(work.learner(order), sample, outer_lr=OUTER_LR, params=params, device=device)
+    trainer = Trainer(learner or work.learner(), sample, outer_lr=OUTER_LR, params=params, device=device)
 
     def run(steps: int) -> None:
         for _ in trainer.run(steps, every=steps if device.type == "cuda" else 1):
@@ -212,7 +236,8 @@ def enter(name: str, work: Work, params: Params, episode: Episode, device: torch
         sample = work.sampler(torch.Generator(device).manual_seed(1), characters=4400)
     else:
         sample = lambda _generator: episode  # noqa: E731
-    return {None: with_us(work, params, sample, device, order=1 if name == FIRST_ORDER else 2)}
+    learners = {FIRST_ORDER: work.learner(order=1), BY_AUTOGRAD: work.learner_by_autograd()}
+    return {None: with_us(work, params, sample, device, learners.get(name))}
 
 
 # Timing
@@ -288,7 +313,7 @@ def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) ->
         of ours with sampling); and the goals for this kind of device, each with the value reached.
     """
     params, episode = work.start(torch.Generator(device).manual_seed(0))
-    names = [OURS, FIRST_ORDER, *PEERS] + [SAMPLING] * (device.type == "cuda")
+    names = [OURS, FIRST_ORDER, BY_AUTOGRAD, *PEERS] + [SAMPLING] * (device.type == "cuda")
     entries: dict[str, Entry] = {}
     results: dict[str, dict[str, Any]] = {name: {} for name in names}
     for name in names:
@@ -308,7 +333,7 @@ def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) ->
 
     ms = {name: result["ms"] for name, result in results.items() if "ms" in result}
     ours = ms.get(SAMPLING, ms.get(OURS))
-    ratios = {name: time / ours for name, time in ms.items() if name in PEERS} if ours else {}
+    ratios = {name: time / ours for name, time in ms.items() if name in (BY_AUTOGRAD, *PEERS)} if ours else {}
     return {
         "title": work.title,
         "inner_lr": work.inner_lr,
@@ -370,21 +395,9 @@ def from_a_standing_start(name: str, device: torch.device, *, times: int = 3) ->
 
 
 def graph_over_tasks(work: Work, params: Params, episode: Episode) -> Callable[[], None]:
-    """Return a function that computes the meta-gradient by autograd, with which we compare our memory.
-
-    It runs all the tasks at once by the same net, and uses `create_graph` in every inner step.
-    """
+    """Return what we compare memory with: all tasks at once by the same network, the graph kept through all steps."""
     leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
-
-    def meta_gradient() -> None:
-        theta = {name: p.expand(work.tasks, *p.shape) for name, p in leaves.items()}
-        for _ in range(work.inner_steps):
-            losses = work.loss(work.net(theta, episode.support_x), episode.support_y)
-            grads = torch.autograd.grad(losses.sum(), list(theta.values()), create_graph=True)
-            theta = {n: p - work.inner_lr * g for (n, p), g in zip(theta.items(), grads, strict=True)}
-        work.loss(work.net(theta, episode.query_x), episode.query_y).mean().backward()
-
-    return meta_gradient
+    return lambda: meta_loss(work.learner(), leaves, episode).backward()
 
 
 def meta_gradient_by(method: str, work: Work, params: Params, episode: Episode) -> Callable[[], Any]:

@@ -33,7 +33,7 @@ from .tasks import omniglot
 from .train import Diverged
 
 TRAIN = "Meta-train. Options you omit take the values of the algorithm's paper for these tasks, ways and shots."
-EVALUATE = "Print the mean and its 95 %% confidence interval on tasks never trained on, with the whole protocol."
+EVALUATE = "Print the mean and its 95 % confidence interval on tasks never trained on, with the whole protocol."
 RESUMABLE = {"steps", "minutes"}  # the settings that may change when a run continues
 
 
@@ -58,7 +58,9 @@ def train(options: argparse.Namespace) -> int:
     tasks = given.pop("tasks")
     if options.resume:
         if tasks or options.out or given.keys() - RESUMABLE:
-            raise ValueError("--resume takes all from the checkpoint: only --steps and --minutes may be given with it")
+            raise ValueError(
+                "--resume takes all settings from the checkpoint: only --steps and --minutes may be given with it"
+            )
         run = Run.resume(options.resume, **given)
     elif tasks is None:
         raise ValueError("name what to train on, sine or omniglot, or a run to continue: --resume DIR")
@@ -72,14 +74,14 @@ def train(options: argparse.Namespace) -> int:
         words, code = "Interrupted. ", 130
     except Diverged as reason:
         inner = "" if run.settings.inner_lr is None else f", --inner-lr {run.settings.inner_lr:g}"
-        words, code = f"{reason} They are --outer-lr {run.settings.outer_lr:g}{inner}. ", 1
+        words, code = f"{reason} The rates are --outer-lr {run.settings.outer_lr:g}{inner}. ", 1
     if processes.rank() == 0:
         out = sys.stderr if code else sys.stdout
         taken = f"{run.trainer.steps} meta-steps in {duration(run.seconds)}"
         print(f"{words}{taken}: {run.folder / CHECKPOINT}", file=out)
         if run.trainer.steps < run.settings.steps and code != 1:
             more = "" if code else f" --minutes {2 * run.settings.minutes:g}"
-            print(f"Go on with: {resume_command(run.folder)}{more}", file=out)
+            print(f"Continue with: {resume_command(run.folder)}{more}", file=out)
     return code
 
 
@@ -139,7 +141,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; default: one in build/")
     p.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
     p.set_defaults(run=train)
-    p = commands.add_parser("evaluate", help=EVALUATE, description=EVALUATE)
+    p = commands.add_parser("evaluate", help=EVALUATE.replace("%", "%%"), description=EVALUATE)
     p.add_argument("path", type=Path, help="a run's folder, or a checkpoint file")
     p.add_argument("--episodes", type=int, default=600, help="number of test tasks; default: %(default)s")
     p.add_argument("--seed", type=int, default=1000, help="seed of the test tasks; default: %(default)s")

@@ -101,7 +101,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_goes_on(tmp_path, capsys, monk
     assert run("train", "sine", "--steps", 12, "--out", folder) == 130
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("Interrupted. 3 meta-steps in ")
-    assert lines[1] == f"Go on with: python -m metalab train --resume '{folder}'"
+    assert lines[1] == f"Continue with: python -m metalab train --resume '{folder}'"
     assert run("train", "--resume", folder) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("12 meta-steps in ")
     assert "has taken its 12 steps: give it more --steps" in fails(capsys, "train", "--resume", folder)
@@ -112,21 +112,21 @@ def test_minutes_end_a_run_with_the_command_that_goes_on(tmp_path, capsys):
     assert run("train", "sine", "--minutes", 1e-9, "--out", tmp_path) == 0
     *_, done, more = capsys.readouterr().out.splitlines()
     assert done.startswith("1 meta-steps in ")
-    assert more == f"Go on with: python -m metalab train --resume {tmp_path} --minutes 2e-09"
+    assert more == f"Continue with: python -m metalab train --resume {tmp_path} --minutes 2e-09"
 
 
 def test_a_divergence_says_which_knobs_to_turn(tmp_path, capsys):
     assert run("train", "sine", "--steps", 50, "--inner-lr", 1e18, "--out", tmp_path) == 1
     [err] = capsys.readouterr().err.splitlines()
     assert "the loss is " in err
-    assert "Try a smaller inner or outer learning rate. They are --outer-lr 0.001, --inner-lr 1e+18." in err
+    assert "Try a smaller inner or outer learning rate. The rates are --outer-lr 0.001, --inner-lr 1e+18." in err
     assert f"meta-steps in 0 s: {tmp_path / 'checkpoint.safetensors'}" in err
 
 
 @pytest.mark.parametrize("more", [["sine"], ["--seed", "1"], ["--out", "x"], ["--steps", "9", "--ways", "5"]])
 def test_a_resumed_run_keeps_its_settings(more, tmp_path, capsys):
     err = fails(capsys, "train", "--resume", tmp_path, *more)
-    assert "--resume takes all from the checkpoint: only --steps and --minutes may be given with it" in err
+    assert "--resume takes all settings from the checkpoint: only --steps and --minutes may be given with it" in err
 
 
 def test_data_says_what_there_is_and_where(capsys, monkeypatch, small_omniglot):

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -27,12 +28,14 @@ from nbformat.v4 import new_code_cell, new_output
 import metalab
 from metalab.files import replace_file
 from metalab.lessons.kit import setup
+from tools import rooms
 from tools.run_lessons import write, write_catalogue
 
 LARGEST = 3_000_000  # bytes; a copy that carries the package must be smaller
 BRANCH = "colab"  # the release workflow puts the lessons of the newest release on this branch
 FIRST_LINE = "# @title Set-up: run this cell first"
 TIMES = re.compile(r"\*Run All\* takes .+?(?=;|\.(?:\s|$))")
+LESSONS = re.compile(r"(<!-- lessons: [^>]*-->).*?(<!-- end of lessons -->)", re.DOTALL)
 BADGE = re.compile(r"\s*\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
 
 # The cell runs before the package is there, so all of its code is in the cell. Modules of another version may have been
@@ -119,8 +122,8 @@ def set_up_cell(lesson: str, install: str) -> str:
 
 def badge(lesson: str, repository: str) -> str:
     """Return the badge that opens `lesson` in Colab, in Markdown."""
-    address = f"https://setup.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{lesson}.ipynb"
-    return f"[![Open in Colab](https://setup.research.google.com/assets/colab-badge.svg)]({address})"
+    address = f"https://colab.research.google.com/github/{repository}/blob/{BRANCH}/notebooks/{lesson}.ipynb"
+    return f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({address})"
 
 
 def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str | None) -> None:
@@ -133,9 +136,9 @@ def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str |
         ValueError: the first cell does not say once how long "Run All" takes, or `lesson` was never timed.
     """
     title = notebook.cells[0]
-    seconds = setup.catalogue()["seconds"].get(lesson)
-    if not seconds:
-        raise ValueError(f"{lesson} was never timed: make times")
+    seconds = setup.catalogue()["lessons"].get(lesson)
+    if not seconds or not seconds["cpu"]:
+        raise ValueError(f"{lesson} has no line in {setup.FILE.name}, or was never timed: make times")
     title.source, found = TIMES.subn(f"*Run All* {setup.takes(seconds)}", title.source)
     if found != 1:
         raise ValueError(f"{lesson}: its first cell must say once '*Run All* takes ….', where the time goes")
@@ -163,24 +166,28 @@ def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str |
         cell.outputs = [new_output("stream", name="stdout", text=printed.getvalue())]
 
 
-def refresh_readme(text: str, times: dict[str, dict[str, float | None]], repository: str | None) -> str:
-    """Return README's `text` with each lesson's badge next to its link, and its time in the last column of its row.
+def lessons_table(lessons: dict[str, dict[str, Any]], repository: str | None) -> str:
+    """Return README's table of the lessons in the catalogue, with their times and, if there is an address, badges."""
+    rows = ["| | lesson | what you will be able to do | Run All, two CPU cores |", "|---|---|---|---|"]
+    for lesson, about in lessons.items():
+        number, link = int(lesson.split("_")[0]), f"[{about['title']}](notebooks/{lesson}.ipynb)"
+        with_badge = f"{link} {badge(lesson, repository)}" if repository else link
+        with_gpu = f", {5 * round(about['gpu'] / 5)} s with a GPU" if about["gpu"] else ""
+        rows.append(f"| {number} | {with_badge} | {about['can']} | about {5 * round(about['cpu'] / 5)} s{with_gpu} |")
+    return "\n".join(rows)
+
+
+def refresh_readme(text: str, repository: str | None) -> str:
+    """Return README's `text` with the tables of the lessons and of the rooms as they are today.
 
     Raises:
-        ValueError: the number of rows that link to a lesson is not one.
+        ValueError: the text has no place for them.
     """
-    lines = text.split("\n")
-    for lesson, seconds in times.items():
-        rows = [i for i, line in enumerate(lines) if line.startswith("|") and f"(notebooks/{lesson}.ipynb)" in line]
-        if len(rows) != 1:
-            raise ValueError(f"README.md: {len(rows)} rows of a table link to notebooks/{lesson}.ipynb, not one")
-        link = f"(notebooks/{lesson}.ipynb)"
-        cells = BADGE.sub("", lines[rows[0]]).split("|")
-        with_gpu = f", {5 * round(seconds['gpu'] / 5)} s with a GPU" if seconds["gpu"] else ""
-        cells[-2] = f" about {5 * round(seconds['cpu'] / 5)} s{with_gpu} "
-        row = "|".join(cells)
-        lines[rows[0]] = row.replace(link, f"{link} {badge(lesson, repository)}") if repository else row
-    return "\n".join(lines)
+    text = rooms.refresh(text)
+    if not LESSONS.search(text):
+        raise ValueError(f"README.md has no place for the table of lessons: {LESSONS.pattern}")
+    table = lessons_table(setup.catalogue()["lessons"], repository)
+    return LESSONS.sub(lambda found: f"{found[1]}\n{table}\n{found[2]}", text)
 
 
 def build_wheel(root: Path) -> bytes:
@@ -229,8 +236,7 @@ def refresh_checkout(repository: str | None) -> None:
             print(f"{path} refreshed")
     readme = Path("README.md")
     text = readme.read_text()
-    seconds = setup.catalogue()["seconds"]
-    refreshed = refresh_readme(text, {path.stem: seconds[path.stem] for path in paths}, repository)
+    refreshed = refresh_readme(text, repository)
     if refreshed != text:
         replace_file(readme, refreshed.encode())
         print(f"{readme} refreshed")

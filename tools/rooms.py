@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
 START, END = "<!-- rooms: written by `make refresh` -->", "<!-- end of rooms -->"
 # Files and folders, what is in them, and who should read them.
 READ, LATER, LESSON, AUTHOR = "read this", "look it up", "with its lesson", "to change lessons, or to measure"
@@ -29,9 +30,9 @@ ROOMS = {
 def sources(room: str) -> list[Path]:
     """Return the Python files of a room: of the folder, or of the files that are named after it."""
     first, *others = room.split()
-    paths = [Path(first), *(Path(first).parent / other for other in others)]
+    paths = [ROOT / first, *((ROOT / first).parent / other for other in others)]
     found = [file for path in paths for file in ([path] if path.suffix else sorted(path.rglob("*.py")))]
-    inner = [Path(other) for other in ROOMS if other.startswith(first) and other != room and first.endswith("/")]
+    inner = [ROOT / other for other in ROOMS if other.startswith(first) and other != room and first.endswith("/")]
     return [file for file in found if not any(path in file.parents for path in inner)]
 
 
@@ -40,11 +41,19 @@ def lines(room: str) -> int:
     return sum(len(file.read_text().splitlines()) for file in sources(room))
 
 
-def table() -> str:
-    """Return README's table, with the lines of each room rounded to fifty."""
+def table(before: str = "") -> str:
+    """Return README's table of rooms, with their lines rounded to fifty.
+
+    A number that stands in the table `before`, and is within a tenth of today's, stays: the table need not change with
+    every edit.
+    """
     rows = ["| room | what is in it | lines | |", "|---|---|---|---|"]
     for room, (about, reader) in ROOMS.items():
-        rows.append(f"| `{room}` | {about} | {50 * round(lines(room) / 50):,} | {reader} |")
+        today = lines(room)
+        earlier = re.search(rf"^\| `{re.escape(room)}` \|.*\| ([\d,]+) \|", before, re.MULTILINE)
+        number = int(earlier[1].replace(",", "")) if earlier else 0
+        number = number if abs(number - today) <= today / 10 else 50 * round(today / 50)
+        rows.append(f"| `{room}` | {about} | {number:,} | {reader} |")
     return "\n".join(rows)
 
 
@@ -55,9 +64,10 @@ def refresh(readme: str) -> str:
         ValueError: the text has no place for the table.
     """
     place = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    if not place.search(readme):
+    found = place.search(readme)
+    if not found:
         raise ValueError(f"README.md has no place for the table of rooms: {START} … {END}")
-    return place.sub(lambda _match: f"{START}\n{table()}\n{END}", readme)
+    return readme.replace(found[0], f"{START}\n{table(found[0])}\n{END}")
 
 
 def main() -> None:

@@ -129,17 +129,27 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def record(lesson: str, device: str, seconds: float) -> None:
-    """Record in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (two cores and a GPU)."""
+    """Record in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (two cores and a GPU).
+
+    Raises:
+        ValueError: the catalogue has no line for this lesson.
+    """
     catalogue = setup.catalogue()
-    times = catalogue["seconds"]
-    times[lesson] = {"cpu": None, "gpu": None} | times.get(lesson, {}) | {device: round(seconds, 1)}
-    catalogue["seconds"] = dict(sorted(times.items()))
+    if lesson not in catalogue["lessons"]:
+        raise ValueError(f"{lesson} has no line in {setup.FILE.name}: add one, with its title and what it teaches")
+    catalogue["lessons"][lesson][device] = round(seconds, 1)
     write_catalogue(catalogue)
 
 
 def write_catalogue(catalogue: dict[str, Any]) -> None:
-    """Replace the catalogue: the lessons, their times and the package's address. `setup.catalogue` reads it."""
-    replace_file(setup.FILE, (json.dumps(catalogue, indent=2) + "\n").encode())
+    """Replace the catalogue, one line for each lesson. `setup.catalogue` reads it."""
+    lines = [
+        f"    {json.dumps(lesson)}: {json.dumps(about, ensure_ascii=False)}"
+        for lesson, about in sorted(catalogue["lessons"].items())
+    ]
+    head = ["{", f'  "repository": {json.dumps(catalogue["repository"])},', '  "lessons": {']
+    text = "\n".join([*head, ",\n".join(lines), "  }", "}", ""])
+    replace_file(setup.FILE, text.encode())
 
 
 def two_cores() -> bool:

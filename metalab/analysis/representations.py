@@ -28,7 +28,9 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
         ValueError: the numbers of inputs differ, or are less than 3. (For two inputs it is always 1.)
     """
     if x.shape[-2] != y.shape[-2] or x.shape[-2] < 3:
-        raise ValueError(f"x of {x.shape[-2]} and y of {y.shape[-2]} inputs: both must be of the same 3 or more")
+        raise ValueError(
+            f"x has {x.shape[-2]} inputs and y has {y.shape[-2]}: they must be the same inputs, at least 3"
+        )
     x, y = (z - z.mean(-2, keepdim=True) for z in (x, y))
     x, y = x @ x.mT, y @ y.mT  # [..., B, B]
     return (x * y).sum((-2, -1)) / (x.norm(dim=(-2, -1)) * y.norm(dim=(-2, -1)))

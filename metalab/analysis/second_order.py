@@ -47,7 +47,7 @@ class GradientComparison:
                 f"{'':<28}{'relative error':>10}",
                 *lines,
                 f"first and second order: {self.angle:.1f}° apart, cosine {self.cosine:.4f}",
-                f"finite differences along {self.directions} directions ({self.left_out} left out at kinks)",
+                f"finite differences along {self.directions} directions ({self.left_out} left out because of kinks)",
             ]
         )
 

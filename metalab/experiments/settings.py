@@ -178,7 +178,7 @@ class Settings:
     def _check_that_there_are_enough(self, train: Characters, shots: int, queries: int) -> None:
         characters, drawings = train.images.shape[:2]
         if self.ways > characters:
-            raise BadSetting(f"{{ways}} is more than the {characters} characters there are", ways=self.ways)
+            raise BadSetting(f"{{ways}} is more than the {characters} characters of the set", ways=self.ways)
         if shots + queries > drawings:
             text = f"{{shots}} and {{queries}}: a character has only {drawings} drawings"
             raise BadSetting(text, shots=shots, queries=queries)

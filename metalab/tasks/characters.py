@@ -76,7 +76,7 @@ class Characters:
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
         if ways > characters:
-            raise ValueError(f"ways={ways} is more than the {characters} characters there are")
+            raise ValueError(f"ways={ways} is more than the {characters} characters of the set")
         if shots + queries > drawings:
             left = max(drawings - shots, 0)
             raise ValueError(f"shots={shots} leaves {left} of {drawings} drawings for {queries} queries")

@@ -257,7 +257,7 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
         except DownloadFailed as fault:
             tried += fault.tried
     else:
-        tried.append("download: not asked for")
+        tried.append("download: not requested")
     raise OmniglotNotFound(
         "\n  ".join(["Omniglot was not found. Looked in, and asked, in this order:", *tried])
         + f"\nEither load it once with a network (about 16 MB), or get {' and '.join(p.archive for p in PARTS)} from "

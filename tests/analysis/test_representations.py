@@ -59,7 +59,7 @@ def test_cka_is_kornbliths_formula_for_each_of_many():
 
 @pytest.mark.parametrize(("a", "b"), [(4, 5), (2, 2)])
 def test_cka_of_too_few_or_different_inputs_is_refused(a, b):
-    with pytest.raises(ValueError, match=f"x of {a} and y of {b} inputs: both must be of the same 3 or more"):
+    with pytest.raises(ValueError, match=f"x has {a} inputs and y has {b}: they must be the same inputs, at least 3"):
         linear_cka(torch.zeros(a, 2), torch.zeros(b, 2))
 
 

@@ -124,7 +124,7 @@ def test_a_comparison_prints_as_a_table():
     assert text[2].split() == ["first", "order", "2.5e-01"]
     assert text[3:] == [
         "first and second order: 90.0° apart, cosine 0.0000",
-        "finite differences along 31 directions (1 left out at kinks)",
+        "finite differences along 31 directions (1 left out because of kinks)",
     ]
 
 

@@ -11,6 +11,7 @@ import torch
 
 from benchmarks import meta_step
 from benchmarks.peers import PEERS
+from metalab.engine.derivatives import is_by_hand
 from metalab.experiments import machine
 from metalab.learners.maml import MAML
 
@@ -57,7 +58,7 @@ def test_a_peer_that_does_other_work_is_not_timed(monkeypatch):
     result = meta_step.compare(meta_step.small(meta_step.SINE), CPU, rounds=1, seconds=0.0)
     assert result["contestants"]["vmap"]["error"].startswith("its meta-gradient differs from ours by ")
     assert "ms" not in result["contestants"]["vmap"]
-    assert set(result["ratios"]) == {"higher", "torchopt", "create_graph loop"}
+    assert set(result["ratios"]) == {meta_step.BY_AUTOGRAD, "higher", "torchopt", "create_graph loop"}
 
 
 def test_a_peer_that_is_not_installed_is_named_so(monkeypatch):
@@ -95,8 +96,8 @@ def test_turns_alternate_and_the_median_counts(monkeypatch):
     with meta_step.Threads(1):
         prepared = 1
         result = meta_step.compare(meta_step.SINE, CPU, rounds=3, seconds=0.0)
-    names = [meta_step.OURS, meta_step.FIRST_ORDER, *PEERS]
-    assert [name for name, _ in turns[-18:]] == 3 * names
+    names = [meta_step.OURS, meta_step.FIRST_ORDER, meta_step.BY_AUTOGRAD, *PEERS]
+    assert [name for name, _ in turns[-21:]] == 3 * names
     assert result["contestants"]["higher"]["rounds"] == pytest.approx([90, 10, 20])
     assert [result["contestants"]["higher"][k] for k in ("ms", "min", "max")] == pytest.approx([20, 10, 90])
     assert result["ratios"]["higher"] == pytest.approx(10)
@@ -115,13 +116,24 @@ def test_the_better_way_and_thread_count_are_chosen(monkeypatch):
         assert torch.get_num_threads() == 2
 
 
+def test_by_autograd_no_derivative_is_written_out_and_the_meta_gradient_is_the_same():
+    work = meta_step.small(meta_step.OMNIGLOT)
+    params, episode = work.start(seeded())
+    learners = work.learner(), work.learner_by_autograd()
+    assert [is_by_hand(learner.net, learner.loss, episode.support_x) for learner in learners] == [True, False]
+    params, episode = {name: p.double() for name, p in params.items()}, episode.to(torch.float64)
+    ours, theirs = (learner.meta_gradient(params, episode)[0] for learner in learners)
+    for name in params:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=1e-9, atol=1e-12)
+
+
 def test_the_trainer_takes_the_steps():
     work = meta_step.small(meta_step.OMNIGLOT)
     params, episode = work.start(seeded())
     before = {name: p.clone() for name, p in params.items()}
     trainers = []
     for order in (1, 2):
-        run = meta_step.with_us(work, params, lambda _generator: episode, CPU, order=order)
+        run = meta_step.with_us(work, params, lambda _generator: episode, CPU, work.learner(order))
         run(3)
         (trainer,) = [cell.cell_contents for cell in run.__closure__ if hasattr(cell.cell_contents, "learner")]
         trainers.append(trainer)
@@ -166,7 +178,7 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert data["machine"]["name"] == machine.name("cpu")
     assert data["machine"]["versions"]["torch"] == torch.__version__
     sine = data["works"]["sine"]
-    assert set(sine["contestants"]) == {meta_step.OURS, meta_step.FIRST_ORDER, *PEERS}
+    assert set(sine["contestants"]) == {meta_step.OURS, meta_step.FIRST_ORDER, meta_step.BY_AUTOGRAD, *PEERS}
     assert sine["ratios"]["higher"] == sine["contestants"]["higher"]["ms"] / sine["contestants"]["metalab"]["ms"]
     start = data["first_step"]["sine"]
     assert start["import_seconds"] > 0

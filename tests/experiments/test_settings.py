@@ -163,6 +163,6 @@ def test_more_shots_and_queries_than_drawings_are_refused():
 
 def test_more_ways_than_characters_are_refused():
     assert complaint(Settings.of("omniglot", ways=9).sampler, noise.noise(8, 12, seed=0)) == (
-        "ways=9 is more than the 8 characters there are",
-        "--ways 9 is more than the 8 characters there are",
+        "ways=9 is more than the 8 characters of the set",
+        "--ways 9 is more than the 8 characters of the set",
     )

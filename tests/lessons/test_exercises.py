@@ -22,7 +22,7 @@ from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.omniglot_few_shot import exercises as characters
 from metalab.lessons.sine_regression import exercises as sine
 
-FOLDERS = [lesson.partition("_")[2] for lesson in setup.catalogue()["seconds"]]
+FOLDERS = [lesson.partition("_")[2] for lesson in setup.catalogue()["lessons"]]
 LESSONS = [importlib.import_module(f"metalab.lessons.{folder}.exercises") for folder in FOLDERS]
 for folder in FOLDERS:
     importlib.import_module(f"answers_{folder}")  # fills RIGHT and WRONG

@@ -93,7 +93,7 @@ def test_the_generator_alone_decides():
         ((1, 0, 1, 1), "ways=0 must be at least 1"),
         ((1, 2, 0, 1), "shots=0 must be at least 1"),
         ((1, 2, 1, -1), "queries=-1 must be at least 1"),
-        ((1, 8, 1, 1), "ways=8 is more than the 7 characters there are"),
+        ((1, 8, 1, 1), "ways=8 is more than the 7 characters of the set"),
         ((1, 2, 18, 15), "shots=18 leaves 2 of 20 drawings for 15 queries"),
         ((1, 2, 25, 1), "shots=25 leaves 0 of 20 drawings for 1 queries"),
     ],

@@ -668,7 +668,7 @@ def test_nothing_anywhere_lists_every_place_and_what_to_do(closed_address, data,
 def test_without_leave_nothing_is_downloaded(server, monkeypatch):
     monkeypatch.setattr(omniglot, "PARTS", parts_at(server))
     for look in (lambda: omniglot.load(download=False), omniglot.where):
-        with pytest.raises(OmniglotNotFound, match=r"(?s)METALAB_DATA: not set.*not there.*download: not asked for"):
+        with pytest.raises(OmniglotNotFound, match=r"(?s)METALAB_DATA: not set.*not there.*download: not requested"):
             look()
     assert server.asked == []
 

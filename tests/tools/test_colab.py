@@ -17,7 +17,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 import metalab
 from metalab.lessons.kit import setup
-from tools import publish, run_lessons
+from tools import publish, rooms, run_lessons
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -44,9 +44,12 @@ def checkout(tmp_path, monkeypatch):
         new_code_cell("x", execution_count=2, outputs=[picture(), result("1", 2)]),
     ]
     run_lessons.write(new_notebook(cells=cells), tmp_path / f"notebooks/{NAME}.ipynb")
-    (tmp_path / "README.md").write_text(f"| 1 | [Sine](notebooks/{NAME}.ipynb) | fit | long |\n")
+    (tmp_path / "README.md").write_text(
+        f"<!-- lessons: here -->\n<!-- end of lessons -->\n{rooms.START}\n{rooms.END}\n"
+    )
     monkeypatch.setattr(setup, "FILE", tmp_path / "catalogue.json")
-    run_lessons.write_catalogue({"repository": None, "seconds": {NAME: {"cpu": 41.0, "gpu": None}}})
+    about = {"title": "Sine", "can": "fit", "cpu": 41.0, "gpu": None}
+    run_lessons.write_catalogue({"repository": None, "lessons": {NAME: about}})
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -71,7 +74,9 @@ def test_refresh_inserts_the_cell_and_the_time(checkout, capfd):
     assert "takes about 40 seconds on two CPU cores" in set_up.outputs[0].text
     assert [cell.execution_count for cell in (set_up, first, second)] == [1, 2, 3]
     assert second.outputs == [picture(), result("1", 3)]
-    assert (checkout / "README.md").read_text().endswith("| fit | about 40 s |\n")
+    readme = (checkout / "README.md").read_text()
+    assert f"| 1 | [Sine](notebooks/{NAME}.ipynb) | fit | about 40 s |\n<!-- end of lessons -->" in readme
+    assert f"| `metalab/learners/` | {rooms.ROOMS['metalab/learners/'][0]} | " in readme
     assert publish.main([]) == 0
     assert capfd.readouterr().out == ""
 
@@ -86,7 +91,7 @@ def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
     takes = "takes about 2 minutes on two CPU cores, 30 seconds with a GPU"
     assert f"*Run All* {takes}. Read on." in refreshed.cells[0].source
     assert takes in refreshed.cells[1].outputs[0].text
-    assert (checkout / "README.md").read_text().endswith("| about 125 s, 30 s with a GPU |\n")
+    assert "| fit | about 125 s, 30 s with a GPU |\n" in (checkout / "README.md").read_text()
 
     spoiled = read(path)
     spoiled.cells[1].source += "\n%pip install --upgrade ipykernel"
@@ -98,8 +103,8 @@ def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
 def test_an_address_puts_it_and_the_badges_everywhere(checkout):
     assert publish.main(["--out", "built", "--repository", "ada/lab.v2"]) == 0
     badge = (
-        "[![Open in Colab](https://setup.research.google.com/assets/colab-badge.svg)]"
-        f"(https://setup.research.google.com/github/ada/lab.v2/blob/colab/notebooks/{NAME}.ipynb)"
+        "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+        f"(https://colab.research.google.com/github/ada/lab.v2/blob/colab/notebooks/{NAME}.ipynb)"
     )
     for path in (checkout / f"notebooks/{NAME}.ipynb", checkout / f"built/{NAME}.ipynb"):
         title, set_up, *_ = read(path).cells
@@ -128,15 +133,18 @@ def test_what_is_no_address_is_refused(address, checkout, capfd):
 def test_what_is_missing_is_named(checkout, capfd):
     (checkout / "README.md").write_text("| no lesson |\n")
     assert publish.main([]) == 1
-    assert f"README.md: 0 rows of a table link to notebooks/{NAME}.ipynb, not one" in capfd.readouterr().err
+    assert "README.md has no place for the table of rooms" in capfd.readouterr().err
+    (checkout / "README.md").write_text(f"{rooms.START}\n{rooms.END}\n")
+    assert publish.main([]) == 1
+    assert "README.md has no place for the table of lessons" in capfd.readouterr().err
     run_lessons.write(
         new_notebook(cells=[new_markdown_cell("# Small"), new_code_cell("1")]), Path(f"notebooks/{NAME}.ipynb")
     )
     assert publish.main([]) == 1
     assert f"{NAME}: its first cell must say once" in capfd.readouterr().err
-    run_lessons.write_catalogue({"repository": None, "seconds": {}})
+    run_lessons.write_catalogue({"repository": None, "lessons": {}})
     assert publish.main([]) == 1
-    assert f"{NAME} was never timed: make times" in capfd.readouterr().err
+    assert f"{NAME} has no line in catalogue.json, or was never timed: make times" in capfd.readouterr().err
 
 
 def test_cells_for_a_checkout_are_linted_and_formatted(tmp_path):
@@ -168,7 +176,7 @@ def test_wheel_has_all_and_is_the_same_each_time(wheel):
 
 
 def test_copies_of_all_lessons_are_small_enough(wheel, tmp_path):
-    lessons = [path for path in LESSONS if path.stem in setup.catalogue()["seconds"]]
+    lessons = [path for path in LESSONS if path.stem in setup.catalogue()["lessons"]]
     publish.write_copies(lessons, tmp_path, publish.install_carried(wheel), None)
     assert [path.name for path in sorted(tmp_path.iterdir())] == [path.name for path in lessons]
     for path in tmp_path.iterdir():

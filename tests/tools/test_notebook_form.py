@@ -23,10 +23,16 @@ def test_lesson_has_the_form(path):
     assert problems(read(path), publish.set_up_cell(path.stem, INSTALL)) == []
 
 
-def test_lessons_are_those_that_were_timed():
-    seconds = setup.catalogue()["seconds"]
-    assert list(seconds) == [path.stem for path in LESSONS]  # one missing: make times
-    assert all(of_one["cpu"] > 0 for of_one in seconds.values())
+def test_lessons_are_those_of_the_catalogue_and_were_timed():
+    lessons = setup.catalogue()["lessons"]
+    assert list(lessons) == [path.stem for path in LESSONS]
+    assert all(about["cpu"] and about["cpu"] > 0 for about in lessons.values())  # else: make times
+    assert all(about["title"] and about["can"] for about in lessons.values())
+
+
+def test_the_catalogue_has_one_line_for_each_lesson():
+    lines = setup.FILE.read_text().splitlines()
+    assert [line for line in lines if ".ipynb" in line or '"title"' in line] == lines[3 : 3 + len(LESSONS)]
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
@@ -36,9 +42,9 @@ def test_lesson_has_its_times_badge_and_set_up_cell(path):
     assert notebook == read(path)  # else: make refresh
 
 
-def test_readme_has_every_lesson_with_its_time_and_badge():
+def test_readme_has_every_lesson_and_room():
     text = (ROOT / "README.md").read_text()
-    assert publish.refresh_readme(text, setup.catalogue()["seconds"], REPOSITORY) == text  # else: make refresh
+    assert publish.refresh_readme(text, REPOSITORY) == text  # else: make refresh
 
 
 # The check of the form: a small lesson that passes, and every way to spoil it.

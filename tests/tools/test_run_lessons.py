@@ -157,7 +157,9 @@ def test_write_replaces_the_lesson_at_once_or_not_at_all(lesson, monkeypatch):
 def catalogue(tmp_path, monkeypatch):
     """A copy of the catalogue, that a test may change."""
     monkeypatch.setattr(setup, "FILE", tmp_path / "catalogue.json")
-    setup.FILE.write_text(json.dumps({"repository": None, "seconds": {"09_later": {"cpu": 7, "gpu": 3}}}))
+    lessons = {"09_later": {"title": "B", "can": "b", "cpu": 7, "gpu": 3}}
+    lessons |= {"01_small": {"title": "A", "can": "a", "cpu": None, "gpu": None}}
+    setup.FILE.write_text(json.dumps({"repository": None, "lessons": lessons}))
 
 
 @pytest.mark.usefixtures("catalogue")
@@ -167,12 +169,14 @@ def test_times_are_kept_for_the_lessons_that_pass(lesson, tmp_path, monkeypatch)
     run_lessons.write(new_notebook(cells=[new_code_cell("lost")]), failing)
     assert run_lessons.main([str(passing), str(failing), "--out", str(tmp_path / "out"), "--times"]) == 1
     device, other = ("gpu", "cpu") if torch.cuda.is_available() else ("cpu", "gpu")
-    seconds = setup.catalogue()["seconds"]
-    assert list(seconds) == ["01_small", "09_later"]
-    assert seconds["01_small"][device] > 0
-    assert seconds["01_small"][other] is None
+    lessons = setup.catalogue()["lessons"]
+    assert list(lessons) == ["01_small", "09_later"]
+    assert lessons["01_small"][device] > 0
+    assert lessons["01_small"][other] is None
     run_lessons.record("09_later", "cpu", 8.04)
-    assert setup.catalogue()["seconds"]["09_later"] == {"cpu": 8.0, "gpu": 3}
+    assert setup.catalogue()["lessons"]["09_later"] == {"title": "B", "can": "b", "cpu": 8.0, "gpu": 3}
+    with pytest.raises(ValueError, match=r"03_new has no line in catalogue.json"):
+        run_lessons.record("03_new", "cpu", 8.0)
 
 
 def test_times_are_refused_where_there_are_not_two_cores(lesson, monkeypatch, capfd):

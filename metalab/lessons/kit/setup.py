@@ -22,11 +22,11 @@ NEEDS = {  # the name to import: the name to install
 
 
 def catalogue() -> dict[str, Any]:
-    """Return the catalogue of the lessons: where the package is published, and how long each lesson takes.
+    """Return the catalogue of the lessons, which has one line for each.
 
-    "repository" is the public address, `owner/name` on GitHub, or None as long as there is none. "seconds" gives the
-    measured time of "Run All" for each lesson, in seconds: on two CPU cores ("cpu") and with a GPU as well ("gpu"). A
-    time that was not measured is None.
+    "repository" is the public address, `owner/name` on GitHub, or None as long as there is none. "lessons" gives, by
+    the name of the notebook, the lesson's title, what a reader can do afterwards ("can"), and the measured seconds of
+    "Run All": on two CPU cores ("cpu") and with a GPU as well ("gpu"). A time is None as long as it was not measured.
     """
     return json.loads(FILE.read_text())
 
@@ -45,14 +45,14 @@ def ready(lesson: str) -> None:
 
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {gpu or 'CPU, no GPU found'}.")
-    seconds = catalogue()["seconds"][lesson]
+    seconds = catalogue()["lessons"][lesson]
     untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet, and trains on the CPU all the same"
     print(f"Run All {takes(seconds)}{untimed}.")
     if gpu is None:
         print("For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.")
 
 
-def takes(seconds: dict[str, float | None]) -> str:
+def takes(seconds: dict[str, Any]) -> str:
     """Return a phrase such as `takes about 40 seconds on two CPU cores`, with the time on a GPU if it was measured."""
     with_gpu = f", {about(seconds['gpu'])} with a GPU" if seconds["gpu"] else ""
     return f"takes about {about(seconds['cpu'])} on two CPU cores{with_gpu}"
