@@ -5,6 +5,8 @@ REPO ?=
 STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
+# Tests run on several cores, a file on each; with more threads than cores, two trainings would stand still.
+TWO_AT_ONCE := OMP_NUM_THREADS=1 PYTEST_ADDOPTS="--numprocesses auto --maxprocesses 4 --dist loadfile" $(RUN)
 
 .PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels rooms results clean
 
@@ -17,7 +19,7 @@ lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999
 test: $(STAMP)  ## linting, the unit tests, and every lesson under nbval
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(RUN) pytest --nbval --nbval-current-env --nbval-cell-timeout=300 tests notebooks $(ARGS)
+	$(TWO_AT_ONCE) pytest --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks tests $(ARGS)
 
 test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab has
 	.venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
