@@ -5,8 +5,6 @@ REPO ?=
 STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
-# Tests run on several cores, a file on each; with more threads than cores, two trainings would stand still.
-TWO_AT_ONCE := OMP_NUM_THREADS=1 PYTEST_ADDOPTS="--numprocesses auto --maxprocesses 4 --dist loadfile" $(RUN)
 
 .PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels rooms results clean
 
@@ -16,10 +14,12 @@ help:  ## list the targets
 lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999")
 	$(RUN) jupyterlab --allow-root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
+# A file on each core; one thread each, because two trainings with two threads each on two cores stand still.
 test: $(STAMP)  ## linting, the unit tests, and every lesson under nbval
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	$(TWO_AT_ONCE) pytest --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks tests $(ARGS)
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	  --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks tests $(ARGS)
 
 test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab has
 	.venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb

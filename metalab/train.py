@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,11 +16,9 @@ from .engine.cuda_graph import Recordings
 from .engine.rollback import Rollback
 from .learners import Learner
 from .nets import Params
+from .optim import Adam, Optimizer
 
 STATE = "trainer."  # in a trainer's state, everything but the parameters has a name that starts with this
-# One kernel a step. Its learning rate may be a tensor, so that a CUDA graph can hold the step.
-ADAM = partial(torch.optim.Adam, fused=True)  # β₁ = 0.9, β₂ = 0.999, ε = 10⁻⁸ (Kingma & Ba 2015)
-DESCENT = partial(torch.optim.SGD, fused=True)  # on Reptile's gradient this is Reptile's interpolation
 
 
 class Diverged(RuntimeError):
@@ -49,8 +46,7 @@ class Trainer:
         learner: draws the first parameters and computes the meta-gradient.
         sample: draws what the learner trains on, from a generator.
         outer_lr: the optimizer's learning rate, or a function of the number of the meta-step (from 1) for a schedule.
-        optimizer: makes the optimizer from `[parameters]` and `lr`, which is a tensor. On a GPU it must be one that a
-            CUDA graph can hold, as `ADAM` and `DESCENT` are.
+        optimizer: the kind of optimizer that makes the step.
         seed: seed of the first parameters and of everything that is sampled.
         params: the parameters to start from, if not fresh ones.
         device: where to train.
@@ -67,7 +63,7 @@ class Trainer:
         sample: Callable[[torch.Generator], Any],
         *,
         outer_lr: float | Callable[[int], float] = 1e-3,
-        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
         seed: int = 0,
         params: Params | None = None,
         device: str | torch.device = "cpu",
@@ -85,13 +81,12 @@ class Trainer:
         parts = self._vector.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
 
-        on_gpu = self._vector.device.type == "cuda"
-        self._rate = torch.zeros((), device=device, dtype=torch.float32 if on_gpu else torch.float64)
-        self._optimizer = optimizer([self._vector], lr=self._rate)
-        self._moments = _state_of(self._optimizer, self._vector)
+        self._optimizer = optimizer(self._vector)
         self._rollback = Rollback(self.state, self.load_state)
-        changed = lambda: [self._vector, *self._moments.values()]  # noqa: E731
-        self._recordings = Recordings(self.generator, changed, most=recordings) if on_gpu else None
+        self._recordings = None
+        if self._vector.device.type == "cuda":
+            changed = [self._vector, *self._optimizer.state.values()]
+            self._recordings = Recordings(self.generator, changed, most=recordings)
         keep_freed_memory()
 
     def step(self, count: int = 1) -> Step:
@@ -107,7 +102,7 @@ class Trainer:
         totals: dict[str, Any] = {}
         for _ in range(count):
             number = self.steps + 1
-            self._rate.fill_(self.outer_lr(number) if callable(self.outer_lr) else self.outer_lr)
+            self._optimizer.rate.fill_(self.outer_lr(number) if callable(self.outer_lr) else self.outer_lr)
             totals = {name: totals.get(name, 0) + value for name, value in meta_step().items()}
             self.steps = number
         means = (torch.stack(list(totals.values())) / count).tolist()
@@ -121,8 +116,7 @@ class Trainer:
         """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
         batch = self.sample(self.generator)
         gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
-        self._vector.grad = torch.cat([gradient[name].flatten() for name in self.params])
-        self._optimizer.step()
+        self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
         return metrics
 
     def run(self, steps: int, *, every: int = 1) -> Iterator[Step]:
@@ -144,7 +138,7 @@ class Trainer:
         """
         return {
             **self.params,
-            **{STATE + name: tensor for name, tensor in self._moments.items()},
+            **{STATE + name: tensor for name, tensor in self._optimizer.state.items()},
             f"{STATE}steps": torch.tensor(self.steps),
             f"{STATE}generator": self.generator.get_state(),
         }
@@ -175,17 +169,3 @@ class Trainer:
             f"the loss is {loss} at meta-step {number}: the training is back at meta-step {self.steps}. "
             "Try a smaller inner or outer learning rate."
         )
-
-
-def _state_of(optimizer: torch.optim.Optimizer, vector: Tensor) -> dict[str, Tensor]:
-    """Return the tensors that the optimizer keeps from step to step. It makes them at its first step, so it takes one
-    here, with a learning rate and a gradient of zero, and they are set to zero again."""
-    for group in optimizer.param_groups:
-        if "capturable" in group:
-            group["capturable"] = vector.device.type == "cuda"
-    vector.grad = torch.zeros_like(vector)
-    optimizer.step()
-    tensors = {name: value for name, value in optimizer.state[vector].items() if isinstance(value, Tensor)}
-    for tensor in tensors.values():
-        tensor.zero_()
-    return tensors

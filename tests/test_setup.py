@@ -33,7 +33,7 @@ ROOMS = [  # from the ground up: a module imports from its own floor and from th
     ("engine",),
     ("nets",),
     ("learners",),
-    ("train", "evaluate", "checkpoint"),
+    ("train", "optim", "evaluate", "checkpoint"),
     ("analysis",),
     ("experiments",),
     ("lessons",),

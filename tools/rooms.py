@@ -12,7 +12,7 @@ READ, LATER, LESSON, AUTHOR = "read this", "look it up", "with its lesson", "to 
 ROOMS = {
     "metalab/tasks/": ("where tasks come from: sine waves, Omniglot, glyphs; episodes, groups and pairs", READ),
     "metalab/learners/": ("one algorithm a file, with its equation on top", READ),
-    "metalab/nets.py losses.py train.py evaluate.py checkpoint.py files.py": (
+    "metalab/nets.py losses.py train.py optim.py evaluate.py checkpoint.py files.py": (
         "the two networks, the meta-training loop, confidence intervals, saved parameters",
         READ,
     ),

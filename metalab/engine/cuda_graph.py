@@ -19,11 +19,11 @@ class Recordings:
 
     Args:
         generator: what the function draws random numbers from; every replay draws fresh ones.
-        state: returns all the tensors that the function changes.
+        state: all the tensors that the function changes.
         most: how many recordings are kept. Each holds the memory that its kernels work in.
     """
 
-    def __init__(self, generator: torch.Generator, state: Callable[[], Iterable[Tensor]], *, most: int) -> None:
+    def __init__(self, generator: torch.Generator, state: Iterable[Tensor], *, most: int) -> None:
         self._generator, self._state, self._most = generator, state, most
         self._kept: dict[tuple[int, ...], tuple[tuple[Hashable, ...], Body]] = {}
 
@@ -33,7 +33,7 @@ class Recordings:
         if identity not in self._kept:
             if len(self._kept) == self._most:
                 del self._kept[next(iter(self._kept))]
-            self._kept[identity] = key, record(body, self._generator, self._state())
+            self._kept[identity] = key, record(body, self._generator, self._state)
         return self._kept[identity][1]
 
 

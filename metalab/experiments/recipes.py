@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+from torch import Tensor
 
 from ..learners import (
     ANIL,
@@ -26,7 +26,7 @@ from ..learners import (
 )
 from ..losses import cross_entropy, mse
 from ..nets import MLP, Conv4
-from ..train import ADAM, DESCENT
+from ..optim import Adam, Descent, Optimizer
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -128,7 +128,7 @@ class Recipe:
     papers: dict[str, Defaults]
     draws: Literal["episodes", "minibatches", "groups"] = "episodes"
     tested: Literal["adapted", "on minibatches", "by distance"] = "adapted"
-    optimizer: Callable[..., torch.optim.Optimizer] = ADAM
+    optimizer: Callable[[Tensor], Optimizer] = Adam
     rate: Callable[[Settings, int], float] = halving
 
 
@@ -161,7 +161,7 @@ RECIPES = {
     "joint": Recipe(
         "one network for all tasks", lambda s: MAML(**_inner(s)), but({"sine": finn_sine}, inner_steps=None)
     ),
-    "reptile": Recipe("Reptile", _reptile, NICHOL, "minibatches", "on minibatches", optimizer=DESCENT, rate=falling),
+    "reptile": Recipe("Reptile", _reptile, NICHOL, "minibatches", "on minibatches", optimizer=Descent, rate=falling),
     "prototypical": Recipe("prototypical network", lambda s: PrototypicalNet(_conv4(s)), SNELL, **BY_DISTANCE),
     # The following have no published settings for this network, and are trained as a prototypical network is.
     "matching": Recipe("matching network", lambda s: MatchingNet(_conv4(s)), SNELL, **BY_DISTANCE),

@@ -20,7 +20,7 @@ from metalab.learners import (
 )
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
-from metalab.train import ADAM, DESCENT
+from metalab.optim import Adam, Descent
 
 EVERY = [(tasks, name) for tasks in TASKS for name, recipe in RECIPES.items() if tasks in recipe.papers]
 
@@ -62,8 +62,8 @@ def test_reptile_is_as_in_its_paper(ways, inner_lr, inner_steps, inner_batch, st
     assert s.learner() == Reptile(Conv4(ways), inner_lr=inner_lr, inner_steps=inner_steps, inner_batch=inner_batch)
     assert chosen(s, "meta_batch", "steps", "shots", "queries") == (5, steps, 1, None)
     assert [s.rate(step) for step in (1, steps // 2 + 1, steps)] == [1, 0.5, pytest.approx(1 / steps)]
-    assert s.recipe.optimizer is DESCENT
-    assert Settings.of("omniglot", ways=ways).recipe.optimizer is ADAM
+    assert s.recipe.optimizer is Descent
+    assert Settings.of("omniglot", ways=ways).recipe.optimizer is Adam
 
 
 @pytest.mark.parametrize("tasks", ["sine", "omniglot"])

@@ -12,8 +12,9 @@ from metalab.learners.maml import MAML
 from metalab.lessons.kit.steering.driver import Change, Driver, History, WentBack, label
 from metalab.losses import mse
 from metalab.nets import MLP
+from metalab.optim import Descent
 from metalab.tasks.sine import sample
-from metalab.train import DESCENT, Trainer
+from metalab.train import Trainer
 
 VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
 
@@ -48,7 +49,7 @@ class Hill:
 
 def hill(outer_lr=0.01, **options):
     values = {"outer_lr": outer_lr, "shift": 0.0}
-    return Driver(Hill(), lambda g: torch.rand(1, generator=g), values, optimizer=DESCENT, **options)
+    return Driver(Hill(), lambda g: torch.rand(1, generator=g), values, optimizer=Descent, **options)
 
 
 def take(driver, steps):
@@ -314,7 +315,7 @@ def test_half_a_step_is_taken_back(monkeypatch):
     driver.set("outer_lr", 0.002)
     adam = driver.trainer._optimizer
 
-    def interrupted():
+    def interrupted(gradient):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -244,11 +244,11 @@ def test_an_interrupt_keeps_what_was_trained(panel, at, kind):
 def test_an_interrupt_in_the_middle_of_a_step_leaves_a_whole_training(panel, monkeypatch):
     step, calls = panel.driver.trainer._optimizer.step, []
 
-    def interrupted():
+    def interrupted(gradient):
         calls.append(1)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        step()
+        step(gradient)
 
     monkeypatch.setattr(panel.driver.trainer._optimizer, "step", interrupted)
     train(panel, 9)

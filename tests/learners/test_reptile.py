@@ -10,8 +10,9 @@ from metalab.engine import cores
 from metalab.learners.reptile import Reptile
 from metalab.losses import cross_entropy, mse
 from metalab.nets import MLP, Conv4
+from metalab.optim import Descent
 from metalab.tasks import Episode, sine
-from metalab.train import DESCENT, Trainer
+from metalab.train import Trainer
 
 
 def seeded(seed=0):
@@ -101,7 +102,7 @@ def test_a_trainer_that_descends_interpolates():
         streams.append(learner.stream(sine.sample(3, 7, 5, generator).to(torch.float64), generator))
         return streams[-1]
 
-    trainer = Trainer(learner, sample, outer_lr=lambda n: 1 - (n - 1) / 4, params=params, optimizer=DESCENT)
+    trainer = Trainer(learner, sample, outer_lr=lambda n: 1 - (n - 1) / 4, params=params, optimizer=Descent)
     for n in range(1, 5):
         trainer.step()
         ends = [trained(learner, params, streams[-1].support_x[t], streams[-1].support_y[t]) for t in range(3)]

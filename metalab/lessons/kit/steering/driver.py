@@ -15,7 +15,8 @@ from torch import Tensor
 from ....engine.rollback import Rollback
 from ....files import replace_file
 from ....learners import Learner
-from ....train import ADAM, Diverged, Step, Trainer
+from ....optim import Adam, Optimizer
+from ....train import Diverged, Step, Trainer
 
 RECENT = 10  # a training's loss is the mean of this many steps, because a single step's loss is mostly chance
 FACTOR = 100  # a loss of this many times the best one is a divergence
@@ -135,7 +136,7 @@ class Driver:
         values: dict[str, float],
         *,
         seed: int = 0,
-        optimizer: Callable[..., torch.optim.Optimizer] = ADAM,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
         device: str | torch.device = "cpu",
     ) -> None:
         if "outer_lr" not in values:
