@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..evaluate import Score, evaluate
-from ..learners import MAML, Learner
+from ..learners import Learner
 from ..losses import accuracy, mse
-from ..nets import Params, for_tasks
-from ..tasks import Episode, Groups, as_episode, one_shot_challenge, sine
+from ..nets import Params
+from ..tasks import Groups, as_episode, one_shot_challenge, sine
 from ..train import STATE
 from .settings import Settings
 
@@ -70,20 +69,14 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
 def _sine(settings: Settings, params: Params, common: dict[str, Any], how: dict[str, Any]) -> Iterator[Result]:
     """Yield the mean squared error after several numbers of inner steps."""
     for steps in SINE_STEPS[1:] if settings.recipe.tested == "on minibatches" else SINE_STEPS:
-        predict = tested(settings, steps, how["seed"]).predict if steps else partial(_unadapted, settings.learner())
         score = evaluate(
-            partial(predict, params),
+            partial(tested(settings, steps, how["seed"]).predict, params),
             lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
             batch=how["episodes"],
             measure=mse,
             **how,
         )
         yield Result("MSE", score, {"inner steps": steps, **common, "query points": SINE_QUERIES})
-
-
-def _unadapted(learner: MAML, params: Params, episode: Episode) -> Tensor:
-    """Answer the queries before any inner step. Meta-SGD and sparse-MAML cannot be asked for 0 inner steps."""
-    return learner.answer(for_tasks(learner.weights(params), episode.tasks), episode)
 
 
 def _adapted_to_characters(

@@ -31,10 +31,12 @@ class ANIL(MAML):
     head: tuple[str, ...] = ("head", "bias")
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the network."""
         params = super().init(generator)
         if unknown := set(self.head) - set(params):
             raise ValueError(f"head={self.head} names {sorted(unknown)}; the network's parameters are {list(params)}")
         return params
 
     def rates(self, params: Params) -> Rates:
+        """Return α for the parameters of the head and 0 for all others."""
         return {name: self.inner_lr if name in self.head else 0.0 for name in params}

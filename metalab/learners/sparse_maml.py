@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from ..engine.derivatives import Derivatives
 from ..nets import Params
+from ..tasks import Episode
 from .maml import MAML, Rates
 
 GATE = "gate."  # the gate of the parameter "w1" is the parameter "gate.w1"
@@ -24,29 +26,23 @@ WITHIN = 0.1  # gates start uniform in ±0.1, half of them open: √(6 / (9 · 6
 
 @dataclass(frozen=True)
 class SparseMAML(MAML):
-    """sparse-MAML. Arguments are MAML's. The authors' code takes order 1 by default; here the default is MAML's, 2.
-
-    Raises:
-        ValueError: there are no inner steps, so that no gate could be learned.
-    """
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.inner_steps < 1:
-            raise ValueError(f"inner_steps={self.inner_steps} must be 1 or more: without a step no gate is learned")
+    """sparse-MAML. Arguments are MAML's. The authors' code takes order 1 by default; here the default is MAML's, 2."""
 
     def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters of the network, and a gate for each."""
         params = super().init(generator)
 
-        def gates(like: torch.Tensor) -> torch.Tensor:
+        def gates(like: Tensor) -> Tensor:
             return WITHIN * (2 * torch.rand(like.shape, generator=generator, device=like.device) - 1)
 
         return params | {GATE + name: gates(p) for name, p in params.items()}
 
     def weights(self, params: Params) -> Params:
+        """Return those of `params` that are not gates."""
         return {name: p for name, p in params.items() if not name.startswith(GATE)}
 
     def rates(self, params: Params) -> Rates:
+        """Return α where a gate is open and 0 where it is closed, by the names of the parameters."""
         return {
             name: self.inner_lr * (params[GATE + name] >= 0).to(p.dtype) for name, p in self.weights(params).items()
         }
@@ -57,3 +53,13 @@ class SparseMAML(MAML):
         g = support.gradient()
         slopes = {GATE + name: v.get(GATE + name, 0.0) - self.inner_lr * (g[name] * v[name]) for name in rates}
         return super()._step_back(v, support, rates) | slopes
+
+    def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
+        """Return MAML's meta-gradient, and that of the gates, with the metrics after adaptation.
+
+        Raises:
+            ValueError: there are no inner steps, so that no gate could be learned.
+        """
+        if self.inner_steps < 1:
+            raise ValueError(f"inner_steps={self.inner_steps} must be 1 or more: without a step no gate is learned")
+        return super().meta_gradient(params, episode)

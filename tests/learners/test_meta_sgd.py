@@ -80,13 +80,14 @@ def test_a_gradient_that_autograd_hands_out_as_a_view_of_one_number():
     assert grads["rate.w"].tolist() == [[-1.0], [-1.0]]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"inner_steps": 0}, "inner_steps=0 must be 1 or more: without a step no rate is learned"),
-        ({"order": 3}, "order=3 must be 1"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        MetaSGD(MLP(), mse, **options)
+def test_without_inner_steps_it_predicts_as_it_started_and_learns_nothing():
+    learner, params, episode = meta_sgd_problem(inner_steps=0)
+    plain = MAML(learner.net, mse, inner_steps=0)
+    torch.testing.assert_close(learner.predict(params, episode), plain.predict(learner.weights(params), episode))
+    with pytest.raises(ValueError, match="inner_steps=0 must be 1 or more: without a step no rate is learned"):
+        learner.meta_gradient(params, episode)
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="order=3 must be 1"):
+        MetaSGD(MLP(), mse, order=3)

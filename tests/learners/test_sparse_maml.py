@@ -68,13 +68,14 @@ def test_rates_are_what_an_inner_step_multiplies_the_gradient_by():
         torch.testing.assert_close(before[name] - after[name], rate * (plain_before[name] - plain_after[name]))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"inner_steps": 0}, "inner_steps=0 must be 1 or more: without a step no gate is learned"),
-        ({"order": 3}, "order=3 must be 1"),
-    ],
-)
-def test_bad_options_are_named(options, message):
-    with pytest.raises(ValueError, match=message):
-        SparseMAML(MLP(), mse, **options)
+def test_without_inner_steps_it_predicts_as_it_started_and_learns_nothing():
+    learner, params, episode = sparse_maml_problem(inner_steps=0)
+    plain = MAML(learner.net, mse, inner_steps=0)
+    torch.testing.assert_close(learner.predict(params, episode), plain.predict(learner.weights(params), episode))
+    with pytest.raises(ValueError, match="inner_steps=0 must be 1 or more: without a step no gate is learned"):
+        learner.meta_gradient(params, episode)
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="order=3 must be 1"):
+        SparseMAML(MLP(), mse, order=3)
