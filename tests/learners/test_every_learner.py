@@ -1,5 +1,6 @@
 """What all learners promise, whatever they are: see metalab.learners.learner."""
 
+import inspect
 from dataclasses import is_dataclass
 
 import noise
@@ -8,42 +9,39 @@ import torch
 from problems import seeded
 
 from metalab import learners
-from metalab.learners import (
-    ANIL,
-    MAML,
-    Contrastive,
-    FineTuning,
-    Koch,
-    MatchingNet,
-    MetaSGD,
-    PrototypicalNet,
-    Reptile,
-    SparseMAML,
-    Triplet,
-)
+from metalab.experiments.recipes import RECIPES
+from metalab.experiments.settings import Settings
+from metalab.learners import FineTuning, Learner
 from metalab.nets import Conv4
 
 CLASSES, WAYS, TASKS, QUERIES = 9, 4, 3, 2
-NET, EMBEDDING = Conv4(WAYS, channels=5), Conv4(channels=5, pool="max")
-LEARNERS = {
-    "MAML": MAML(NET),
-    "ANIL": ANIL(NET),
-    "MetaSGD": MetaSGD(NET),
-    "SparseMAML": SparseMAML(NET),
-    "Reptile": Reptile(NET),
-    "PrototypicalNet": PrototypicalNet(EMBEDDING),
-    "MatchingNet": MatchingNet(EMBEDDING),
-    "Contrastive": Contrastive(EMBEDDING),
-    "Triplet": Triplet(EMBEDDING),
-    "Koch": Koch(EMBEDDING),
-    "FineTuning": FineTuning(Conv4(CLASSES, channels=5), inner_steps=2),
+NETS = {
+    "answers by its outputs": Conv4(WAYS, channels=5),
+    "embeds": Conv4(channels=5, pool="max"),
+    "has an output for each class": Conv4(CLASSES, channels=5),
 }
+EXPORTED = {name: kind for name, kind in vars(learners).items() if inspect.isclass(kind) and kind is not Learner}
 
 
-def test_all_learners_are_tested_here():
-    exported = {name for name, value in vars(learners).items() if isinstance(value, type)}
-    assert exported - {"Learner"} == LEARNERS.keys()
+def made(kind):
+    """A small learner of a kind, with the kind of network that it takes."""
+    if issubclass(kind, FineTuning):
+        return kind(NETS["has an output for each class"], inner_steps=2)
+    return kind(NETS["embeds" if hasattr(kind, "with_statistics") else "answers by its outputs"])
+
+
+LEARNERS = {name: made(kind) for name, kind in EXPORTED.items()}
+
+
+def test_every_learner_is_a_dataclass_under_its_own_name():
+    assert len(LEARNERS) >= 11
     assert all(type(learner).__name__ == name and is_dataclass(learner) for name, learner in LEARNERS.items())
+
+
+def test_every_recipe_makes_a_learner_that_is_exported():
+    for name, recipe in RECIPES.items():
+        for tasks in recipe.papers:
+            assert type(Settings.of(tasks, name).learner()) in EXPORTED.values()
 
 
 @pytest.mark.parametrize("name", LEARNERS)
