@@ -22,6 +22,7 @@ from ..learners import (
     PrototypicalNet,
     Reptile,
     SparseMAML,
+    SupervisedContrastive,
     Triplet,
 )
 from ..losses import cross_entropy, mse
@@ -166,6 +167,9 @@ RECIPES = {
     # The following have no published settings for this network, and are trained as a prototypical network is.
     "matching": Recipe("matching network", lambda s: MatchingNet(_conv4(s)), SNELL, **BY_DISTANCE),
     "contrastive": Recipe("contrastive loss", _contrastive, but(SNELL, margin=2.0, hardest=5), **ON_GROUPS),
+    "supervised_contrastive": Recipe(
+        "supervised contrastive loss", lambda s: SupervisedContrastive(_conv4(s)), SNELL, **ON_GROUPS
+    ),
     "triplet": Recipe(  # the margin of Hermans et al. 2017
         "triplet loss", lambda s: Triplet(_conv4(s), margin=s.margin), but(SNELL, margin=0.2), **ON_GROUPS
     ),

@@ -11,4 +11,5 @@ from .meta_sgd import MetaSGD as MetaSGD
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
+from .supervised_contrastive import SupervisedContrastive as SupervisedContrastive
 from .triplet import Triplet as Triplet
