@@ -14,15 +14,16 @@ help:  ## list the targets
 lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999")
 	$(RUN) jupyterlab --allow-root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
-# A file on each core; one thread each, because two trainings with two threads each on two cores stand still.
+# A file on each core, the longest first; one thread each, because two trainings that share two cores with two threads
+# each stand still.
 test: $(STAMP)  ## linting, the unit tests, and every lesson under nbval
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
-	  --nbval --nbval-current-env --nbval-cell-timeout=300 notebooks tests $(ARGS)
+	  --nbval --nbval-current-env --nbval-cell-timeout=300 tests/browser notebooks tests $(ARGS)
 
 test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab has
-	.venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
+	OMP_NUM_THREADS=1 .venv/bin/python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
 
 lessons: $(STAMP)  ## run every lesson without a browser; executed copies in build/lessons
 	$(RUN) tools.run_lessons $(ARGS)

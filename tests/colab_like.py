@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 CELL_TIMEOUT = 300  # seconds; for a cell that hangs
@@ -80,18 +81,22 @@ def run(base: Path, lesson: Path, folder: Path) -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the lessons one after the other. Returns 0 when nothing is wrong with any, else 1."""
+    """Run the lessons, two at a time. Returns 0 when nothing is wrong with any, else 1."""
     base, lessons = Path(arguments[0]), [Path(lesson) for lesson in arguments[1:]]
-    failed = 0
-    for lesson in lessons:
+
+    def timed(lesson: Path) -> bool:
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
             wrong = run(base.absolute(), lesson, Path(folder))
             seconds = time.perf_counter() - start
-        failed += bool(wrong)
-        print(f"{lesson.stem:<32}{seconds:7.1f} s  {'failed' if wrong else 'passed'}", *wrong, sep="\n    ", flush=True)
-    print(f"{len(lessons) - failed} passed, {failed} failed")
-    return 1 if failed or not lessons else 0
+        verdict = f"{lesson.stem:<32}{seconds:7.1f} s  {'failed' if wrong else 'passed'}"
+        print("\n    ".join([verdict, *wrong]), flush=True)
+        return not wrong
+
+    with ThreadPoolExecutor(2) as pool:
+        passed = list(pool.map(timed, lessons))
+    print(f"{sum(passed)} passed, {len(lessons) - sum(passed)} failed")
+    return 0 if lessons and all(passed) else 1
 
 
 if __name__ == "__main__":
