@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -29,9 +29,7 @@ from ..losses import cross_entropy, mse
 from ..nets import MLP, Conv4
 from ..optim import Adam, Descent, Optimizer
 
-if TYPE_CHECKING:
-    from .settings import Settings
-
+RunSettings = Any  # a `metalab.experiments.settings.Settings`, whose module imports this table
 HEAD = {"sine": ("w3", "b3"), "omniglot": ("head", "bias")}  # the last layer of each network, which ANIL adapts
 MINIBATCH_SHOTS = {"sine": 50, "omniglot": 10}  # Reptile trains with these, whatever the shots of its test are
 
@@ -97,13 +95,13 @@ def but(defaults: dict[str, Defaults], **changed: Any) -> dict[str, Defaults]:
 # The rows
 
 
-def halving(settings: Settings, step: int) -> float:
+def halving(settings: RunSettings, step: int) -> float:
     """The outer learning rate of a meta-step, counted from 1: halved every `halve_every` of them."""
     halvings = (step - 1) // settings.halve_every if settings.halve_every else 0
     return settings.outer_lr * 0.5**halvings
 
 
-def falling(settings: Settings, step: int) -> float:
+def falling(settings: RunSettings, step: int) -> float:
     """The outer learning rate of a meta-step, counted from 1: it falls to 0 in a straight line."""
     return settings.outer_lr * (1 - (step - 1) / settings.steps)
 
@@ -125,29 +123,29 @@ class Recipe:
     """
 
     title: str
-    learner: Callable[[Settings], Learner]
+    learner: Callable[[RunSettings], Learner]
     papers: dict[str, Defaults]
     draws: Literal["episodes", "minibatches", "groups"] = "episodes"
     tested: Literal["adapted", "on minibatches", "by distance"] = "adapted"
     optimizer: Callable[[Tensor], Optimizer] = Adam
-    rate: Callable[[Settings, int], float] = halving
+    rate: Callable[[RunSettings, int], float] = halving
 
 
-def _inner(s: Settings) -> dict[str, Any]:
+def _inner(s: RunSettings) -> dict[str, Any]:
     """Return the arguments that MAML and its variants share."""
     net, loss = (MLP(), mse) if s.tasks == "sine" else (_conv4(s, s.ways), cross_entropy)
     return {"net": net, "loss": loss, "inner_lr": s.inner_lr, "inner_steps": s.inner_steps or 0}
 
 
-def _conv4(s: Settings, outputs: int | None = None) -> Conv4:
+def _conv4(s: RunSettings, outputs: int | None = None) -> Conv4:
     return Conv4(outputs, channels=s.channels, pool=s.pool)
 
 
-def _reptile(s: Settings) -> Reptile:
+def _reptile(s: RunSettings) -> Reptile:
     return Reptile(**_inner(s), inner_batch=10 if (s.ways or 1) < 20 else 20)
 
 
-def _contrastive(s: Settings) -> Contrastive:
+def _contrastive(s: RunSettings) -> Contrastive:
     return Contrastive(_conv4(s), margin=s.margin, hardest=s.hardest or None)
 
 
