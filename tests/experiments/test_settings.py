@@ -50,7 +50,7 @@ def complaint(action, *arguments, **given):
 
 def test_each_kind_of_tasks_has_its_algorithms():
     shared = ["maml", "fomaml", "anil", "meta_sgd", "sparse_maml"]
-    assert algorithms("sine") == [*shared, "joint", "reptile"]
+    assert set(algorithms("sine")) >= {*shared, "joint", "reptile"}
     metric = {"prototypical", "matching", "contrastive", "triplet", "koch"}
     assert set(algorithms("omniglot")) >= {*shared, "reptile", *metric}
     assert "joint" not in algorithms("omniglot")
