@@ -16,7 +16,7 @@ from . import meta_step, panels, report
 
 
 def parser() -> Parser:
-    """The command line's parser."""
+    """Return the parser of the command line."""
     top = Parser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar="meta-step | panels | report")
     for name, module, about in (
@@ -31,7 +31,7 @@ def parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit status."""
+    """Run the command line. Return the exit status."""
     return run(parser(), arguments)
 
 

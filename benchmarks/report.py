@@ -58,7 +58,7 @@ NICHOL = "Nichol, Achiam & Schulman 2018"
 RAGHU = "Raghu et al. 2020"
 SNELL = "Snell, Swersky & Zemel 2017"
 HOW_PUBLISHED = {
-    FINN: "MAML. Sine: 70,000 meta-steps. Omniglot: 60,000; training and test characters parted at random, not by "
+    FINN: "MAML. Sine: 70,000 meta-steps. Omniglot: 60,000; training and test characters split at random, not by "
     "alphabet; each class of a task turned by a random multiple of 90°, in tests too; as many queries per class as "
     "shots; each query batch normalised by its own statistics; 600 test tasks. Read in a transcription of the paper "
     "and in its code.",
@@ -189,8 +189,8 @@ def page(measured: Measurements) -> str:
     }
     parts = [
         "# Results",
-        "Written by `python -m benchmarks report` from the files beside it, which the commands named below wrote: "
-        f"measure again to change this page. Only findings are prose, in `{NOTES}`.",
+        "`python -m benchmarks report` writes this page from the files next to it, which the commands named below "
+        f"wrote: measure again to change this page. Only the findings are written by hand, in `{NOTES}`.",
     ]
     for title, section in sections.items():
         if paragraphs := list(section):
@@ -397,9 +397,8 @@ def not_measured(measured: Measurements) -> Iterator[str]:
         yield "The benchmark has not been run on a CPU."
     if "cuda" not in devices:
         yield (
-            "No GPU was at hand: training by a recorded CUDA graph is written, and what can be tested of it without a "
-            "GPU is, but it has not been run on one. `python -m benchmarks meta-step --device cuda` is ready to "
-            "measure it."
+            "We had no GPU. Training by a recorded CUDA graph is written, and tested as far as that goes without one, "
+            "but it has not been run on one. `python -m benchmarks meta-step --device cuda` is ready to measure it."
         )
     if not measured.panels:
         yield "What panels cost has not been measured."

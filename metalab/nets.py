@@ -77,7 +77,7 @@ class Conv4:
     The weights of a convolution are a matrix [9·in, out], so that one product with the 3×3 patches of a picture
     computes it. The rows of the matrix go through the 3×3 positions row by row, and through the input channels at each.
 
-    Batch norm has a shift β and no scale, because the next layer can undo a scale. It takes its mean and variance from
+    Batch norm has a shift β and no scale, because a following layer could undo it. It takes its mean and variance from
         the batch itself                  net(params, x)
         a context set, and only from it   net(params, x, context=support_x)
         statistics measured beforehand    net(params, x, stats=net.statistics(params, images))

@@ -1,4 +1,11 @@
-"""The meta-training loop: sample tasks, take the learner's meta-gradient, let an optimizer make the step."""
+"""The meta-training loop. `Trainer._meta_step` is all of it:
+
+    batch = sample(generator)                                  tasks
+    gradient, metrics = learner.meta_gradient(params, batch)   how the start should change
+    optimizer.step(gradient)                                   the outer step
+
+The rest lets a training be watched, interrupted, continued, recorded on a GPU, and taken back when it diverges.
+"""
 
 from __future__ import annotations
 
@@ -83,11 +90,15 @@ class Trainer:
 
         self._optimizer = optimizer(self._vector)
         self._rollback = Rollback(self.state, self.load_state)
-        self._recordings = None
-        if self._vector.device.type == "cuda":
-            changed = [self._vector, *self._optimizer.state.values()]
-            self._recordings = Recordings(self.generator, changed, most=recordings)
+        self._recordings = Recordings(self.generator, [self._vector, *self._optimizer.state.values()], most=recordings)
         keep_freed_memory()
+
+    def _meta_step(self) -> dict[str, Tensor]:
+        """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
+        batch = self.sample(self.generator)
+        gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
+        self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
+        return metrics
 
     def step(self, count: int = 1) -> Step:
         """Take `count` meta-steps, and read their metrics only then, so that a GPU need not wait in between.
@@ -96,10 +107,9 @@ class Trainer:
             Diverged: a loss is not finite. The trainer is then as it was before, at the last state from which the
                 losses were finite; `steps` says where.
         """
-        meta_step = self._meta_step
-        if self._recordings:
-            meta_step = self._recordings.of(self._meta_step, self.learner, self.sample)
-        totals: dict[str, Any] = {}
+        meta_step = self._recordings.of(self._meta_step, self.learner, self.sample)
+        first = self.steps + 1
+        totals: dict[str, Any] = {}  # sums, because a recording returns the same tensors every time
         for _ in range(count):
             number = self.steps + 1
             self._optimizer.rate.fill_(self.outer_lr(number) if callable(self.outer_lr) else self.outer_lr)
@@ -108,16 +118,9 @@ class Trainer:
         means = (torch.stack(list(totals.values())) / count).tolist()
         metrics = dict(zip(totals, means, strict=True))
         if not math.isfinite(metrics["loss"]):
-            raise self._diverged(metrics["loss"])
+            self._go_back(metrics["loss"], first)
         self._rollback.keep()
         return Step(self.steps, metrics)
-
-    def _meta_step(self) -> dict[str, Tensor]:
-        """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
-        batch = self.sample(self.generator)
-        gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
-        self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
-        return metrics
 
     def run(self, steps: int, *, every: int = 1) -> Iterator[Step]:
         """Take `steps` meta-steps, `every` at a time: `for step in trainer.run(1000): ...`.
@@ -161,11 +164,11 @@ class Trainer:
             own[name].copy_(state[name])
         self._rollback.start_over()
 
-    def _diverged(self, loss: float) -> Diverged:
-        """Return to the last good state, and say so."""
-        number = self.steps
+    def _go_back(self, loss: float, first: int) -> None:
+        """Return to the last good state, and raise `Diverged`; `first` is the first step of this call."""
+        where = f"meta-step {first}" if first == self.steps else f"one of the meta-steps {first} to {self.steps}"
         self._rollback.go_back()
-        return Diverged(
-            f"the loss is {loss} at meta-step {number}: the training is back at meta-step {self.steps}. "
+        raise Diverged(
+            f"the loss is {loss} at {where}: the training is back at meta-step {self.steps}. "
             "Try a smaller inner or outer learning rate."
         )

@@ -137,8 +137,8 @@ def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str |
     """
     title = notebook.cells[0]
     seconds = setup.catalogue()["lessons"].get(lesson)
-    if not seconds or not seconds["cpu"]:
-        raise ValueError(f"{lesson} has no line in {setup.FILE.name}, or was never timed: make times")
+    if not seconds:
+        raise ValueError(f"{lesson} has no line in {setup.FILE.name}: add one, with its title and what it teaches")
     title.source, found = TIMES.subn(f"*Run All* {setup.takes(seconds)}", title.source)
     if found != 1:
         raise ValueError(f"{lesson}: its first cell must say once '*Run All* takes ….', where the time goes")
@@ -172,8 +172,9 @@ def lessons_table(lessons: dict[str, dict[str, Any]], repository: str | None) ->
     for lesson, about in lessons.items():
         number, link = int(lesson.split("_")[0]), f"[{about['title']}](notebooks/{lesson}.ipynb)"
         with_badge = f"{link} {badge(lesson, repository)}" if repository else link
+        time = f"about {5 * round(about['cpu'] / 5)} s" if about["cpu"] else "not timed yet"
         with_gpu = f", {5 * round(about['gpu'] / 5)} s with a GPU" if about["gpu"] else ""
-        rows.append(f"| {number} | {with_badge} | {about['can']} | about {5 * round(about['cpu'] / 5)} s{with_gpu} |")
+        rows.append(f"| {number} | {with_badge} | {about['can']} | {time}{with_gpu} |")
     return "\n".join(rows)
 
 

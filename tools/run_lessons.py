@@ -129,14 +129,8 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def record(lesson: str, device: str, seconds: float) -> None:
-    """Record in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (two cores and a GPU).
-
-    Raises:
-        ValueError: the catalogue has no line for this lesson.
-    """
+    """Record in the catalogue how long `lesson` took on `device`: "cpu" (two cores) or "gpu" (two cores and a GPU)."""
     catalogue = setup.catalogue()
-    if lesson not in catalogue["lessons"]:
-        raise ValueError(f"{lesson} has no line in {setup.FILE.name}: add one, with its title and what it teaches")
     catalogue["lessons"][lesson][device] = round(seconds, 1)
     write_catalogue(catalogue)
 
@@ -221,6 +215,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     device = None
     if options.times:
+        without = [path.stem for path in paths if path.stem not in setup.catalogue()["lessons"]]
+        if without:
+            parser.error(f"{without[0]} has no line in {setup.FILE.name}: add one, with its title and what it teaches")
         if not two_cores():
             parser.error("--times: there are fewer than two cores here, or on this system it cannot keep to two")
         device = "gpu" if torch.cuda.is_available() else "cpu"

@@ -1,4 +1,4 @@
-"""A meta-batch worked through in parts: on a CPU, what a part touches stays in the cache, and each core has its own."""
+"""Work through a meta-batch in parts: on a CPU, the data of a part fit into the cache, and each core has its own."""
 
 from __future__ import annotations
 

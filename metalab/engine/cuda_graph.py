@@ -23,12 +23,17 @@ class Recordings:
         most: how many recordings are kept. Each holds the memory that its kernels work in.
     """
 
-    def __init__(self, generator: torch.Generator, state: Iterable[Tensor], *, most: int) -> None:
+    def __init__(self, generator: torch.Generator, state: list[Tensor], *, most: int) -> None:
         self._generator, self._state, self._most = generator, state, most
         self._kept: dict[tuple[int, ...], tuple[tuple[Hashable, ...], Body]] = {}
 
     def of(self, body: Body, *key: Hashable) -> Body:
-        """Return a recording of `body`: the one made before under the same objects `key`, or a new one."""
+        """Return a recording of `body`: the one made before under the same objects `key`, or a new one.
+
+        On a CPU there is nothing to record: `body` is returned.
+        """
+        if self._state[0].device.type != "cuda":
+            return body
         identity = tuple(map(id, key))  # the recording keeps the objects, so that no others can have these numbers
         if identity not in self._kept:
             if len(self._kept) == self._most:

@@ -42,14 +42,14 @@ def finn_sine(_ways: int | None, shots: int | None) -> dict[str, Any]:
     """Finn et al. 2017, section 5.1. Their code takes 25 tasks, and as many query points as shots."""
     shots = shots or 5
     task = {"shots": shots, "queries": shots, "meta_batch": 25, "steps": 70_000}
-    return task | {"inner_lr": 0.01, "inner_steps": 1}
+    return task | {"inner_lr": 0.01, "inner_steps": 1, "halve_every": None}
 
 
 def finn_omniglot(ways: int | None, shots: int | None) -> dict[str, Any]:
     """Finn et al. 2017, section 5.2, as their code's commands have it: one set of numbers for 5-way, one for 20-way."""
     ways, shots = ways or 5, shots or 1
     large = ways >= 20
-    inner = {"inner_lr": 0.1 if large else 0.4, "inner_steps": 5 if large else 1}
+    inner = {"inner_lr": 0.1 if large else 0.4, "inner_steps": 5 if large else 1, "halve_every": None}
     task = {"ways": ways, "shots": shots, "queries": shots, "meta_batch": 16 if large else 32, "steps": 60_000}
     return CHARACTERS | inner | task | {"pool": "stride"}
 
@@ -76,7 +76,7 @@ def snell_omniglot(ways: int | None, shots: int | None) -> dict[str, Any]:
 
 
 CHARACTERS = {"channels": 64, "split": "alphabets", "distort": 0.0, "within": 0}
-COMMON = {"outer_lr": 1e-3, "halve_every": None, "minutes": None, "device": "cpu", "seed": 0, "save_every": 30.0}
+COMMON = {"outer_lr": 1e-3, "minutes": None, "device": "cpu", "seed": 0, "save_every": 30.0}
 Defaults = Callable[[int | None, int | None], dict[str, Any]]
 FINN: dict[str, Defaults] = {"sine": finn_sine, "omniglot": finn_omniglot}
 NICHOL: dict[str, Defaults] = {"sine": nichol_sine, "omniglot": nichol_omniglot}
@@ -168,7 +168,7 @@ RECIPES = {
     "supervised_contrastive": Recipe(
         "supervised contrastive loss", lambda s: SupervisedContrastive(_conv4(s)), SNELL, **ON_GROUPS
     ),
-    "triplet": Recipe(  # the margin of Hermans et al. 2017
+    "triplet": Recipe(  # the margin of Schroff et al. 2015
         "triplet loss", lambda s: Triplet(_conv4(s), margin=s.margin), but(SNELL, margin=0.2), **ON_GROUPS
     ),
     "koch": Recipe(  # the distortions of Koch et al. 2015, section 3.2

@@ -19,7 +19,7 @@ class BadSetting(ValueError):
 
     Args:
         text: the complaint, with {name} where an argument is spoken of.
-        values: the arguments by name; None for one that is spoken of without its value.
+        values: the arguments by name; None for one that is mentioned without its value.
     """
 
     def __init__(self, text: str, /, **values: Any) -> None:
@@ -63,9 +63,13 @@ class Settings:
     ways: int | None = option(int, "characters per training task")
     shots: int = option(int, "support examples per class")
     queries: int | None = option(int, "query examples per class")
-    inner_lr: float | None = option(float, "inner learning rate, for a mean loss; where Meta-SGD's start", zero=True)
+    inner_lr: float | None = option(
+        float, "inner learning rate for a mean loss; Meta-SGD's rates start at it", zero=True
+    )
     inner_steps: int | None = option(int, "gradient steps of the adaptation")
-    outer_lr: float = option(float, "Adam's learning rate; for Reptile the first step's, which falls to 0")
+    outer_lr: float = option(
+        float, "learning rate of Adam; for Reptile the rate of the first step, which then falls to 0"
+    )
     halve_every: int | None = option(int, "halve the outer learning rate after every so many meta-steps")
     meta_batch: int = option(int, "tasks per meta-step")
     steps: int = option(int, "meta-steps")
@@ -76,7 +80,9 @@ class Settings:
     hardest: int | None = option(int, "negative pairs of each drawing that count, the nearest; 0: all", zero=True)
     distort: float | None = option(float, "strength of the distortions of training drawings; 1: Koch's", zero=True)
     within: int | None = option(int, "tasks of a meta-step whose characters are of one alphabet", zero=True)
-    split: str | None = option(str, "alphabets: the author's; random: most papers'", choices=("alphabets", "random"))
+    split: str | None = option(
+        str, "alphabets (the author's split), or random (the split of most papers)", choices=("alphabets", "random")
+    )
     device: str = option(str, "cpu, or cuda")
     seed: int = option(int, "seed of the first parameters and of all that is sampled", zero=True)
     save_every: float = option(float, "seconds between checkpoints", zero=True)

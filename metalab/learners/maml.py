@@ -32,7 +32,8 @@ Rates = float | Tensor | dict[str, float | Tensor]  # α: one for all parameters
 
 @dataclass(frozen=True)
 class MAML:
-    """MAML. The defaults are the paper's for 5-way Omniglot: one inner step of 0.4, second order, transductive.
+    """MAML. The defaults are those of the paper's code for 5-way Omniglot: one inner step of 0.4, second order,
+    transductive. (The inner loss of that code is N times the mean, N being the ways; see results/notes.md.)
 
     Args:
         net: the network that is adapted.
@@ -108,20 +109,19 @@ class MAML:
     def _recursion(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         rates = self.rates(params)
         theta = for_tasks(self.weights(params), episode.tasks)
-        trajectory, support = [], None
-        for _ in range(self.inner_steps):
+        steps = []  # θ_0 … θ_{K−1}; of the last one the derivatives too, which are still at hand on the way back
+        for k in range(1, self.inner_steps + 1):
             support = self._support(theta, episode)
             if self._walks_back:
-                trajectory.append(theta)
+                steps.append((theta, support if k == self.inner_steps else None))
             theta = descend(theta, rates, support.gradient())
 
         context = self._context(episode)
         query = differentiate(self.net, self.loss, theta, episode.query_x, episode.query_y, context=context)
         v = query.gradient()
-        for theta in reversed(trajectory):
-            support = support or self._support(theta, episode)  # the derivatives of the last step are still at hand
-            v = self._step_back(v, support, rates)
-            support = None
+        while steps:
+            theta, support = steps.pop()
+            v = self._step_back(v, support or self._support(theta, episode), rates)
 
         metrics = {"loss": query.losses().sum()}
         if self.loss is cross_entropy:
@@ -156,8 +156,8 @@ def descend(theta: Params, rates: Rates, gradient: Params) -> Params:
 
 
 def through_step(v: Params, support: Derivatives, rates: Rates) -> Params:
-    """Return v − H (α ⊙ v): what a gradient v with respect to θ_{k+1} is with respect to θ_k."""
-    if not isinstance(rates, dict):  # one number for all: H (α v) = α H v, which saves a pass over v
+    """Return v − H (α ⊙ v): the gradient with respect to θ_k, from the gradient v with respect to θ_{k+1}."""
+    if not isinstance(rates, dict):  # one number for all: v − α H v, which saves a pass over v
         return descend(v, rates, support.hessian_vector(v))
     product = support.hessian_vector({name: rates[name] * v[name] for name in rates})
     return {name: v[name] - product[name] for name in rates}

@@ -2,7 +2,7 @@ r"""Meta-SGD (Li, Zhou, Chen & Li 2017): every parameter's inner learning rate i
 
     θ_{k+1} = θ_k − α ⊙ ∇L_S(θ_k),    ∂L_Q/∂α = − Σ_k ∇L_S(θ_k) ⊙ v_{k+1}
 
-with v as in MAML's recursion. Nothing keeps a rate positive.
+with v as in MAML's recursion. A learned rate may become negative.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RATE = "rate."  # the learned rate of the parameter "w1" is the parameter "rate.
 
 @dataclass(frozen=True)
 class MetaSGD(MAML):
-    """Meta-SGD. All rates start at `inner_lr`; the paper draws the starts from 0.005 … 0.1. Arguments are MAML's."""
+    """Meta-SGD, with MAML's arguments. All rates start at `inner_lr`; the paper draws the starts from 0.005 … 0.1."""
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the network, and give each a rate of its own."""

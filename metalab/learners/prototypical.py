@@ -38,7 +38,8 @@ def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways
 
 @dataclass(frozen=True)
 class PrototypicalNet(WithStatistics):
-    """A prototypical network. In training each episode is normalised by its own statistics, as in all published code.
+    """A prototypical network. In training, each episode is normalised by its own statistics, as in the code of the
+    paper.
 
     Args:
         net: the embedding f, a Conv4 without outputs.

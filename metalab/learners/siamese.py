@@ -2,7 +2,8 @@ r"""What the Siamese learners share (Bromley et al. 1993): one embedding f, used
 
 Two drawings are compared by how similar their embeddings are. What "similar" means, and the loss, make the learner:
 
-    s(x₁, x₂) = −‖f(x₁) − f(x₂)‖        contrastive.py, triplet.py;    koch.py learns s as well
+    s(x₁, x₂) = −‖f(x₁) − f(x₂)‖        contrastive.py, triplet.py
+    s(x₁, x₂) = cos(f(x₁), f(x₂))       supervised_contrastive.py;    koch.py learns s
 
 A training batch is G groups of P characters with K drawings each. Every drawing is embedded once, and all B × B pairs
 of the B = P·K drawings in a group are compared. A new task needs no adaptation: a query belongs to the class of the
@@ -101,7 +102,7 @@ def balanced_mean(values: Tensor, drawings: int, *, hardest: int | None = None) 
 
 @dataclass(frozen=True)
 class Siamese(WithStatistics):
-    """The base of the Siamese learners, which differ in `loss`; Koch's differs in `similarity` too.
+    """The base of the Siamese learners, which differ in `loss`; some differ in `similarity` too.
 
     Args:
         net: the embedding f. A Conv4 without outputs embeds in as many dimensions as it has channels, none of them

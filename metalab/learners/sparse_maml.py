@@ -26,7 +26,7 @@ WITHIN = 0.1  # gates start uniform in ±0.1, half of them open: √(6 / (9 · 6
 
 @dataclass(frozen=True)
 class SparseMAML(MAML):
-    """sparse-MAML. Arguments are MAML's. The authors' code takes order 1 by default; here the default is MAML's, 2."""
+    """sparse-MAML, with MAML's arguments. The authors' code takes order 1 by default; here it is MAML's, 2."""
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the network, and a gate for each."""

@@ -261,7 +261,7 @@ def test_a_hundred_times_the_best_loss_goes_back_to_the_last_good_step():
     said = str(reason)
     assert f"at meta-step {before + 1} the loss was " in said
     assert "100 times the best" in said
-    assert "It is back at meta-step 20, where it was well." in said
+    assert "It is back at meta-step 20, where its loss was still low." in said
     assert "Move the outer learning rate to the left (it is 3)" in said
     # The absurd value is still there, for the reader to change, and the log says so.
     assert driver.values["outer_lr"] == 3.0

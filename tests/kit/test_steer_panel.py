@@ -218,7 +218,7 @@ def test_where_nobody_looks_on_a_divergence_ends_the_cell(panel):
     assert losses == usual(len(losses))
     assert len(losses) < 100
     assert "diverged" in status(panel)
-    assert "running it again goes on" in status(panel)
+    assert "Run it again to continue" in status(panel)
 
 
 def test_a_paused_training_waits_for_a_while_only(panel, at, clock):
@@ -226,7 +226,7 @@ def test_a_paused_training_waits_for_a_while_only(panel, at, clock):
     doings[2] = lambda: panel.controls.press("pause")
     train(panel, 9, patience=5)
     assert panel.driver.steps == 2
-    assert "Nobody came" in status(panel)
+    assert "Nobody pressed Start" in status(panel)
     assert 5 < clock[0] < 6
 
 

@@ -174,7 +174,7 @@ def test_or_solution_says_whose_function_the_lesson_goes_on_with():
     assert printed(exercise.or_solution, RIGHT[exercise][0]) == ("confidence_interval: the lesson goes on with yours\n")
     mistaken = WRONG[exercise][0][0]
     assert printed(exercise.or_solution, mistaken) == (
-        "confidence_interval: the lesson goes on with ours (yours is not right yet, check() says why)\n"
+        "confidence_interval: the lesson goes on with ours (yours is not right yet; check() says why)\n"
     )
     with contextlib.redirect_stdout(io.StringIO()):
         assert exercise.or_solution(mistaken) is exercise.answer

@@ -71,7 +71,7 @@ def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_why(monkeypatch, ca
     small_glyphs(monkeypatch)
     train, test = load_characters()
     out = capsys.readouterr().out
-    assert out.startswith("Omniglot could not be had, so this lesson runs on glyphs")
+    assert out.startswith("Omniglot could not be loaded, so this lesson runs on glyphs")
     assert "Nothing in any of the places looked at." in out
     assert "characters of 30 alphabets (glyphs)" in out
     assert "characters of 20 alphabets (glyphs)" in out

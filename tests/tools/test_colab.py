@@ -100,6 +100,15 @@ def test_refresh_follows_a_new_time_and_mends_the_cell(checkout):
     assert read(path) == refreshed
 
 
+def test_a_lesson_that_was_not_timed_yet_gets_its_set_up_cell(checkout):
+    run_lessons.write_catalogue({"repository": None, "lessons": {NAME: {"title": "Sine", "can": "fit"}}})
+    assert publish.main([]) == 0
+    title, set_up, *_ = read(checkout / f"notebooks/{NAME}.ipynb").cells
+    assert "*Run All* takes a time that was not measured yet. Read on." in title.source
+    assert set_up.source == publish.set_up_cell(NAME, publish.install_nothing())
+    assert "| fit | not timed yet |" in (checkout / "README.md").read_text()
+
+
 def test_an_address_puts_it_and_the_badges_everywhere(checkout):
     assert publish.main(["--out", "built", "--repository", "ada/lab.v2"]) == 0
     badge = (
@@ -144,7 +153,7 @@ def test_what_is_missing_is_named(checkout, capfd):
     assert f"{NAME}: its first cell must say once" in capfd.readouterr().err
     run_lessons.write_catalogue({"repository": None, "lessons": {}})
     assert publish.main([]) == 1
-    assert f"{NAME} has no line in catalogue.json, or was never timed: make times" in capfd.readouterr().err
+    assert f"{NAME} has no line in catalogue.json: add one" in capfd.readouterr().err
 
 
 def test_cells_for_a_checkout_are_linted_and_formatted(tmp_path):

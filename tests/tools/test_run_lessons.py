@@ -175,10 +175,16 @@ def test_times_are_kept_for_the_lessons_that_pass(lesson, tmp_path, monkeypatch)
     assert lessons["01_small"][other] is None
     run_lessons.record("09_later", "cpu", 8.04)
     assert setup.catalogue()["lessons"]["09_later"] == {"title": "B", "can": "b", "cpu": 8.0, "gpu": 3}
-    with pytest.raises(ValueError, match=r"03_new has no line in catalogue.json"):
-        run_lessons.record("03_new", "cpu", 8.0)
 
 
+@pytest.mark.usefixtures("catalogue")
+def test_a_lesson_without_a_line_in_the_catalogue_is_not_run(lesson, capfd):
+    with pytest.raises(SystemExit, match="2"):
+        run_lessons.main([str(lesson("x = 1").rename(lesson("x = 1").with_name("03_new.ipynb"))), "--times"])
+    assert "03_new has no line in catalogue.json: add one" in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("catalogue")
 def test_times_are_refused_where_there_are_not_two_cores(lesson, monkeypatch, capfd):
     monkeypatch.setattr(run_lessons, "two_cores", lambda: False)
     with pytest.raises(SystemExit, match="2"):

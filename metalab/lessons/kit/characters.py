@@ -23,7 +23,7 @@ def load_characters() -> tuple[Characters, Characters]:
     try:
         train, test = omniglot.load()
     except omniglot.OmniglotNotFound as reason:
-        print(f"Omniglot could not be had, so this lesson runs on glyphs, drawn by our own code.\n{reason}")
+        print(f"Omniglot could not be loaded, so this lesson runs on glyphs, drawn by our own code.\n{reason}")
         train, test = glyphs.draw(alphabets=30, seed=0), glyphs.draw(alphabets=20, seed=1)
         # The names of the test glyphs continue those of the training glyphs, because they are other alphabets.
         test = replace(test, names=tuple(f"glyphs {len(train.names) + i + 1}" for i in range(len(test.names))))

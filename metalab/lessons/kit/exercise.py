@@ -104,7 +104,7 @@ class Exercise:
         if state == "right":
             _print(f"{self.name}: the lesson goes on with yours")
             return function
-        reason = "is not written yet" if state == "not written" else "is not right yet, check() says why"
+        reason = "is not written yet" if state == "not written" else "is not right yet; check() says why"
         _print(f"{self.name}: the lesson goes on with ours (yours {reason})")
         return self.answer
 

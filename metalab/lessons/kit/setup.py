@@ -28,7 +28,9 @@ def catalogue() -> dict[str, Any]:
     the name of the notebook, the lesson's title, what a reader can do afterwards ("can"), and the measured seconds of
     "Run All": on two CPU cores ("cpu") and with a GPU as well ("gpu"). A time is None as long as it was not measured.
     """
-    return json.loads(FILE.read_text())
+    found = json.loads(FILE.read_text())
+    untimed = {"cpu": None, "gpu": None}
+    return found | {"lessons": {lesson: untimed | about for lesson, about in found["lessons"].items()}}
 
 
 def ready(lesson: str) -> None:
@@ -54,6 +56,8 @@ def ready(lesson: str) -> None:
 
 def takes(seconds: dict[str, Any]) -> str:
     """Return a phrase such as `takes about 40 seconds on two CPU cores`, with the time on a GPU if it was measured."""
+    if not seconds["cpu"]:
+        return "takes a time that was not measured yet"
     with_gpu = f", {about(seconds['gpu'])} with a GPU" if seconds["gpu"] else ""
     return f"takes about {about(seconds['cpu'])} on two CPU cores{with_gpu}"
 

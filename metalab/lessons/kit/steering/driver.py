@@ -266,8 +266,8 @@ class Driver:
         best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
         return WentBack(
             f"The training diverged: at meta-step {number} the loss was {loss:.3g}{best}. It is back at meta-step "
-            f"{self.steps}, where it was well. Move the {label(name)} to the left (it is {self.values[name]:.3g}), "
-            "then go on.",
+            f"{self.steps}, where its loss was still low. Move the {label(name)} to the left (it is "
+            f"{self.values[name]:.3g}), then go on.",
             name,
         )
 

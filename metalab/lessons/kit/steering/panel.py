@@ -161,7 +161,7 @@ class SteeringPanel:
             if self._state == "paused":
                 paused_at = paused_at or now
                 if now - paused_at >= patience:
-                    self._say("Nobody came: the cell has ended, and running it again goes on.", more=True)
+                    self._say("Nobody pressed Start, so the cell has ended. Run it again to continue.", more=True)
                     return
                 await poll(0.02)
                 continue
