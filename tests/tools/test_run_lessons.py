@@ -158,7 +158,7 @@ def catalogue(tmp_path, monkeypatch):
     """A copy of the catalogue, that a test may change."""
     monkeypatch.setattr(setup, "FILE", tmp_path / "catalogue.json")
     lessons = {"09_later": {"title": "B", "can": "b", "cpu": 7, "gpu": 3}}
-    lessons |= {"01_small": {"title": "A", "can": "a", "cpu": None, "gpu": None}}
+    lessons |= {name: {"title": "A", "can": "a"} for name in ("01_small", "02_failing")}
     setup.FILE.write_text(json.dumps({"repository": None, "lessons": lessons}))
 
 
@@ -170,7 +170,7 @@ def test_times_are_kept_for_the_lessons_that_pass(lesson, tmp_path, monkeypatch)
     assert run_lessons.main([str(passing), str(failing), "--out", str(tmp_path / "out"), "--times"]) == 1
     device, other = ("gpu", "cpu") if torch.cuda.is_available() else ("cpu", "gpu")
     lessons = setup.catalogue()["lessons"]
-    assert list(lessons) == ["01_small", "09_later"]
+    assert list(lessons) == ["01_small", "02_failing", "09_later"]
     assert lessons["01_small"][device] > 0
     assert lessons["01_small"][other] is None
     run_lessons.record("09_later", "cpu", 8.04)
