@@ -468,7 +468,7 @@ def speed_figure(bench: Measured) -> Figure:
     ax.invert_yaxis()
     ax.margins(y=0.12)
     ax.set_xlabel("times metalab's time (logarithmic)", fontsize=15)
-    fig.suptitle(f"One meta-step, beside metalab's\n{bench.data['machine']['name']}", fontsize=17)
+    fig.suptitle(f"One meta-step, compared with metalab's\n{bench.data['machine']['name']}", fontsize=17)
     fig.legend(loc="outside lower center", ncols=5, fontsize=14, columnspacing=1.2, handletextpad=0.4)
     return fig
 

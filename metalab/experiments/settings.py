@@ -70,10 +70,10 @@ class Settings:
     outer_lr: float = option(
         float, "learning rate of Adam; for Reptile the rate of the first step, which then falls to 0"
     )
-    halve_every: int | None = option(int, "halve the outer learning rate after every so many meta-steps")
+    halve_every: int | None = option(int, "halve the outer learning rate each time this many meta-steps are done")
     meta_batch: int = option(int, "tasks per meta-step")
     steps: int = option(int, "meta-steps")
-    minutes: float | None = option(float, "stop after so many minutes of training, and save")
+    minutes: float | None = option(float, "stop after this many minutes of training, and save")
     pool: str | None = option(str, "how the network halves its pictures", choices=("stride", "max"))
     channels: int | None = option(int, "channels of the convolutional network")
     margin: float | None = option(float, "margin of the contrastive or the triplet loss")
