@@ -19,7 +19,7 @@ lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999
 test: $(STAMP)  ## linting, the unit tests, and every lesson under nbval
 	$(RUN) ruff check
 	$(RUN) ruff format --check
-	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	OMP_NUM_THREADS=1 $(RUN) pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	  --nbval --nbval-current-env --nbval-cell-timeout=300 tests/browser notebooks tests $(ARGS)
 
 test-colab: $(COLAB) colab  ## every lesson alone, with the packages that Colab has
