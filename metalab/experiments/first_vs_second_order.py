@@ -170,7 +170,7 @@ def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     start = time.process_time()
     try:
-        for _ in training.run(settings.steps, every=10):
+        for _ in training.run(settings.steps, every=1):
             pass
     except Diverged:
         found["diverged_after"] = training.steps  # it is tested with the parameters it had then

@@ -111,9 +111,13 @@ class Settings:
         """Return the settings in a checkpoint's note.
 
         Raises:
-            ValueError: the note lacks one of them.
+            ValueError: the note lacks one of them, or its algorithm is not known.
         """
         try:
+            if note["algorithm"] not in RECIPES:
+                raise ValueError(
+                    f"its note names the algorithm {note['algorithm']!r}: it must be one of {list(RECIPES)}"
+                )
             return cls(**{f.name: note[f.name] for f in fields(cls)})
         except KeyError as name:
             raise ValueError(f"its note does not say {name}: write it by `python -m metalab train`") from name

@@ -29,8 +29,10 @@ def catalogue() -> dict[str, Any]:
     "Run All": on two CPU cores ("cpu") and with a GPU as well ("gpu"). A time is None as long as it was not measured.
     """
     found = json.loads(FILE.read_text())
-    untimed = {"cpu": None, "gpu": None}
-    return found | {"lessons": {lesson: untimed | about for lesson, about in found["lessons"].items()}}
+    for about in found["lessons"].values():
+        for device in ("cpu", "gpu"):
+            about.setdefault(device, None)
+    return found
 
 
 def ready(lesson: str) -> None:
