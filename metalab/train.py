@@ -146,6 +146,15 @@ class Trainer:
             f"{STATE}generator": self.generator.get_state(),
         }
 
+    def good_state(self) -> dict[str, Tensor]:
+        """Return the state to which a divergence would return: the last one from which the losses were finite."""
+        return dict(self._rollback.good)
+
+    def go_on(self, state: dict[str, Tensor], good: dict[str, Tensor]) -> None:
+        """Continue where a trainer was that had this `state()` and this `good_state()`; errors as in `load_state`."""
+        self.load_state(state)
+        self._rollback.go_on(good)
+
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue where the trainer that returned `state` was. Learner, sample and outer_lr must be the same.
 

@@ -24,6 +24,16 @@ class Rollback:
         self._state, self._load = state, load
         self.start_over()
 
+    @property
+    def good(self) -> State:
+        """The last state that is known to be good."""
+        return self._good
+
+    def go_on(self, good: State) -> None:
+        """Take the state as it is now for the newest, and `good` for the last one that is known to be good."""
+        self.start_over()
+        self._good = {name: tensor.clone() for name, tensor in good.items()}
+
     def start_over(self) -> None:
         """Take the state as it is now for good, and forget all earlier ones."""
         self._good = self._newest = self._copy()

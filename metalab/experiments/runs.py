@@ -18,12 +18,13 @@ import torch
 from .. import __version__, checkpoint
 from ..engine import processes
 from ..files import replace_file
-from ..train import Diverged, Trainer
+from ..train import STATE, Diverged, Trainer
 from . import machine
 from .progress import Progress
 from .settings import BadSetting, Settings
 
 CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+GOOD = f"{STATE}good."  # before the names of what a divergence would return to
 LINE_EVERY = 10  # meta-steps; a line of metrics has the mean over them
 
 
@@ -100,7 +101,8 @@ class Run:
         """
         tensors, note = checkpoint.load(folder / CHECKPOINT)
         run = cls(replace(Settings.from_note(note), **longer), folder)
-        run.trainer.load_state(tensors)
+        good = {name.removeprefix(GOOD): tensor for name, tensor in tensors.items() if name.startswith(GOOD)}
+        run.trainer.go_on(tensors, good)
         run.seconds, run.sums = note["seconds"], note["sums"]
         where = str(folder).replace("{", "{{").replace("}", "}}")  # `BadSetting` fills in what is in braces
         if run.trainer.steps >= run.settings.steps:
@@ -166,7 +168,8 @@ class Run:
             "metalab": __version__,
             "torch": torch.__version__,
         }
-        checkpoint.save(self.folder / CHECKPOINT, self.trainer.state(), note)
+        good = {GOOD + name: tensor for name, tensor in self.trainer.good_state().items()}
+        checkpoint.save(self.folder / CHECKPOINT, self.trainer.state() | good, note)
 
     def _save_last(self) -> None:
         """Save the run, from process 0 alone."""
