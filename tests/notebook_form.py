@@ -60,6 +60,8 @@ def problems(notebook: NotebookNode, set_up: str) -> list[str]:
             say.append(f"longer than {MAX_LINES} lines")
         if PATH.search(cell.source):
             say.append("its source names a path of one machine")
+        if cell.cell_type == "markdown" and re.search(r"\$[^$]*\\\\[A-Za-z]", cell.source):
+            say.append("a formula with a doubled backslash")
         if cell.cell_type == "raw":
             say.append("raw: it looks like code or text, and is neither")
         if cell.cell_type == "code" and cell.source.strip():

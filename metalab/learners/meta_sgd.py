@@ -24,32 +24,47 @@ RATE = "rate."  # the learned rate of the parameter "w1" is the parameter "rate.
 class MetaSGD(MAML):
     """Meta-SGD, with MAML's arguments. All rates start at `inner_lr`; the paper draws the starts from 0.005 … 0.1."""
 
+    _prefix = RATE  # of the names of what is learned about the inner step
+    _walks_back = True  # at order 1 too: what is learned about the inner step gets its gradient from every step
+
     def init(self, generator: torch.Generator) -> Params:
-        """Draw fresh parameters of the network, and give each a rate of its own."""
+        """Draw fresh parameters of the network, and for each what is learned about its inner step."""
         params = super().init(generator)
-        return params | {RATE + name: torch.full_like(p, self.inner_lr) for name, p in params.items()}
+        return params | {self._prefix + name: self._start(p, generator) for name, p in params.items()}
 
     def weights(self, params: Params) -> Params:
-        """Return those of `params` that are not rates."""
-        return {name: p for name, p in params.items() if not name.startswith(RATE)}
+        """Return those of `params` that are the network's."""
+        return {name: p for name, p in params.items() if not name.startswith(self._prefix)}
 
     def rates(self, params: Params) -> Rates:
-        """Return the learned rates, by the names of the parameters that they belong to."""
-        return {name: params[RATE + name] for name in self.weights(params)}
-
-    _walks_back = True  # at order 1 too: the rates' gradient comes from every step
-
-    def _step_back(self, v: Params, support: Derivatives, rates: Rates) -> Params:
-        g = support.gradient()
-        slopes = {RATE + name: v.get(RATE + name, 0.0) - g[name] * v[name] for name in rates}
-        return super()._step_back(v, support, rates) | slopes
+        """Return the inner learning rate of each parameter of the network, by its name."""
+        return {name: self._rate(params[self._prefix + name]) for name in self.weights(params)}
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """Return MAML's meta-gradient, and that of the rates, with the metrics after adaptation.
+        """Return MAML's meta-gradient, and that of what is learned about the inner step, with the metrics.
 
         Raises:
-            ValueError: there are no inner steps, so that no rate could be learned.
+            ValueError: there are no inner steps, so that nothing could be learned about them.
         """
         if self.inner_steps < 1:
-            raise ValueError(f"inner_steps={self.inner_steps} must be 1 or more: without a step no rate is learned")
+            raise ValueError(
+                f"inner_steps={self.inner_steps} must be 1 or more: without a step nothing is learned about it"
+            )
         return super().meta_gradient(params, episode)
+
+    def _step_back(self, v: Params, support: Derivatives, rates: Rates) -> Params:
+        g, learned = support.gradient(), {name: self._prefix + name for name in rates}
+        slopes = {learned[name]: v.get(learned[name], 0.0) - self._slope(g[name] * v[name]) for name in rates}
+        return super()._step_back(v, support, rates) | slopes
+
+    def _start(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """Return where the learned tensor of a parameter starts."""
+        return torch.full_like(like, self.inner_lr)
+
+    def _rate(self, learned: Tensor) -> Tensor:
+        """Return α of a parameter, from its learned tensor."""
+        return learned
+
+    def _slope(self, slope: Tensor) -> Tensor:
+        """Return the slope in the learned tensor, from the slope in α."""
+        return slope

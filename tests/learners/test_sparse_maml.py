@@ -72,7 +72,7 @@ def test_without_inner_steps_it_predicts_as_it_started_and_learns_nothing():
     learner, params, episode = sparse_maml_problem(inner_steps=0)
     plain = MAML(learner.net, mse, inner_steps=0)
     torch.testing.assert_close(learner.predict(params, episode), plain.predict(learner.weights(params), episode))
-    with pytest.raises(ValueError, match="inner_steps=0 must be 1 or more: without a step no gate is learned"):
+    with pytest.raises(ValueError, match="inner_steps=0 must be 1 or more: without a step nothing is learned about it"):
         learner.meta_gradient(params, episode)
 
 
