@@ -228,7 +228,12 @@ def no_assert(lesson):
     lesson.cells[3].source = "# assert x == 1\n'assert x == 1'"
 
 
+def doubled_backslash(lesson):
+    lesson.cells[0].source += "\n\nChance is $\\\\ln 5$."
+
+
 SPOILERS = {
+    doubled_backslash: "cell 1: a formula with a doubled backslash",
     never_ran: "cell 4: its execution count is None, not 3: not run from top to bottom",
     ran_twice: "cell 4: its execution count is 4, not 3: not run from top to bottom",
     result_of_another_run: "cell 4: its result is from another run",
