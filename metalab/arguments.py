@@ -1,0 +1,221 @@
+"""The checks of what a user hands over. Each is made once, where the argument comes in, and not in hot paths.
+
+Every message names the argument, its value, and what would be right. A value of the wrong type raises a TypeError, and
+any other value that cannot be used raises a ValueError.
+
+    whole(shots=shots, queries=queries)                    # shots=0 must be a whole number of at least 1
+    real(least=0, inner_lr=inner_lr)                       # inner_lr=nan must be a finite number of at least 0
+    shapes(support_z=(support_z, "T S E"), query_z=(query_z, "T Q E"))
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LARGEST = 2**63 - 1  # of PyTorch's whole numbers
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: a tensor by its shape, and everything else by at most 80 characters."""
+    if isinstance(value, Tensor) and value.dim():
+        return f"a tensor of shape {list(value.shape)}"
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
+        text = f"a number of type {type(value).__name__} with thousands of digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def whole(*, least: int = 1, most: int = LARGEST, what: str = "", **arguments: object) -> None:
+    """Check that each argument is a whole number from `least` to `most`.
+
+    Args:
+        least, most: the bounds, which are allowed values.
+        what: says in words what `most` is, for the message.
+        arguments: the values by name.
+
+    Raises:
+        TypeError: a value is no whole number; True and 3.0 are none either.
+        ValueError: a value is out of bounds.
+    """
+    upper = f" and at most {most}{what and f', {what}'}" if most < LARGEST else ""
+    for name, value in arguments.items():
+        message = f"{name}={shown(value)} must be a whole number of at least {least}{upper}"
+        if isinstance(value, bool | np.bool_ | Tensor):
+            raise TypeError(message)
+        try:
+            number = operator.index(value)  # type: ignore[arg-type]
+        except TypeError:
+            raise TypeError(message) from None
+        if not least <= number <= most:
+            raise ValueError(message if number < least or upper else f"{name}={shown(value)} must be below 2^63")
+
+
+def real(
+    *,
+    least: float = -math.inf,
+    above: float = -math.inf,
+    most: float = math.inf,
+    below: float = math.inf,
+    **arguments: object,
+) -> None:
+    """Check that each argument is a finite number within bounds. A tensor without axes counts as a number.
+
+    Args:
+        least, most: bounds that are allowed values.
+        above, below: bounds that are not.
+        arguments: the values by name.
+
+    Raises:
+        TypeError: a value is no number; True is none either.
+        ValueError: a value is not finite, or out of bounds.
+    """
+    bounds = {"at least": least, "above": above, "at most": most, "below": below}
+    given = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if math.isfinite(bound))
+    for name, value in arguments.items():
+        message = f"{name}={shown(value)} must be a finite number{given and f', {given}'}"
+        if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool or value.is_complex()):
+            raise TypeError(message)
+        if not isinstance(value, int | float | np.integer | np.floating | Tensor) or isinstance(value, bool):
+            raise TypeError(message)
+        try:
+            number = float(value)
+        except OverflowError:  # 10**400
+            raise ValueError(message) from None
+        if not (math.isfinite(number) and least <= number <= most and above < number < below):
+            raise ValueError(message)
+
+
+def flag(**arguments: object) -> None:
+    """Check that each argument is True or False.
+
+    Raises:
+        TypeError: a value is something else.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, bool):
+            raise TypeError(f"{name}={shown(value)} must be True or False")
+
+
+def one_of(choices: Collection[Any], **arguments: object) -> None:
+    """Check that each argument is one of the choices, which are all of one type.
+
+    Raises:
+        ValueError: a value is none of them.
+    """
+    for name, value in arguments.items():
+        if not any(value is choice or (type(value) is type(choice) and value == choice) for choice in choices):
+            *others, last = map(repr, choices)
+            raise ValueError(f"{name}={shown(value)} must be {', '.join(others)}{' or ' * bool(others)}{last}")
+
+
+def function(**arguments: object) -> None:
+    """Check that each argument can be called.
+
+    Raises:
+        TypeError: a value cannot be called.
+    """
+    for name, value in arguments.items():
+        if not callable(value):
+            raise TypeError(f"{name}={shown(value)} must be a function")
+
+
+def generator(value: object, device: torch.device | None = None, *, name: str = "generator") -> None:
+    """Check that a value is a `torch.Generator`, and on the device if one is named.
+
+    Raises:
+        TypeError: it is no generator.
+        ValueError: it is on another device.
+    """
+    if not isinstance(value, torch.Generator):
+        raise TypeError(f"{name}={shown(value)} must be a torch.Generator")
+    if device is not None and value.device.type != device.type:
+        raise ValueError(f"{name} is on {value.device}, and must be on {device}, where the data are")
+
+
+def shapes(**arguments: tuple[object, str]) -> dict[str, int]:
+    """Check that tensors have the shapes that are asked for, and that these fit one another.
+
+        sizes = shapes(support_z=(support_z, "T S E"), query_z=(query_z, "T Q E"))
+
+    Args:
+        arguments: by name, a value and its axes. A letter is an axis of any size but 0; the same letter means the same
+            size wherever it stands. A number is an axis of that size. "..." at the end stands for any further axes.
+
+    Returns:
+        The size of each letter.
+
+    Raises:
+        TypeError: a value is no tensor.
+        ValueError: a tensor has another shape.
+    """
+    sizes: dict[str, int] = {}
+    of: dict[str, str] = {}  # the argument that each letter's size comes from
+    for name, (value, axes) in arguments.items():
+        letters = axes.split()
+        wanted = f"[{', '.join(letters)}]"
+        if not isinstance(value, Tensor):
+            raise TypeError(f"{name}={shown(value)} must be a tensor of shape {wanted}")
+        shape, open_ended = list(value.shape), letters[-1:] == ["..."]
+        letters = letters[: len(letters) - open_ended]
+        if len(shape) < len(letters) or (len(shape) > len(letters) and not open_ended):
+            raise ValueError(f"{name} has the shape {shape}; it must be {wanted}")
+        for letter, size in zip(letters, shape, strict=False):
+            if letter.isdigit():
+                if size != int(letter):
+                    raise ValueError(f"{name} has the shape {shape}; it must be {wanted}")
+            elif size == 0:
+                raise ValueError(f"{name} has the shape {shape}; it must be {wanted} with {letter} of at least 1")
+            elif sizes.setdefault(letter, size) != size:
+                other = of[letter]
+                if other == name:
+                    raise ValueError(f"{name} has the shape {shape}; it must be {wanted}, with the same {letter} twice")
+                raise ValueError(
+                    f"{name} has the shape {shape}; it must be {wanted}, and {letter} is {sizes[letter]} in {other} of "
+                    f"shape {list(arguments[other][0].shape)}"  # type: ignore[attr-defined]
+                )
+            else:
+                of.setdefault(letter, name)
+        if 0 in shape:
+            raise ValueError(f"{name} has the shape {shape}: it is empty")
+    return sizes
+
+
+def floats(**arguments: Tensor) -> None:
+    """Check that tensors hold floating-point numbers, all of one precision and on one device.
+
+    Raises:
+        ValueError: one holds other numbers, or they differ.
+    """
+    first = next(iter(arguments))
+    for name, value in arguments.items():
+        if not value.is_floating_point():
+            raise ValueError(f"{name} has the dtype {value.dtype}; it must hold floating-point numbers, like float32")
+        for of in ("dtype", "device"):
+            if getattr(value, of) != getattr(arguments[first], of):
+                raise ValueError(
+                    f"{name} has the {of} {getattr(value, of)}, and {first} has {getattr(arguments[first], of)}: "
+                    "they must be the same"
+                )
+
+
+def labels(ways: int, **arguments: Tensor) -> None:
+    """Check that labels are int64, and, where that does not wait for a GPU, that they lie in 0 … ways − 1.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, value in arguments.items():
+        if value.dtype != torch.int64:
+            raise ValueError(f"{name} has the dtype {value.dtype}; labels must be torch.int64")
+        if value.device.type == "cpu":
+            low, high = (int(end) for end in value.aminmax())
+            if low < 0 or high >= ways:
+                raise ValueError(f"{name} has labels from {low} to {high}; they must lie in 0 … {ways - 1}")
