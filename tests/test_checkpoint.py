@@ -1,7 +1,10 @@
+import json
+import random
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 import metalab
@@ -44,13 +47,10 @@ def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkey
     path = tmp_path / "file"
     checkpoint.save(path, PARAMS, ABOUT)
 
-    write = Path.write_bytes
-
-    def half(file, data):
-        write(file, data[: len(data) // 2])
+    def full(_descriptor):
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(checkpoint.replace_file.__globals__["os"], "fsync", full)
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save(path, {"w": torch.zeros(1)}, {})
     assert list(tmp_path.iterdir()) == [path]
@@ -91,12 +91,96 @@ def with_a_note_of_another(path):
     save_file({"w": torch.ones(1)}, path, metadata={"about": "trained by somebody"})
 
 
-@pytest.mark.parametrize("write", [damaged, pickled, without_a_note, with_a_note_of_another, Path.touch])
+def written_again(path, change):
+    """Write a file again whose tensors and metadata were changed, with the checksum that it had."""
+    checkpoint.save(path, PARAMS, ABOUT)
+    with safe_open(path, framework="pt") as file:
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    change(metadata, tensors)
+    save_file(tensors, path, metadata=metadata)
+
+
+def with_another_number(path):
+    written_again(path, lambda _metadata, tensors: tensors["b"].add_(1e-15))
+
+
+def with_another_shape(path):
+    written_again(path, lambda _metadata, tensors: tensors.update(w=tensors["w"].reshape(2, 3)))
+
+
+def with_another_type(path):
+    written_again(path, lambda _metadata, tensors: tensors.update(b=tensors["b"].view(torch.int64)))
+
+
+def with_another_name(path):
+    written_again(path, lambda _metadata, tensors: tensors.update(c=tensors.pop("b")))
+
+
+def without_a_tensor(path):
+    written_again(path, lambda _metadata, tensors: tensors.pop("b"))
+
+
+def with_an_edited_note(path):
+    written_again(path, lambda metadata, _tensors: metadata.update(about=json.dumps(ABOUT | {"steps": 4})))
+
+
+def without_a_checksum(path):
+    written_again(path, lambda metadata, _tensors: metadata.pop("sha256"))
+
+
+def with_a_note_that_is_a_list(path, note="[1, 2]"):
+    params = {name: p.contiguous() for name, p in PARAMS.items()}
+    save_file(params, path, metadata={"about": note, "sha256": checkpoint._checksum(params, note)})
+
+
+def with_a_deep_note(path):
+    with_a_note_that_is_a_list(path, "[" * 100_000 + "]" * 100_000)
+
+
+DAMAGED = [
+    damaged,
+    pickled,
+    without_a_note,
+    with_a_note_of_another,
+    Path.touch,
+    with_another_number,
+    with_another_shape,
+    with_another_type,
+    with_another_name,
+    without_a_tensor,
+    with_an_edited_note,
+    without_a_checksum,
+    with_a_note_that_is_a_list,
+    with_a_deep_note,
+]
+
+
+@pytest.mark.parametrize("write", DAMAGED)
 def test_files_that_are_not_ours_are_refused(write, tmp_path):
     path = tmp_path / "file"
     write(path)
     with pytest.raises(ValueError, match="file is damaged or not a file of metalab's"):
         checkpoint.load(path)
+
+
+def test_every_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "file"
+    checkpoint.save(path, {"w": torch.randn(50)}, ABOUT)
+    whole = path.read_bytes()
+    luck = random.Random(0)
+    for _ in range(200):
+        place = luck.randrange(8 * len(whole))
+        flipped = bytearray(whole)
+        flipped[place // 8] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="file is damaged or not a file of metalab's"):
+            checkpoint.load(path)
+
+
+@pytest.mark.parametrize("params", [None, [torch.ones(1)], {"w": [1.0]}, {1: torch.ones(1)}])
+def test_what_are_no_parameters_is_refused(params, tmp_path):
+    with pytest.raises(TypeError, match="must be a dictionary of tensors by name"):
+        checkpoint.save(tmp_path / "file", params, {})
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -108,8 +192,9 @@ def test_shipped_parameters_load(path):
 
 
 def test_parameters_that_are_not_shipped_are_named():
-    with pytest.raises(FileNotFoundError, match=r"there are no parameters at .*no_such_thing\.safetensors"):
-        checkpoint.shipped("no_such_thing")
+    for name in ("no_such_thing", "", "../parameters/sine_maml_5shot", None, 1):
+        with pytest.raises(ValueError, match=r"name=.* must be one of .*sine_maml_5shot"):
+            checkpoint.shipped(name)
 
 
 def test_half_precision_is_read_as_single_and_integers_stay(tmp_path):
