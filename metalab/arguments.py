@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,56 @@ def generator(value: object, device: torch.device | None = None, *, name: str = 
         raise TypeError(f"{name}={shown(value)} must be a torch.Generator")
     if device is not None and value.device.type != device.type:
         raise ValueError(f"{name} is on {value.device}, and must be on {device}, where the data are")
+
+
+def device(**arguments: object) -> None:
+    """Check that each argument names a CPU or a GPU that PyTorch finds here.
+
+    Raises:
+        TypeError: a value names no device.
+        ValueError: a value names another kind of device, or a GPU that is not there.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, str | torch.device):
+            raise TypeError(f'{name}={shown(value)} must be "cpu", "cuda", or a torch.device')
+        try:
+            kind = torch.device(value)
+        except RuntimeError:
+            kind = None
+        if kind is None or kind.type not in ("cpu", "cuda"):
+            raise ValueError(f'{name}={str(value)!r} must be "cpu" or "cuda"')
+        if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+            raise ValueError(f"{name}={str(value)!r}: PyTorch finds no such GPU here; leave it out to use the CPU")
+
+
+def tensors(like: Mapping[str, Tensor], *, finite: bool = False, **arguments: object) -> None:
+    """Check that each argument is a dictionary of tensors with the names, shapes and dtypes of those in `like`.
+
+    Args:
+        like: tensors by name.
+        finite: whether their numbers must be finite too; this reads them.
+        arguments: the values by name.
+
+    Raises:
+        TypeError: a value is no dictionary of tensors.
+        ValueError: a tensor is missing, surplus or different.
+    """
+    for argument, values in arguments.items():
+        if not isinstance(values, Mapping) or not all(isinstance(value, Tensor) for value in values.values()):
+            raise TypeError(f"{argument}={shown(values)} must be a dictionary of tensors: {', '.join(like)}")
+        for name in like:
+            if name not in values:
+                raise ValueError(f"{argument} has no {name}; it must have {', '.join(like)}")
+            for of, got, want in (
+                ("shape", list(values[name].shape), list(like[name].shape)),
+                ("dtype", values[name].dtype, like[name].dtype),
+            ):
+                if got != want:
+                    raise ValueError(f"{name} of {argument} has the {of} {got}; it must be {want}")
+            if finite and not values[name].isfinite().all():
+                raise ValueError(f"{name} of {argument} has numbers that are not finite")
+        if surplus := [name for name in values if name not in like]:
+            raise ValueError(f"{argument} has {shown(surplus[0])}; it must have {', '.join(like)} and nothing else")
 
 
 def shapes(**arguments: tuple[object, str]) -> dict[str, int]:

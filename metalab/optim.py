@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from .arguments import floats, shapes
+
 
 class Optimizer(Protocol):
     """Changes a vector of parameters [P] in place.
@@ -36,6 +38,7 @@ class Adam:
     """Adam (Kingma & Ba 2015), with the paper's β₁ = 0.9, β₂ = 0.999 and ε = 10⁻⁸."""
 
     def __init__(self, params: Tensor) -> None:
+        _check_vector(params)
         self.params = params
         self._on_gpu = params.device.type == "cuda"
         # On a CPU the kernel computes with the rate in double precision; a GPU's kernel takes single precision only.
@@ -45,7 +48,12 @@ class Adam:
         self.state = {"mean": torch.zeros_like(params), "square": torch.zeros_like(params), "count": count}
 
     def step(self, gradient: Tensor) -> None:
-        """Make a step along the gradient [P], downhill."""
+        """Make a step along the gradient [P], downhill.
+
+        Raises:
+            ValueError: the gradient is not like the parameters.
+        """
+        _check_gradient(self.params, gradient)
         mean, square, count = self.state.values()
         adam(
             *([self.params], [gradient], [mean], [square], [], [count]),
@@ -65,10 +73,30 @@ class Descent:
     """Plain gradient descent, params − rate · gradient. On Reptile's gradient this is Reptile's interpolation."""
 
     def __init__(self, params: Tensor) -> None:
+        _check_vector(params)
         self.params = params
         self.rate = torch.zeros((), device=params.device, dtype=params.dtype)
         self.state: dict[str, Tensor] = {}
 
     def step(self, gradient: Tensor) -> None:
-        """Make a step along the gradient [P], downhill."""
+        """Make a step along the gradient [P], downhill.
+
+        Raises:
+            ValueError: the gradient is not like the parameters.
+        """
+        _check_gradient(self.params, gradient)
         self.params.addcmul_(gradient, self.rate, value=-1)
+
+
+def _check_vector(params: Tensor) -> None:
+    shapes(params=(params, "P"))
+    floats(params=params)
+
+
+def _check_gradient(params: Tensor, gradient: Tensor) -> None:
+    # The kernels do not look: they would read memory beyond a shorter gradient, and a number would be broadcast.
+    if gradient.shape != params.shape or gradient.dtype != params.dtype:
+        raise ValueError(
+            f"gradient is {gradient.dtype} of shape {list(gradient.shape)}; it must be like the parameters, "
+            f"{params.dtype} of shape {list(params.shape)}"
+        )

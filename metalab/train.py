@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .arguments import device as check_device
+from .arguments import function, real, shown, tensors, whole
 from .engine import processes
 from .engine.cores import keep_freed_memory
 from .engine.cuda_graph import Recordings
@@ -62,6 +64,9 @@ class Trainer:
     Attributes:
         params: the parameters; they are the same tensors throughout.
         steps: the number of meta-steps taken so far.
+
+    Raises:
+        TypeError, ValueError: an argument cannot be used.
     """
 
     def __init__(
@@ -76,20 +81,32 @@ class Trainer:
         device: str | torch.device = "cpu",
         recordings: int = 4,
     ) -> None:
+        for method in ("init", "meta_gradient"):
+            if not callable(getattr(learner, method, None)):
+                raise TypeError(f"learner={shown(learner)} must be a learner: it has no method `{method}`")
+        function(sample=sample, optimizer=optimizer)
+        whole(least=0, seed=seed)
+        whole(recordings=recordings)
+        check_device(device=device)
+        if not callable(outer_lr):
+            real(least=0, outer_lr=outer_lr)
         self.learner = learner
         self.sample = sample
         self.outer_lr = outer_lr
         self.steps = 0
         self.generator = torch.Generator(device).manual_seed(seed)
         fresh = learner.init(self.generator)
+        if params is not None:
+            tensors(fresh, params=params, finite=True)
         start = {name: (params or fresh)[name].detach().to(device) for name in fresh}
         # All parameters are parts of one vector, so that the optimizer's step is one operation.
         self._vector = torch.cat([p.flatten() for p in start.values()])
         parts = self._vector.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
+        self._shapes = {name: p.shape for name, p in start.items()}
 
         self._optimizer = optimizer(self._vector)
-        self._rollback = Rollback(self.state, self.load_state)
+        self._rollback = Rollback(self.state, self._load)
         self._recordings = Recordings(self.generator, [self._vector, *self._optimizer.state.values()], most=recordings)
         keep_freed_memory()
 
@@ -97,6 +114,8 @@ class Trainer:
         """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
         batch = self.sample(self.generator)
         gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
+        if not isinstance(gradient, dict) or {name: g.shape for name, g in gradient.items()} != self._shapes:
+            raise ValueError(self._wrong(gradient))
         self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
         return metrics
 
@@ -106,15 +125,24 @@ class Trainer:
         Raises:
             Diverged: a loss is not finite. The trainer is then as it was before, at the last state from which the
                 losses were finite; `steps` says where.
+            ValueError: the learner's gradient does not have the shapes of its parameters, its metrics are not numbers
+                of which one is called "loss", or the outer learning rate is negative or not finite.
         """
+        whole(count=count)
         meta_step = self._recordings.of(self._meta_step, self.learner, self.sample)
         first = self.steps + 1
         totals: dict[str, Any] = {}  # sums, because a recording returns the same tensors every time
         for _ in range(count):
             number = self.steps + 1
-            self._optimizer.rate.fill_(self.outer_lr(number) if callable(self.outer_lr) else self.outer_lr)
+            rate = self.outer_lr(number) if callable(self.outer_lr) else self.outer_lr
+            if not isinstance(rate, float) or not 0 <= rate < math.inf:  # a plain float needs no closer look
+                real(least=0, outer_lr=rate)
+            self._optimizer.rate.fill_(rate)
             totals = {name: totals.get(name, 0) + value for name, value in meta_step().items()}
             self.steps = number
+        if "loss" not in totals or any(value.dim() for value in totals.values()):
+            found = {name: list(value.shape) for name, value in totals.items()}
+            raise ValueError(f"the learner's metrics have the shapes {found}: they must be scalars, one called 'loss'")
         means = (torch.stack(list(totals.values())) / count).tolist()
         metrics = dict(zip(totals, means, strict=True))
         if not math.isfinite(metrics["loss"]):
@@ -126,13 +154,12 @@ class Trainer:
         """Take `steps` meta-steps, `every` at a time: `for step in trainer.run(1000): ...`.
 
         Raises:
-            ValueError: `every` is less than 1.
+            TypeError, ValueError: `steps` is negative, or `every` is less than 1.
             Diverged: as `step` does.
         """
-        if every < 1:
-            raise ValueError(f"every={every} must be at least 1")
-        for taken in range(0, steps, every):
-            yield self.step(min(every, steps - taken))
+        whole(least=0, steps=steps)
+        whole(every=every)
+        return (self.step(min(every, steps - taken)) for taken in range(0, steps, every))
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that the next steps depend on: the parameters, and tensors named "trainer.…".
@@ -151,27 +178,56 @@ class Trainer:
         return dict(self._rollback.good)
 
     def go_on(self, state: dict[str, Tensor], good: dict[str, Tensor]) -> None:
-        """Continue where a trainer was that had this `state()` and this `good_state()`; errors as in `load_state`."""
-        self.load_state(state)
+        """Continue where a trainer was that had this `state()` and this `good_state()`.
+
+        Raises:
+            TypeError, ValueError: as in `load_state`, but that the parameters of `state` need not be finite: a
+                training may be saved before its divergence is noticed.
+        """
+        self._check_state(state, finite=False)
+        self._check_state(good, finite=True)
+        self._load(state)
         self._rollback.go_on(good)
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Continue where the trainer that returned `state` was. Learner, sample and outer_lr must be the same.
 
         Raises:
-            ValueError: it is not the state of such a trainer.
+            TypeError, ValueError: it is not the state of such a trainer. Nothing has changed then.
         """
+        self._check_state(state, finite=True)
+        self._load(state)
+
+    def _check_state(self, state: dict[str, Tensor], *, finite: bool) -> None:
+        if isinstance(state, dict):  # a run's checkpoint has more tensors; but "trainer." is ours
+            state = {name: tensor for name, tensor in state.items() if name in self.state()}
+        try:
+            tensors(self.state(), state=state, finite=finite)
+            whole(least=0, steps=state[f"{STATE}steps"].item())
+            torch.Generator(self.generator.device).set_state(state[f"{STATE}generator"])
+        except (ValueError, RuntimeError) as fault:
+            raise ValueError(f"this is not the state of such a training: {fault}") from None
+
+    def _load(self, state: dict[str, Tensor]) -> None:
         own = self.state()
-        for name, tensor in own.items():
-            if name not in state or state[name].shape != tensor.shape:
-                raise ValueError(
-                    f"{name} is missing or not of shape {tuple(tensor.shape)}: this is the state of another training"
-                )
         self.steps = int(state[f"{STATE}steps"])
         self.generator.set_state(state[f"{STATE}generator"])
         for name in own.keys() - {f"{STATE}steps", f"{STATE}generator"}:
             own[name].copy_(state[name])
         self._rollback.start_over()
+
+    def _wrong(self, gradient: Params) -> str:
+        """Say how a gradient differs from the parameters."""
+        if not isinstance(gradient, dict):
+            return f"the learner's gradient is {shown(gradient)}; it must be a dictionary of {', '.join(self._shapes)}"
+        for name, shape in self._shapes.items():
+            if name not in gradient:
+                return f"the learner's gradient has no {name}; it must have {', '.join(self._shapes)}"
+            if gradient[name].shape != shape:
+                got = list(gradient[name].shape)
+                return f"the learner's gradient of {name} has the shape {got}, and the parameter has {list(shape)}"
+        surplus = [name for name in gradient if name not in self._shapes]
+        return f"the learner's gradient has {surplus[0]}, which is no parameter: {', '.join(self._shapes)}"
 
     def _go_back(self, loss: float, first: int) -> None:
         """Return to the last good state, and raise `Diverged`; `first` is the first step of this call."""

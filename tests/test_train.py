@@ -263,9 +263,102 @@ def test_a_loss_that_was_finite_again_does_not_hide_one_that_was_not():
     assert torch.equal(trainer.params["w"], toy.seen[0][0])
 
 
-def test_less_than_a_step_at_once_is_refused():
-    with pytest.raises(ValueError, match="every=0 must be at least 1"):
-        next(Trainer(Toy(), sample).run(3, every=0))
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, None, "2", math.nan])
+def test_less_than_a_step_at_once_is_refused(wrong):
+    trainer = Trainer(Toy(), sample)
+    for name, call in {
+        "count": lambda: trainer.step(wrong),
+        "every": lambda: trainer.run(3, every=wrong),
+        "steps": lambda: trainer.run(wrong or -1),
+    }.items():
+        with pytest.raises((TypeError, ValueError), match=f"{name}=.* must be a whole number of at least"):
+            call()
+    assert trainer.steps == 0
+    assert not list(trainer.run(0))
+
+
+# What a learner returns
+
+
+@dataclass
+class Altered(Toy):
+    """A toy whose gradient and metrics are altered."""
+
+    gradient: object = staticmethod(lambda g: g)
+    metrics: object = staticmethod(lambda m: m)
+
+    def meta_gradient(self, params, x):
+        gradient, metrics = super().meta_gradient(params, x)
+        return self.gradient(gradient), self.metrics(metrics)
+
+
+@pytest.mark.parametrize("optimizer", [Adam, Descent], ids=["Adam", "descent"])
+@pytest.mark.parametrize(
+    ("alter", "says"),
+    [
+        (lambda g: {"w": g["w"].expand(4, 3)}, r"of w has the shape \[4, 3\], and the parameter has \[3\]"),
+        (lambda g: {"w": g["w"].mean()}, r"of w has the shape \[\], and the parameter has \[3\]"),
+        (lambda g: {"w": g["w"][None]}, r"of w has the shape \[1, 3\], and the parameter has \[3\]"),
+        (lambda g: {"w": g["w"][:2]}, r"of w has the shape \[2\], and the parameter has \[3\]"),
+        (lambda g: {}, "has no w; it must have w"),
+        (lambda g: {"v": g["w"]}, "has no w; it must have w"),
+        (lambda g: g | {"v": g["w"]}, "has v, which is no parameter: w"),
+        (lambda g: [g["w"]], "is .*; it must be a dictionary of w"),
+        (lambda g: {"w": g["w"].float()}, r"gradient is torch.float32 of shape \[3\]; it must be like the parameters"),
+    ],
+)
+def test_a_gradient_that_is_not_like_the_parameters_never_reaches_the_optimizer(alter, says, optimizer):
+    trainer = Trainer(Altered(gradient=alter), sample, optimizer=optimizer)
+    before = trainer.params["w"].clone()
+    with pytest.raises(ValueError, match=says):
+        trainer.step()
+    assert torch.equal(trainer.params["w"], before)
+
+
+@pytest.mark.parametrize("metrics", [{}, {"accuracy": torch.tensor(1.0)}, {"loss": torch.ones(3)}])
+def test_metrics_have_a_loss_and_are_numbers(metrics):
+    with pytest.raises(ValueError, match="must be scalars, one called 'loss'"):
+        Trainer(Altered(metrics=lambda _: metrics), sample).step()
+
+
+# What a user hands over
+
+
+@pytest.mark.parametrize("rate", [-1, math.nan, math.inf, None, "0.1", True, torch.ones(2)])
+def test_an_outer_learning_rate_that_is_none_is_refused(rate):
+    with pytest.raises((TypeError, ValueError), match=r"outer_lr=.* must be a finite number, at least 0"):
+        Trainer(Toy(), sample, outer_lr=rate)
+    trainer = Trainer(Toy(), sample, outer_lr=lambda _number: rate)
+    before = trainer.params["w"].clone()
+    with pytest.raises((TypeError, ValueError), match=r"outer_lr=.* must be a finite number, at least 0"):
+        trainer.step()
+    assert torch.equal(trainer.params["w"], before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"learner": MLP}, "learner=.* must be a learner: it has no method"),
+        ({"sample": None}, "sample=None must be a function"),
+        ({"optimizer": "Adam"}, "optimizer='Adam' must be a function"),
+        ({"seed": -1}, "seed=-1 must be a whole number"),
+        ({"seed": 0.5}, "seed=0.5 must be a whole number"),
+        ({"device": "tpu"}, 'device=\'tpu\' must be "cpu" or "cuda"'),
+        ({"device": "mps"}, 'device=\'mps\' must be "cpu" or "cuda"'),
+        ({"device": None}, "device=None must be"),
+        ({"device": "cuda:99"}, "PyTorch finds no such GPU"),
+        ({"recordings": 0}, "recordings=0 must be a whole number"),
+        ({"params": {"w": torch.ones(4)}}, r"w of params has the shape \[4\]; it must be \[3\]"),
+        ({"params": {"w": torch.ones(3)}}, "w of params has the dtype torch.float32; it must be torch.float64"),
+        ({"params": {"v": torch.ones(3)}}, "params has no w"),
+        ({"params": {}}, "params has no w"),
+        ({"params": [torch.ones(3)]}, "params=.* must be a dictionary of tensors: w"),
+        ({"params": {"w": torch.full([3], math.nan).double()}}, "w of params has numbers that are not finite"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(arguments, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        Trainer(**{"learner": Toy(), "sample": sample} | arguments)
 
 
 # Going on
@@ -315,12 +408,30 @@ def test_the_state_of_another_training_is_refused_and_changes_nothing(name):
     trainer = Trainer(Toy(), sample)
     before = {key: tensor.clone() for key, tensor in trainer.state().items()}
     other = {key: tensor + 1 for key, tensor in trainer.state().items()}
-    shape = re.escape(str(tuple(other[name].shape)))
-    message = f"{name} is missing or not of shape {shape}: this is the state of another training"
+    message = f"this is not the state of such a training: (state has no {name}|{name} of state has the shape)"
     for bad in ({key: tensor for key, tensor in other.items() if key != name}, other | {name: torch.ones(2, 1)}):
         with pytest.raises(ValueError, match=message):
             trainer.load_state(bad)
         assert all(torch.equal(tensor, before[key]) for key, tensor in trainer.state().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("w", torch.tensor([math.nan, 0, 0]).double(), "w of state has numbers that are not finite"),
+        ("w", torch.ones(3, dtype=torch.int8), "w of state has the dtype torch.int8"),
+        ("trainer.square", torch.tensor([math.inf, 0, 0]).double(), "has numbers that are not finite"),
+        ("trainer.steps", torch.tensor(-1), "steps=-1 must be a whole number"),
+        ("trainer.steps", torch.tensor(1.0), "dtype torch.float32"),
+        ("trainer.generator", torch.zeros(5056, dtype=torch.uint8), "Invalid mt19937 state"),
+    ],
+)
+def test_a_state_with_impossible_numbers_is_refused_and_changes_nothing(name, value, says):
+    trainer = Trainer(Toy(), sample)
+    before = {key: tensor.clone() for key, tensor in trainer.state().items()}
+    with pytest.raises(ValueError, match=says):
+        trainer.load_state(trainer.state() | {name: value})
+    assert all(torch.equal(tensor, before[key]) for key, tensor in trainer.state().items())
 
 
 # What a CUDA graph asks for

@@ -143,9 +143,9 @@ def trainer(settings: Settings) -> Trainer:
 
 def step_times(comparison: Comparison) -> dict[str, float]:
     """Return each algorithm's median time of a meta-step, sampling included, in milliseconds of one thread."""
-    trainers = {name: trainer(comparison.settings(name, comparison.steps, 0)) for name in comparison.algorithms}
-    steps = {name: each.step for name, each in trainers.items()}
-    return medians_in_turn(steps, rounds=TIMED, clock=time.process_time)
+    steps = max(comparison.steps, 2 * TIMED)  # a rate that falls to 0 at the end of a training must not end before
+    trainers = {name: trainer(comparison.settings(name, steps, 0)) for name in comparison.algorithms}
+    return medians_in_turn({name: each.step for name, each in trainers.items()}, rounds=TIMED, clock=time.process_time)
 
 
 def plan(comparison: Comparison, step_ms: dict[str, float], seeds: range) -> Iterator[dict[str, Any]]:
