@@ -13,14 +13,22 @@ python -m metalab data                                      # fetch Omniglot and
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":  # until everything is imported, Ctrl-C ends the process without a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import torch
 
 from . import checkpoint
 from .engine import processes
@@ -28,12 +36,13 @@ from .experiments import first_vs_second_order, scoring
 from .experiments.progress import duration
 from .experiments.runs import CHECKPOINT, Interrupted, Run, usable
 from .experiments.settings import BadSetting, Settings, flag
-from .files import replace_file
+from .files import check_replaceable, replace_file
 from .tasks import omniglot
 from .train import Diverged
 
 TRAIN = "Meta-train. Options you omit take the values of the algorithm's paper for these tasks, ways and shots."
 EVALUATE = "Print the mean and its 95 % confidence interval on tasks never trained on, with the whole protocol."
+TOO_LARGE = "this does not fit into memory: take a smaller --meta-batch, fewer --channels, or a smaller task"
 RESUMABLE = {"steps", "minutes"}  # the settings that may change when a run continues
 
 
@@ -86,9 +95,9 @@ def train(options: argparse.Namespace) -> int:
 
 
 def default_folder(settings: Settings) -> Path:
-    """Return the folder of a run that was started without --out: `build/omniglot_maml_5way_1shot`."""
+    """Return the folder of a run that was started without --out: `build/omniglot_maml_5way_1shot_seed0`."""
     ways = f"{settings.ways}way_" if settings.ways else ""
-    return Path("build") / f"{settings.tasks}_{settings.algorithm}_{ways}{settings.shots}shot"
+    return Path("build") / f"{settings.tasks}_{settings.algorithm}_{ways}{settings.shots}shot_seed{settings.seed}"
 
 
 def resume_command(folder: Path) -> str:
@@ -105,11 +114,13 @@ def evaluate(options: argparse.Namespace) -> int:
         FileNotFoundError: there is no checkpoint.
         ValueError: the checkpoint is damaged, or an option cannot be used.
     """
+    if options.json:
+        check_replaceable(options.json)
     path = options.path / CHECKPOINT if options.path.is_dir() else options.path
     tensors, note = checkpoint.load(path)
     settings = replace(Settings.from_note(note), device=usable(options.device))
     trained = {name: value for name, value in note.items() if name != "sums"}
-    print("trained: " + ", ".join(f"{name} {value}" for name, value in trained.items() if value is not None))
+    print("trained: " + ", ".join(f"{name} {value}" for name, value in printable(trained) if value is not None))
     found = []
     tensors = {name: tensor.to(options.device) for name, tensor in tensors.items()}
     for result in scoring.results(settings, tensors, episodes=options.episodes, seed=options.seed):
@@ -121,10 +132,19 @@ def evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def printable(note: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return a note's entries without characters that would control a terminal."""
+
+    def plain(value: Any) -> Any:
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in value) if isinstance(value, str) else value
+
+    return [(plain(name), plain(value)) for name, value in note.items()]
+
+
 def data(_options: argparse.Namespace) -> int:
     """Fetch Omniglot if it is not on disk, and print how many characters it has and where it was found."""
-    train_set, test_set = omniglot.load()
-    print(f"Omniglot: {len(train_set)} training and {len(test_set)} test characters, from {omniglot.where()}")
+    (train_set, test_set), place = omniglot.load_from()
+    print(f"Omniglot: {len(train_set)} training and {len(test_set)} test characters, from {place}")
     return 0
 
 
@@ -163,20 +183,37 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     """Run the command that `arguments` name, and report an error in one line. Return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a terminal may lack the letters of a path
+            stream.reconfigure(errors="backslashreplace")
     options = parser.parse_args(arguments)
     try:
         return options.run(options)
+    except BadSetting as error:
+        complain(error.for_the_command_line())
+    except (MemoryError, torch.OutOfMemoryError):
+        complain(TOO_LARGE)
     except (ValueError, OSError) as error:
-        if processes.rank() == 0:
-            message = error.for_the_command_line() if isinstance(error, BadSetting) else error
-            print(f"metalab: {message}", file=sys.stderr)
-        return 2
+        complain(str(error))
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        complain(TOO_LARGE)  # those were PyTorch's words for it on a CPU
     except KeyboardInterrupt:
         print("metalab: stopped at once, without saving", file=sys.stderr)
         return 130
     finally:
         processes.stop()
+    return 2
+
+
+def complain(message: str) -> None:
+    """Print an error, from process 0 alone. A long name or path in it is cut."""
+    if processes.rank() == 0:
+        short = re.sub(r"(\S{200})\S{100,}", r"\1…", message)
+        print(f"metalab: {short}", file=sys.stderr)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .arguments import device as check_device
+from .arguments import function, shapes, whole
 from .losses import accuracy
 from .tasks import Episode
 
@@ -29,11 +31,11 @@ class Score:
         """Return the mean of one value per episode [E], with 1.96 s / √E, as few-shot papers report it.
 
         Raises:
-            ValueError: there are fewer than 2 episodes.
+            TypeError: the values are no tensor.
+            ValueError: they are not of that shape, or there are fewer than 2 episodes.
         """
-        episodes = values.numel()
-        if episodes < 2:
-            raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")
+        episodes = shapes(values=(values, "E"))["E"]
+        _check_episodes(episodes)
         values = values.double()
         return cls(values.mean().item(), 1.96 * values.std().item() / episodes**0.5, episodes)
 
@@ -67,15 +69,28 @@ def evaluate(
         device: where the generator is, which must be the device of the data.
 
     Raises:
-        ValueError: there are fewer than 2 episodes, or a batch has less than 1 task.
+        TypeError, ValueError: an argument cannot be used, `sample` returns another number of tasks than it is asked
+            for, or `measure` does not return one number for each task.
     """
-    if episodes < 2:
-        raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")
-    if batch < 1:
-        raise ValueError(f"batch={batch} must be at least 1")
+    function(predict=predict, sample=sample, measure=measure)
+    _check_episodes(episodes)
+    whole(batch=batch)
+    whole(least=0, seed=seed)
+    check_device(device=device)
     generator = torch.Generator(device).manual_seed(seed)
     values = []
     for start in range(0, episodes, batch):
-        episode = sample(min(batch, episodes - start), generator)
+        tasks = min(batch, episodes - start)
+        episode = sample(tasks, generator)
+        if episode.tasks != tasks:
+            raise ValueError(f"sample returned {episode.tasks} tasks where it was asked for {tasks}")
         values.append(measure(predict(episode), episode.query_y))
+        if values[-1].shape != (tasks,):
+            raise ValueError(f"measure returned the shape {list(values[-1].shape)}; it must be [T], here [{tasks}]")
     return Score.of(torch.cat(values))
+
+
+def _check_episodes(episodes: int) -> None:
+    whole(episodes=episodes)
+    if episodes < 2:
+        raise ValueError(f"episodes={episodes} gives no confidence interval: at least 2 are needed")

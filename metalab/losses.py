@@ -5,14 +5,28 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arguments import labels as check_labels
+from .arguments import shapes
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each task's mean cross-entropy [T], in nats, for logits [T, B, N] and labels [T, B] int64."""
+    """Return each task's mean cross-entropy [T], in nats, for logits [T, B, N] and labels [T, B] int64.
+
+    Raises:
+        TypeError, ValueError: the arguments are no tensors of these shapes, or a label is not 0 … N − 1.
+    """
+    _check(logits, labels)
     return F.cross_entropy(logits.transpose(1, 2), labels, reduction="none").mean(1)
 
 
 def mse(prediction: Tensor, target: Tensor) -> Tensor:
-    """Return each task's mean squared error [T], for predictions and targets [T, B, out]."""
+    """Return each task's mean squared error [T], for predictions and targets [T, B, out].
+
+    Raises:
+        TypeError, ValueError: the arguments are no tensors of these shapes.
+    """
+    if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)) or prediction.shape != target.shape:
+        shapes(prediction=(prediction, "T B out"), target=(target, "T B out"))  # [T, B] would be broadcast
     return (prediction - target).square().mean((1, 2))
 
 
@@ -26,7 +40,16 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     Args:
         logits: [T, B, N].
         labels: [T, B] int64.
+
+    Raises:
+        TypeError, ValueError: the arguments are no tensors of these shapes, or a label is not 0 … N − 1.
     """
+    _check(logits, labels)
     best = logits == logits.amax(2, keepdim=True)
     hit = best.gather(2, labels[..., None]).squeeze(2)
     return (hit / best.sum(2).clamp(min=1)).mean(1)
+
+
+def _check(logits: Tensor, labels: Tensor) -> None:
+    sizes = shapes(logits=(logits, "T B N"), labels=(labels, "T B"))
+    check_labels(sizes["N"], labels=labels)

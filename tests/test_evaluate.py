@@ -15,7 +15,7 @@ def coins(tasks, generator):
     """Two-way tasks whose pictures tell nothing; the labels of the queries are coin flips."""
     labels = torch.randint(2, (tasks, 6), generator=generator)
     pictures = torch.rand(tasks, 6, 1, generator=generator)
-    return Episode(pictures, torch.tensor([[0, 1]]).expand(tasks, 2), pictures, labels)
+    return Episode(pictures[:, :2], torch.tensor([[0, 1]]).expand(tasks, 2), pictures, labels, ways=2)
 
 
 def always_first(episode):
@@ -33,7 +33,8 @@ def test_mean_and_interval_are_numpys():
 
 @pytest.mark.parametrize("episodes", [0, 1])
 def test_too_few_episodes_for_an_interval(episodes):
-    with pytest.raises(ValueError, match=f"episodes={episodes} gives no confidence interval: at least 2 are needed"):
+    says = "values has the shape" if episodes == 0 else "episodes=1 gives no confidence interval: at least 2 are needed"
+    with pytest.raises(ValueError, match=says):
         Score.of(torch.ones(episodes))
 
 
@@ -66,14 +67,14 @@ def test_each_episode_is_scored_once():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"episodes": 0}, "episodes=0 gives no confidence interval: at least 2 are needed"),
+        ({"episodes": 0}, "episodes=0 must be a whole number of at least 1"),
         ({"episodes": 1}, "episodes=1 gives no confidence interval: at least 2 are needed"),
-        ({"batch": 0}, "batch=0 must be at least 1"),
+        ({"batch": 0}, "batch=0 must be a whole number of at least 1"),
     ],
 )
 def test_bad_numbers_are_named_before_anything_is_drawn(options, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        evaluate(always_first, None, **options)
+        evaluate(always_first, coins, **options)
 
 
 def test_same_seed_same_episodes():
@@ -96,3 +97,21 @@ def test_another_measure():
     score = evaluate(lambda e: torch.zeros_like(e.query_y), draw, episodes=9, batch=9, seed=4, measure=mse)
     targets = draw(9, seeded(4)).query_y
     assert score.mean == pytest.approx(targets.double().square().mean().item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"sample": lambda tasks, generator: coins(3, generator)}, "sample returned 3 tasks where it was asked for 5"),
+        ({"measure": lambda logits, labels: logits}, r"measure returned the shape \[5, 6, 2\]; it must be \[T\]"),
+        ({"measure": lambda logits, labels: logits.mean()}, r"measure returned the shape \[\]; it must be \[T\]"),
+        ({"predict": lambda episode: always_first(episode)[:, :2]}, r"labels has the shape \[5, 6\]"),
+        ({"predict": None}, "predict=None must be a function"),
+        ({"sample": 3}, "sample=3 must be a function"),
+        ({"device": "gpu"}, "device='gpu' must be"),
+        ({"seed": -1}, "seed=-1 must be a whole number"),
+    ],
+)
+def test_what_cannot_be_scored_is_named(arguments, says):
+    with pytest.raises((TypeError, ValueError), match=says):
+        evaluate(**{"predict": always_first, "sample": coins, "episodes": 10, "batch": 5} | arguments)

@@ -1,11 +1,15 @@
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import noise
 import pytest
+import torch
 
+import metalab
 import metalab.__main__ as command
 from metalab import checkpoint
 from metalab.experiments.runs import Run
@@ -64,9 +68,14 @@ def test_the_command_line_decides(tmp_path):
 def test_the_folder_is_named_by_what_is_trained(tmp_path, monkeypatch, capsys, small_omniglot):
     monkeypatch.chdir(tmp_path)
     assert run("train", "sine", "--steps", 1) == 0
+    assert run("train", "sine", "--steps", 1, "--seed", 1) == 0
     assert run("train", "omniglot", "--steps", 1, "--channels", 2, "--meta-batch", 1, "--shots", 2) == 0
-    assert {path.name for path in (tmp_path / "build").iterdir()} == {"sine_maml_5shot", "omniglot_maml_5way_2shot"}
-    assert "build/sine_maml_5shot holds a run already" in fails(capsys, "train", "sine", "--steps", 2)
+    assert {path.name for path in (tmp_path / "build").iterdir()} == {
+        "sine_maml_5shot_seed0",
+        "omniglot_maml_5way_2shot_seed0",
+        "sine_maml_5shot_seed1",
+    }
+    assert "build/sine_maml_5shot_seed0 holds a run already" in fails(capsys, "train", "sine", "--steps", 2)
 
 
 def test_results_are_written_as_json(tmp_path, capsys, small_omniglot):
@@ -129,8 +138,8 @@ def test_a_resumed_run_keeps_its_settings(more, tmp_path, capsys):
     assert "--resume takes all settings from the checkpoint: only --steps and --minutes may be given with it" in err
 
 
-def test_data_says_what_there_is_and_where(capsys, monkeypatch, small_omniglot):
-    monkeypatch.setattr(omniglot, "where", lambda: "a folder")
+def test_data_says_what_there_is_and_where(capsys, monkeypatch):
+    monkeypatch.setattr(omniglot, "load_from", lambda: (noise.small_omniglot(), "a folder"))
     assert run("data") == 0
     assert capsys.readouterr().out == "Omniglot: 8 training and 21 test characters, from a folder\n"
 
@@ -139,7 +148,7 @@ def test_missing_data_are_told_in_a_line(capsys, monkeypatch):
     def load():
         raise omniglot.OmniglotNotFound("Omniglot was not found")
 
-    monkeypatch.setattr(omniglot, "load", load)
+    monkeypatch.setattr(omniglot, "load_from", load)
     assert fails(capsys, "data") == "metalab: Omniglot was not found\n"
 
 
@@ -198,8 +207,75 @@ def test_bad_evaluations_are_told_in_a_line(capsys, tmp_path):
     capsys.readouterr()
     assert run("evaluate", tmp_path, "--episodes", 0) == 2
     err = capsys.readouterr().err
-    assert err == "metalab: episodes=0 gives no confidence interval: at least 2 are needed\n"
+    assert err == "metalab: --episodes 0 gives no confidence interval: at least 2 are needed\n"
     assert "--device gpu must be cpu or cuda" in fails(capsys, "evaluate", tmp_path, "--device", "gpu")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train sine --meta-batch 1000000000000", "--meta-batch 1000000000000 is too large: it needs "),
+        ("train sine --inner-steps 1000000000000", "--inner-steps 1000000000000 is too large: it needs "),
+        ("train omniglot --channels 100000", "--channels 100000 is too large: it needs "),
+        ("evaluate RUN --episodes 1000000000000", "--episodes 1000000000000 is too large: their scores alone need "),
+        ("evaluate RUN --episodes 10 --seed -1", "seed=-1 must be a whole number of at least 0"),
+        ("evaluate RUN --json RUN", " is a folder"),
+        ("evaluate RUN --json RUN/checkpoint.safetensors/x", "File exists"),
+        ("orders --out RUN", " is a folder"),
+        ("orders --first-seed -1", "--first-seed -1 must be at least 0"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_it_begins(words, says, tmp_path, capsys, small_omniglot):
+    assert run("train", "sine", "--steps", 1, "--out", tmp_path / "run") == 0
+    words = words.replace("RUN", str(tmp_path / "run")).split()
+    out = ["--out", tmp_path / "never"] if words[0] == "train" else []
+    capsys.readouterr()
+    assert run(*words, *out) == 2
+    _out, err = capsys.readouterr()
+    assert err.startswith("metalab: ")
+    assert says in err
+    assert err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_that_gives_out_is_told_in_a_line(error, monkeypatch, capsys, tmp_path):
+    def no_room(*_):
+        raise error
+
+    monkeypatch.setattr(sine, "sample", no_room)
+    assert fails(capsys, "train", "sine", "--out", tmp_path) == f"metalab: {command.TOO_LARGE}\n"
+
+
+def test_a_note_cannot_control_the_terminal(tmp_path, capsys):
+    assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, note = checkpoint.load(path)
+    checkpoint.save(path, tensors, note | {"machine": "\033[2Jgone\a\r", "\033[1mbold": "ü"})
+    capsys.readouterr()
+    assert run("evaluate", tmp_path, "--episodes", 2) == 0
+    out = capsys.readouterr().out
+    assert all(c.isprintable() or c == "\n" for c in out)
+    assert r"machine \x1b[2Jgone\x07\r" in out
+    assert r"\x1b[1mbold ü" in out
+
+
+def test_parameters_of_another_network_are_told(tmp_path, capsys):
+    assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, note = checkpoint.load(path)
+    for altered, says in (
+        ({name: tensor for name, tensor in tensors.items() if name != "w1"}, "checkpoint has no w1"),
+        (tensors | {"w1": torch.ones(2, 40)}, "w1 of checkpoint has the shape [2, 40]; it must be [1, 40]"),
+        (tensors | {"w1": tensors["w1"].double()}, "w1 of checkpoint has the dtype torch.float64"),
+        (tensors | {"w9": torch.ones(2)}, "checkpoint has 'w9'"),
+    ):
+        checkpoint.save(path, altered, note)
+        capsys.readouterr()
+        assert run("evaluate", tmp_path, "--episodes", 2) == 2
+        assert says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -232,3 +308,29 @@ def test_the_module_is_a_command():
     done = subprocess.run([sys.executable, "-m", "metalab", "train", "mnist"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "metalab: mnist is not known: choose one of sine, omniglot\n"
+
+
+def test_a_terminal_may_lack_the_letters_of_a_path(tmp_path):
+    arguments = [sys.executable, "-m", "metalab", "train", "sine", "--steps", "1", "--out", tmp_path / "字"]
+    done = subprocess.run(arguments, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
+    assert rb"\u5b57" in done.stdout
+    assert (tmp_path / "字" / "checkpoint.safetensors").exists()
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
+    slow = tmp_path / "torch.py"  # stands for PyTorch, whose import takes seconds
+    slow.write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(metalab.__file__).parents[1])])
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metalab", "data"],
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    _out, err = process.communicate(timeout=30)
+    assert err == ""
+    assert process.returncode == -signal.SIGINT

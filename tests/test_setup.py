@@ -25,10 +25,10 @@ NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["lessons
 PYTHONS = SpecifierSet(PROJECT["requires-python"])
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
-CORE_NEEDS = {"torch", "numpy", "PIL", "safetensors"}
+CORE_NEEDS = {"torch", "filelock", "numpy", "PIL", "safetensors"}
 IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "pyyaml": "yaml", "pytest-xdist": "xdist"}
 ROOMS = [  # from the ground up: a module imports from its own floor and from those below
-    ("losses", "files"),
+    ("losses", "files", "arguments"),
     ("tasks",),
     ("engine",),
     ("nets",),

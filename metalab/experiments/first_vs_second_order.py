@@ -29,7 +29,8 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..files import replace_file
+from ..arguments import one_of, real, whole
+from ..files import check_replaceable, replace_file
 from ..learners.meta_sgd import RATE
 from ..learners.sparse_maml import GATE
 from ..nets import Params
@@ -295,8 +296,9 @@ def run(options: argparse.Namespace) -> int:
     """
     if not 2 <= options.seeds <= len(STUDENT) + 1:
         raise ValueError(f"--seeds {options.seeds} must be 2 … {len(STUDENT) + 1}: one seed gives no interval")
-    if options.first_seed < 0:
-        raise ValueError(f"--first-seed {options.first_seed} must be at least 0")
+    if not 0 <= options.first_seed < 2**62:
+        raise ValueError(f"--first-seed {options.first_seed} must be at least 0, and below 2^62")
+    check_replaceable(options.out)
     torch.set_num_threads(1)
     data = start(options.out)
     for name in options.only:
@@ -353,7 +355,14 @@ def start(path: Path) -> dict[str, Any]:
             name: {key: measured[key] for key in about(COMPARISONS[name])}
             for name, measured in data["comparisons"].items()
         }
-    except (ValueError, KeyError, TypeError) as error:
+        for name, measured in data["comparisons"].items():
+            real(above=0, **{f"step_ms of {name}": ms for ms in measured["step_ms"].values()})
+            for row in measured["runs"]:
+                whole(least=0, seed=row["seed"])
+                real(error=row["error"])
+                one_of([*measured["step_ms"]], algorithm=row["algorithm"])
+                one_of(("steps", "time"), equal=row["equal"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is damaged, or not of this command: name another --out file") from error
     for name, measured in found.items():
         if measured != about(COMPARISONS[name]):

@@ -31,6 +31,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def memory(device: torch.device | str) -> int:
+    """Return the memory of a GPU, or the memory that this process may use on a CPU, in bytes."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    found = []
+    if hasattr(os, "sysconf"):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # of a container
+        text = Path(limit).read_text().strip() if Path(limit).exists() else "max"
+        if text.isdigit():
+            found.append(int(text))
+    return min(found, default=2**63)
+
+
 def about(device: torch.device | str, packages: Iterable[str] = ("torch",)) -> dict[str, Any]:
     """Describe the machine, and the versions of `packages`; the version of a package that is not installed is None.
 

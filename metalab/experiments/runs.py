@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,8 +15,11 @@ from types import FrameType
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from .. import __version__, checkpoint
+from ..arguments import device as check_device
+from ..arguments import real, shown, whole
 from ..engine import processes
 from ..files import replace_file
 from ..train import STATE, Diverged, Trainer
@@ -23,7 +27,7 @@ from . import machine
 from .progress import Progress
 from .settings import BadSetting, Settings
 
-CHECKPOINT, METRICS = "checkpoint.safetensors", "metrics.jsonl"
+CHECKPOINT, METRICS, LOCK = "checkpoint.safetensors", "metrics.jsonl", ".lock"
 GOOD = f"{STATE}good."  # before the names of what a divergence would return to
 LINE_EVERY = 10  # meta-steps; a line of metrics has the mean over them
 
@@ -34,6 +38,8 @@ class Interrupted(Exception):
 
 class Run:
     """One training run: `Run.start(settings, folder).train()`, or `Run.resume(folder).train()`.
+
+    A run locks its folder until its training ends, so that no other process trains there at the same time.
 
     Under torchrun it is one process's part of the run, and only process 0 writes and prints.
 
@@ -51,6 +57,7 @@ class Run:
         self.seconds = 0.0  # of training so far
         self.sums: dict[str, float] = {"steps": 0}  # of the metrics, since the last line was written
         device = processes.start(usable(settings.device))
+        settings.check_memory(machine.memory(device))
         processes.share(settings.meta_batch)  # rejects more processes than tasks
         if processes.count() > 1 and settings.recipe.draws == "groups":
             text = "{algorithm}: its groups are embedded as one batch, so that only one process can train it"
@@ -59,12 +66,14 @@ class Run:
             torch.set_num_threads(1)  # these networks are too small to be shared among cores
         characters = settings.characters()
         sample = settings.sampler(characters and characters[0].to(device))
-        sample(torch.Generator(device))  # rejects what cannot be drawn
+        learner, generator = settings.learner(), torch.Generator(device)
+        # A trial rejects what cannot be drawn, or cannot be learned from, before anything is written.
+        processes.averaged(learner.meta_gradient, learner.init(generator), sample(generator))
         torch.backends.cudnn.deterministic = True  # or a resumed run would reach other parameters on a GPU
         # A GPU would wait while its metrics are read, so there they are read only once per line.
         self.at_once = LINE_EVERY if device.startswith("cuda") else 1
         self.trainer = Trainer(
-            settings.learner(),
+            learner,
             sample,
             outer_lr=settings.rate,
             optimizer=settings.recipe.optimizer,
@@ -77,18 +86,22 @@ class Run:
         """Start a fresh run in a folder that does not hold one.
 
         Raises:
-            ValueError: the folder already holds a run, or a setting cannot be used.
+            ValueError: the folder already holds a run or its metrics, another process trains there, or a setting
+                cannot be used.
+            OSError: the folder cannot be written to.
         """
-        if (folder / CHECKPOINT).exists():
-            raise ValueError(
-                f"{folder} holds a run already: resume it (--resume {folder}), or name another folder (--out)"
-            )
+        _check_free(folder)
         run = cls(settings, folder)
-        processes.wait()  # until every process has seen that the folder is free
-        if processes.rank() == 0:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / METRICS).write_text("")
-            run.save()  # so that a run killed at any moment can be resumed
+        run._lock()
+        try:
+            _check_free(folder)  # nobody else can have started here since
+            processes.wait()  # until every process has seen that the folder is free
+            if processes.rank() == 0:
+                run.save()  # so that a run killed at any moment can be resumed
+                (folder / METRICS).open("x").close()
+        except BaseException:
+            run._unlock()
+            raise
         return run
 
     @classmethod
@@ -97,30 +110,69 @@ class Run:
 
         Raises:
             FileNotFoundError: there is no run in the folder.
-            ValueError: its checkpoint is damaged, or its steps or minutes are already used up.
+            ValueError: its checkpoint is damaged, its steps or minutes are already used up, or another process trains
+                it.
         """
-        tensors, note = checkpoint.load(folder / CHECKPOINT)
+        _tensors, note = checkpoint.load(folder / CHECKPOINT)
         run = cls(replace(Settings.from_note(note), **longer), folder)
-        good = {name.removeprefix(GOOD): tensor for name, tensor in tensors.items() if name.startswith(GOOD)}
-        run.trainer.go_on(tensors, good)
-        run.seconds, run.sums = note["seconds"], note["sums"]
-        where = str(folder).replace("{", "{{").replace("}", "}}")  # `BadSetting` fills in what is in braces
-        if run.trainer.steps >= run.settings.steps:
-            text = f"the run in {where} has taken its {run.trainer.steps} steps: give it more {{steps}}"
-            raise BadSetting(text, steps=None)
-        if run._out_of_time():
-            text = f"the run in {where} has had its {run.settings.minutes:g} minutes: give it more {{minutes}}"
-            raise BadSetting(text, minutes=None)
-        processes.wait()  # until every process has read the checkpoint
-        if processes.rank() == 0:
-            _keep_lines(folder / METRICS, run.trainer.steps)
+        run._lock()
+        try:
+            run._take_up(*checkpoint.load(folder / CHECKPOINT))
+            processes.wait()  # until every process has read the checkpoint
+            if processes.rank() == 0:
+                _keep_lines(folder / METRICS, run.trainer.steps)
+        except BaseException:
+            run._unlock()
+            raise
         return run
+
+    def _take_up(self, tensors: dict[str, torch.Tensor], note: dict[str, Any]) -> None:
+        """Continue from a checkpoint's tensors and its note."""
+        good = {name.removeprefix(GOOD): tensor for name, tensor in tensors.items() if name.startswith(GOOD)}
+        self.trainer.go_on(tensors, good)
+        self.seconds, self.sums = _seconds_and_sums(note)
+        where = str(self.folder).replace("{", "{{").replace("}", "}}")  # `BadSetting` fills in what is in braces
+        if self.trainer.steps >= self.settings.steps:
+            text = f"the run in {where} has taken its {self.trainer.steps} steps: give it more {{steps}}"
+            raise BadSetting(text, steps=None)
+        if self._out_of_time():
+            text = f"the run in {where} has had its {self.settings.minutes:g} minutes: give it more {{minutes}}"
+            raise BadSetting(text, minutes=None)
+        threads = torch.get_num_threads()
+        if processes.rank() == 0 and note.get("threads") != threads:
+            print(
+                f"This run had {shown(note.get('threads'))} threads before and has {threads} now: the numbers can "
+                "differ in their last digits.",
+                file=sys.stderr,
+            )
+
+    def _lock(self) -> None:
+        """Lock the folder, which is made if it does not exist.
+
+        Raises:
+            ValueError: another process has locked it.
+        """
+        free = True
+        if processes.rank() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._locked = FileLock(self.folder / LOCK)
+            try:
+                self._locked.acquire(timeout=0)
+            except Timeout:
+                free = False
+        if not processes.agreed(free, self.trainer.generator.device):
+            raise ValueError(f"another process is training in {self.folder}: wait for it, or name another folder")
+
+    def _unlock(self) -> None:
+        if processes.rank() == 0:
+            self._locked.release()  # the file stays: another process may have opened it already
 
     def train(self) -> None:
         """Train until the steps or the minutes are over. The run is saved at the end, and every `save_every` seconds.
 
         Raises:
-            Interrupted: Ctrl-C or a SIGTERM asked the run to stop. It stopped between two steps, and was saved.
+            Interrupted: Ctrl-C, a SIGTERM or the end of the terminal asked the run to stop. It stopped between two
+                steps, and was saved.
             Diverged: the loss is not finite any more. The last parameters whose losses were finite were saved.
         """
         progress = Progress()
@@ -152,6 +204,7 @@ class Run:
                 raise
             finally:
                 progress.end()
+                self._unlock()
         if processes.agreed(stop.asked, self.trainer.generator.device):
             raise Interrupted
 
@@ -206,12 +259,16 @@ class Run:
         return left if self.settings.minutes is None else min(left, 60 * self.settings.minutes - self.seconds)
 
 
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
 class _Stop:
-    """A context in which the first Ctrl-C or SIGTERM only sets `asked`, so that a step is never cut in two."""
+    """A context in which the first signal to stop only sets `asked`, so that a step is never cut in two."""
 
     def __enter__(self) -> _Stop:
         self.asked = False
-        self._before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+        self._before = {number: signal.signal(number, self._ask) for number in heard}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,14 +288,39 @@ def usable(device: str) -> str:
         ValueError: the device is neither a CPU nor a GPU that PyTorch finds here.
     """
     try:
-        kind = torch.device(device)
-    except RuntimeError:
-        kind = None
-    if kind is None or kind.type not in ("cpu", "cuda"):
-        raise BadSetting("{device} must be cpu or cuda", device=device)
-    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
-        raise BadSetting("{device}: PyTorch finds no such GPU here; leave it out to train on the CPU", device=device)
+        check_device(device=device)
+    except ValueError as fault:
+        where = "be cpu or cuda" if "must be" in str(fault) else "be a GPU that PyTorch finds here, or cpu"
+        raise BadSetting(f"{{device}} must {where}", device=device) from None
     return device
+
+
+def _check_free(folder: Path) -> None:
+    """Check that a run can start in a folder.
+
+    Raises:
+        ValueError: the folder holds a run already, or a file that a run would write to.
+    """
+    if (folder / CHECKPOINT).exists():
+        raise ValueError(f"{folder} holds a run already: resume it (--resume {folder}), or name another folder (--out)")
+    if (folder / METRICS).exists():
+        raise ValueError(f"{folder} holds a {METRICS} without a run, which would be lost: name another folder (--out)")
+
+
+def _seconds_and_sums(note: dict[str, Any]) -> tuple[float, dict[str, float]]:
+    """Return the time of training and the sums of the metrics from a run's note.
+
+    Raises:
+        ValueError: they are missing, or cannot be.
+    """
+    try:
+        seconds, sums = note["seconds"], note["sums"]
+        real(least=0, seconds=seconds)
+        whole(least=0, steps=sums["steps"])
+        real(**{f"the sum of {name}": value for name, value in sums.items()})
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ValueError(f"the note of the run is damaged: seconds or sums, {fault}") from None
+    return seconds, sums
 
 
 def _keep_lines(path: Path, steps: int) -> None:
@@ -251,7 +333,7 @@ def _keep_lines(path: Path, steps: int) -> None:
         try:
             if json.loads(line)["step"] > steps:
                 break
-        except ValueError:
+        except (ValueError, KeyError, TypeError):
             break
         kept.append(line + "\n")
     replace_file(path, "".join(kept).encode())

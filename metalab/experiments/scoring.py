@@ -9,15 +9,18 @@ from typing import Any
 
 import torch
 
+from ..arguments import tensors as check_tensors
 from ..evaluate import Score, evaluate
 from ..learners import Learner
 from ..losses import accuracy, mse
 from ..nets import Params
 from ..tasks import Groups, as_episode, one_shot_challenge, sine
 from ..train import STATE
-from .settings import Settings
+from . import machine
+from .settings import BadSetting, Settings
 
 SINE_QUERIES = 100  # query points of each test task
+SINE_BATCH = 1000  # test tasks at once
 SINE_STEPS = (0, 1, 5, 10)  # gradient steps for which the MAML paper's table gives the error
 REPTILE_STEPS = 50  # steps of Adam on a task of characters
 LEAST_STEPS = 3  # a network trained with fewer steps on Omniglot is also tested with 3, as in the MAML paper
@@ -53,9 +56,16 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
         seed: seed of the test tasks.
 
     Raises:
-        ValueError: there are fewer than 2 episodes.
+        ValueError: there are fewer than 2 episodes, or so many that their scores do not fit into memory, or the tensors
+            are not those of a learner with these settings.
     """
+    if episodes < 2:
+        raise BadSetting("{episodes} gives no confidence interval: at least 2 are needed", episodes=episodes)
+    if 8 * episodes > (there_is := machine.memory("cpu")):
+        text = f"{{episodes}} is too large: their scores alone need {8 * episodes / 2**30:.3g} GiB of memory"
+        raise BadSetting(f"{text}, and there are only {there_is / 2**30:.3g}", episodes=episodes)
     params = {name: p for name, p in tensors.items() if not name.startswith(STATE)}
+    check_tensors(settings.learner().init(torch.Generator(settings.device)), checkpoint=params)
     common = {"test tasks": episodes, "seed": seed, "shots": settings.shots}
     how = {"episodes": episodes, "seed": seed, "device": settings.device}
     if settings.tasks == "sine":
@@ -72,7 +82,7 @@ def _sine(settings: Settings, params: Params, common: dict[str, Any], how: dict[
         score = evaluate(
             partial(tested(settings, steps, how["seed"]).predict, params),
             lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
-            batch=how["episodes"],
+            batch=min(how["episodes"], SINE_BATCH),
             measure=mse,
             **how,
         )

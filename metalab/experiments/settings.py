@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import shown
 from ..learners import Learner
 from ..tasks import Characters, Episode, Groups, as_episode, distort, omniglot, sine
 from .recipes import MINIBATCH_SHOTS, RECIPES, TASKS, Recipe, paper
@@ -50,12 +51,30 @@ def algorithms(tasks: str) -> list[str]:
     return [name for name, recipe in RECIPES.items() if tasks in recipe.papers]
 
 
+def _text(value: object) -> str:
+    return value if isinstance(value, str) and len(value) <= 80 else shown(value)
+
+
+def _check_algorithm(tasks: str, algorithm: str) -> None:
+    if not isinstance(tasks, str) or tasks not in TASKS:
+        raise BadSetting("{tasks} is not known: choose one of " + ", ".join(TASKS), tasks=_text(tasks))
+    if not isinstance(algorithm, str) or algorithm not in algorithms(tasks):
+        known = ", ".join(algorithms(tasks))
+        raise BadSetting(f"{{algorithm}} is not known for {tasks}: choose one of {known}", algorithm=_text(algorithm))
+
+
+def _is(kind: type, value: object) -> bool:
+    """Tell whether a value is of a setting's type: True is no number, and a whole number may stand for any number."""
+    return not isinstance(value, bool) and isinstance(value, (int, float) if kind is float else kind)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that decides how a run goes. None means that a setting does not apply, or that there is no limit.
 
     Raises:
-        BadSetting: a number is out of its range.
+        BadSetting: the algorithm is not known for these tasks, or a setting does not apply to it, is missing, is of
+            another type, or is out of its range.
     """
 
     tasks: str = option(str, "sine, or omniglot")
@@ -94,16 +113,12 @@ class Settings:
         Raises:
             BadSetting: the algorithm is not known for these tasks, or a setting does not apply to it.
         """
-        if tasks not in TASKS:
-            raise BadSetting("{tasks} is not known: choose one of " + ", ".join(TASKS), tasks=tasks)
-        if algorithm not in algorithms(tasks):
-            known = ", ".join(algorithms(tasks))
-            raise BadSetting(f"{{algorithm}} is not known for {tasks}: choose one of {known}", algorithm=algorithm)
-        settings = paper(tasks, algorithm, ways=given.get("ways"), shots=given.get("shots"))
-        for name in given:
-            if name not in settings:
-                raise BadSetting(f"{{{name}}} does not apply to {algorithm} on {tasks}: leave it out", **{name: None})
+        _check_algorithm(tasks, algorithm)
+        told = {name: given[name] for name in ("ways", "shots") if _is(int, given.get(name))}
+        settings = paper(tasks, algorithm, **told)
         absent = dict.fromkeys(f.name for f in fields(cls))
+        if unknown := [name for name in given if name not in absent]:
+            raise BadSetting(f"{{{unknown[0]}}} is no setting: leave it out", **{unknown[0]: None})
         return cls(**absent | settings | given | {"tasks": tasks, "algorithm": algorithm})
 
     @classmethod
@@ -111,26 +126,69 @@ class Settings:
         """Return the settings in a checkpoint's note.
 
         Raises:
-            ValueError: the note lacks one of them, or its algorithm is not known.
+            ValueError: the note lacks one of them, or one of them cannot be.
         """
         try:
-            if note["algorithm"] not in RECIPES:
-                raise ValueError(
-                    f"its note names the algorithm {note['algorithm']!r}: it must be one of {list(RECIPES)}"
-                )
             return cls(**{f.name: note[f.name] for f in fields(cls)})
         except KeyError as name:
             raise ValueError(f"its note does not say {name}: write it by `python -m metalab train`") from name
+        except BadSetting as fault:
+            raise ValueError(f"its note is damaged: {fault}") from fault
 
     def __post_init__(self) -> None:
+        _check_algorithm(self.tasks, self.algorithm)
+        applies = {"tasks": True, "algorithm": True} | paper(self.tasks, self.algorithm)
         for f in fields(self):
-            value, zero = getattr(self, f.name), f.metadata["zero"]
-            if isinstance(value, int | float) and not (0 < value < 2**63 or (value == 0 and zero)):
-                least = "at least" if zero else "above"
-                raise BadSetting(f"{{{f.name}}} must be {least} 0, and below 2^63", **{f.name: value})
+            value, kind, choices = getattr(self, f.name), f.metadata["type"], f.metadata["choices"]
+            if value is None and applies.get(f.name) is not None:
+                raise BadSetting(f"{{{f.name}}} is missing: it must be given", **{f.name: None})
+            if value is None:
+                continue
+            if f.name not in applies:
+                text = f"{{{f.name}}} does not apply to {self.algorithm} on {self.tasks}: leave it out"
+                raise BadSetting(text, **{f.name: None})
+            if not _is(kind, value):
+                what = {int: "a whole number", float: "a number", str: "text"}[kind]
+                raise BadSetting(f"{{{f.name}}} must be {what}", **{f.name: _text(value)})
+            if choices and value not in choices:
+                raise BadSetting(f"{{{f.name}}} must be {' or '.join(choices)}", **{f.name: _text(value)})
+            if kind is not str and not (0 < value < 2**63 or (value == 0 and f.metadata["zero"])):
+                least = "at least" if f.metadata["zero"] else "above"
+                raise BadSetting(f"{{{f.name}}} must be {least} 0, and below 2^63", **{f.name: _text(value)})
         if self.within is not None and self.within > self.meta_batch:
             tasks = f"{{within}} is more than the {self.meta_batch} tasks of {{meta_batch}}"
             raise BadSetting(tasks, within=self.within, meta_batch=None)
+
+    def check_memory(self, there_is: int) -> None:
+        """Check that a training with these settings can fit into memory, before anything is allocated.
+
+        Args:
+            there_is: the memory of the machine or the GPU, in bytes.
+
+        Raises:
+            BadSetting: it cannot. The message names the setting that asks for too much.
+        """
+        if (need := self._least_bytes()) <= there_is:
+            return
+        usual = paper(self.tasks, self.algorithm)
+        sizes = [f.name for f in fields(self) if f.metadata["type"] is int and usual.get(f.name)]
+        most = max(sizes, key=lambda name: getattr(self, name) / usual[name])
+        text = f"{{{most}}} is too large: it needs {need / 2**30:.3g} GiB of memory at least, and there are only "
+        raise BadSetting(f"{text}{there_is / 2**30:.3g}", **{most: getattr(self, most)})
+
+    def _least_bytes(self) -> int:
+        """Return how much memory a meta-step needs at least: that of a batch, of the parameters and their copies."""
+        minibatches = self.recipe.draws == "minibatches"
+        shots, queries = (MINIBATCH_SHOTS[self.tasks], 1) if minibatches else (self.shots, self.queries)
+        examples = (self.ways or 1) * (shots + queries)  # of a task
+        trajectory = self.inner_steps or 0
+        if self.tasks == "sine":
+            picture, activations, params = 2, 80 * examples, 1761
+        else:
+            picture, activations = 28 * 28, 14 * 14 * self.channels * examples
+            params = 9 * self.channels + 27 * self.channels**2
+        # The vector, its gradient, two moments, and two copies of the vector and the moments for a divergence.
+        return 4 * (self.meta_batch * examples * picture + activations + (10 + trajectory) * params)
 
     @property
     def recipe(self) -> Recipe:

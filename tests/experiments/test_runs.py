@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from types import SimpleNamespace
 
 import noise
@@ -41,13 +42,13 @@ def assert_same(folder, other):
     assert lines == other_lines
 
 
-def stop_after(run, steps):
-    """Let `run` take so many steps, and send it a Ctrl-C during the last."""
+def stop_after(run, steps, number=signal.SIGINT):
+    """Let `run` take so many steps, and send it a signal, Ctrl-C's by default, during the last."""
     draw = run.trainer.sample
 
     def sample(generator):
         if run.trainer.steps == steps - 1:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         return draw(generator)
 
     run.trainer.sample = sample
@@ -182,6 +183,109 @@ def test_what_cannot_be_resumed_is_told(tmp_path):
         Run.resume(tmp_path)
 
 
+ANOTHER = """
+import sys, time
+from pathlib import Path
+from metalab.experiments.runs import Run
+from metalab.experiments.settings import Settings
+run = Run.start(Settings.of("sine", meta_batch=3, steps=25), Path(sys.argv[1]))
+print("started", flush=True)
+time.sleep(60)
+"""
+
+
+def test_only_one_process_trains_in_a_folder_and_a_killed_one_gives_it_back(tmp_path):
+    folder = tmp_path / "run"
+    other = subprocess.Popen([sys.executable, "-c", ANOTHER, folder], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "started\n"
+        with pytest.raises(ValueError, match=r"another process is training in .*run: wait for it"):
+            Run.resume(folder)
+    finally:
+        other.kill()
+        other.communicate()
+    Run.resume(folder).train()
+    Run.start(sines(), tmp_path / "whole").train()
+    assert_same(folder, tmp_path / "whole")
+
+
+def test_of_two_that_start_in_one_folder_at_the_same_time_one_trains(tmp_path):
+    """The lock is taken after the first look at the folder; so both have found it free."""
+    command = [sys.executable, "-m", "metalab", "train", "sine", "--meta-batch", "3", "--steps", "400"]
+    both = [
+        subprocess.Popen([*command, "--out", tmp_path / "run", "--seed", seed], stderr=subprocess.PIPE, text=True)
+        for seed in "12"
+    ]
+    told = [process.communicate(timeout=120)[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    [loser] = [said for process, said in zip(both, told, strict=True) if process.returncode == 2]
+    assert "holds a run already" in loser or "another process is training in" in loser
+    _tensors, note = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert str(note["seed"]) == "12"[[process.returncode for process in both].index(0)]
+    assert [line["step"] for line in saved(tmp_path / "run")[1]] == list(range(10, 401, 10))
+
+
+def test_a_folder_is_free_again_after_the_training_and_after_a_refusal(tmp_path):
+    Run.start(sines(steps=3), tmp_path).train()
+    with pytest.raises(BadSetting, match="has taken its 3 steps"):
+        Run.resume(tmp_path)
+    Run.resume(tmp_path, steps=5).train()
+
+
+def test_metrics_that_no_run_wrote_are_not_emptied(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("precious")
+    with pytest.raises(ValueError, match=r"holds a metrics\.jsonl without a run, which would be lost"):
+        Run.start(sines(), tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == "precious"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_the_first_meta_gradient_refuses_is_refused_before_anything_is_written(tmp_path, small_omniglot):
+    settings = Settings.of("omniglot", "contrastive", ways=4, channels=4, hardest=999)
+    with pytest.raises(ValueError, match="hardest=999 must be"):
+        Run.start(settings, tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_number_of_threads_is_told(tmp_path, capsys, small_omniglot):
+    settings = Settings.of("omniglot", "prototypical", ways=4, channels=4, steps=1)
+    Run.start(settings, tmp_path).train()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    try:
+        Run.resume(tmp_path, steps=2).train()
+    finally:
+        torch.set_num_threads(threads)
+    assert f"This run had {threads} threads before and has {threads + 1} now" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no terminals that hang up here")
+def test_the_end_of_the_terminal_saves(tmp_path):
+    run = Run.start(sines(), tmp_path)
+    stop_after(run, 4, signal.SIGHUP)
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors")[1]["taken"] == 4
+
+
+ODD = [None, -1, 0, 1.5, float("nan"), float("inf"), True, "2", [], [1], {}, {"a": 1}, 10**30, [[[[]]]]]
+
+
+@pytest.mark.parametrize("of", [*(f.name for f in fields(Settings)), "taken", "seconds", "sums", "machine", "threads"])
+def test_an_edited_note_goes_on_or_is_told_to_be_damaged(of, tmp_path):
+    """With a checksum of its own, so that only its content can be told from that of a run."""
+    Run.start(sines(steps=2), tmp_path).train()
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, note = checkpoint.load(path)
+    told = []
+    for value in [*ODD, "left out"]:
+        edited = {key: part for key, part in note.items() if key != of} if value == "left out" else note | {of: value}
+        checkpoint.save(path, tensors, edited)
+        try:
+            Run.resume(tmp_path, steps=3)._unlock()
+        except ValueError as fault:
+            told.append(str(fault))
+    assert all(len(says) < 400 and "\n" not in says for says in told)
+
+
 def test_a_folder_may_have_any_name(tmp_path):
     folder = tmp_path / "{steps} of {a run}"
     Run.start(sines(), folder).train()
@@ -202,7 +306,7 @@ def test_shipped_parameters_are_not_a_run(tmp_path):
     ("given", "message"),
     [
         ({"device": "gpu"}, "device=gpu must be cpu or cuda"),
-        ({"device": "cuda:99"}, "device=cuda:99: PyTorch finds no such GPU here"),
+        ({"device": "cuda:99"}, "device=cuda:99 must be a GPU that PyTorch finds here, or cpu"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(given, message, tmp_path):

@@ -85,7 +85,7 @@ def test_what_does_not_apply_is_refused(arguments, given):
 
 def test_a_setting_that_does_not_exist_is_refused():
     said, _ = complaint(Settings.of, "sine", wyas=5)
-    assert said == "wyas does not apply to maml on sine: leave it out"
+    assert said == "wyas is no setting: leave it out"
 
 
 @pytest.mark.parametrize("name", ["halve_every", "minutes"])
@@ -106,12 +106,58 @@ def test_numbers_that_cannot_be_are_refused_by_their_name_and_their_flag(name):
     zero = name in ("inner_lr", "seed", "save_every", "hardest", "distort", "within")
     algorithm = "contrastive" if name in ("margin", "hardest") else "maml"
     least = "at least 0" if zero else "above 0"
-    for bad in (-1, float("nan"), 2**63, *([] if zero else [0])):
+    whole = next(f.metadata["type"] for f in NUMBERS if f.name == name) is int
+    for bad in (-1, 2**63, *([] if zero else [0]), *([] if whole else [float("nan"), float("inf")])):
         said, on_the_command_line = complaint(Settings.of, "omniglot", algorithm, **{name: bad})
         assert said == f"{name}={bad} must be {least}, and below 2^63"
         assert on_the_command_line == f"--{name.replace('_', '-')} {bad} must be {least}, and below 2^63"
     if zero:
         assert getattr(Settings.of("omniglot", algorithm, **{name: 0}), name) == 0
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Settings)])
+def test_a_setting_of_another_type_is_refused_by_its_name(name):
+    kind = next(f.metadata["type"] for f in fields(Settings) if f.name == name)
+    settings = Settings.of("omniglot", "contrastive" if name in ("margin", "hardest") else "maml")
+    wrong = [True, [1], {}, *([1, 1.5] if kind is str else ["2"]), *([1.5, float("nan")] if kind is int else [])]
+    for bad in wrong:
+        said, _ = complaint(replace, settings, **{name: bad})
+        assert said.startswith(f"{name}={bad!r} must be") or said.startswith(f"{name}={bad} ")
+
+
+@pytest.mark.parametrize("name", [f.name for f in fields(Settings) if f.name not in ("halve_every", "minutes")])
+def test_a_setting_that_applies_is_not_left_out(name):
+    algorithm = "contrastive" if name in ("margin", "hardest") else "maml"
+    said, _ = complaint(replace, Settings.of("omniglot", algorithm), **{name: None})
+    assert said.startswith((f"{name} is missing: it must be given", f"{name}=None is not known"))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "algorithm", "given", "blamed"),
+    [
+        ("sine", "maml", {"meta_batch": 10**12}, "meta_batch"),
+        ("sine", "maml", {"shots": 10**12}, "shots"),
+        ("sine", "maml", {"queries": 10**12}, "queries"),
+        ("sine", "maml", {"inner_steps": 10**12}, "inner_steps"),
+        ("omniglot", "maml", {"channels": 100_000}, "channels"),
+        ("omniglot", "prototypical", {"channels": 100_000}, "channels"),
+        ("omniglot", "reptile", {"meta_batch": 10**9}, "meta_batch"),
+        ("omniglot", "triplet", {"ways": 10**9}, "ways"),
+    ],
+)
+def test_what_cannot_fit_is_refused_by_its_name(tasks, algorithm, given, blamed):
+    settings = Settings.of(tasks, algorithm, **given)
+    said, on_the_command_line = complaint(settings.check_memory, 2**40)
+    assert said.startswith(f"{blamed}={given[blamed]} is too large: it needs ")
+    assert on_the_command_line.startswith(f"--{blamed.replace('_', '-')} {given[blamed]} is too large: it needs ")
+
+
+def test_all_papers_settings_fit_into_a_gibibyte():
+    for tasks in ("sine", "omniglot"):
+        for algorithm in algorithms(tasks):
+            Settings.of(tasks, algorithm, **({"ways": 20, "shots": 5} if tasks == "omniglot" else {})).check_memory(
+                2**30
+            )
 
 
 @pytest.mark.parametrize("algorithm", ["contrastive", "triplet", "koch"])
