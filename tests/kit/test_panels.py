@@ -2,6 +2,7 @@
 
 import io
 import math
+from types import SimpleNamespace
 
 import ipywidgets as widgets
 import numpy as np
@@ -11,8 +12,8 @@ from PIL import Image
 
 from metalab.lessons.kit import figures, panels
 from metalab.lessons.kit.figures import draw_character, figure, finish, plural, png
-from metalab.lessons.kit.panels import LivePicture, Panel, log_slider, rows, slider, train_and_draw
-from metalab.train import Trainer
+from metalab.lessons.kit.panels import LivePicture, Panel, cause, log_slider, rows, slider, train_and_draw
+from metalab.train import Step, Trainer
 
 
 @pytest.fixture
@@ -151,6 +152,36 @@ def test_drawing_replaces_picture_and_words():
     assert "one" not in picture.text.value
 
 
+@pytest.mark.parametrize("per_second", [0, -1, math.nan, math.inf])
+def test_a_rate_of_pictures_that_cannot_be_is_refused(per_second):
+    with pytest.raises(ValueError, match=r"per_second=.* must be a finite number, above 0"):
+        LivePicture(per_second=per_second)
+
+
+def test_words_are_shown_as_they_are():
+    picture = LivePicture()
+    picture.draw(bar(1), "left half only (x < 0) & <b>not</b> bold")
+    assert picture.text.value.count("<") == 2, "of the paragraph"
+
+
+def test_an_error_becomes_a_part_of_a_sentence():
+    errors = [
+        ValueError("alpha=2 must\n  be 1."),
+        RuntimeError("odd"),
+        MemoryError(),
+        ValueError(),
+        ValueError("x" * 999),
+    ]
+    assert [cause(error) for error in errors] == [
+        "alpha=2 must be 1",
+        "RuntimeError: odd",
+        "MemoryError",
+        "ValueError",
+        "x" * 297 + "...",
+    ]
+    assert cause(KeyboardInterrupt()) == "an interrupt"
+
+
 # Panels
 
 
@@ -219,6 +250,87 @@ def test_log_slider_keeps_its_value_between_powers_of_ten():
     assert ours.value == pytest.approx(10)
 
 
+ERRORS = [ValueError("it is odd."), IndexError("it is odd"), KeyboardInterrupt()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["redraw", "a picture", "a picture that draws itself"])
+def test_a_panel_whose_picture_is_out_of_date_says_so(where, error, monkeypatch):
+    def fail(*_arguments):
+        raise error
+
+    def redraw(height):
+        if height == 7 and where == "redraw":
+            fail()
+        return SimpleNamespace(png=fail) if height == 7 and "itself" in where else bar(height), f"{height} high"
+
+    ours = Panel({"height": slider("height", 3, 0, 10, 1)}, redraw, alt="")
+    before = ours.picture.image.value
+    with monkeypatch.context() as patch:
+        if where == "a picture":
+            patch.setattr(panels, "png", fail)
+        with pytest.raises(type(error)):
+            ours.controls["height"].value = 7
+    assert ours.picture.image.value == before
+    assert "3 high" not in ours.picture.text.value
+    assert "No new picture was drawn (" in ours.picture.text.value
+    assert "so that the one above is out of date" in ours.picture.text.value
+    assert ("odd" in ours.picture.text.value) == ("odd" in str(error))
+    ours.controls["height"].value = 4
+    assert "4 high" in ours.picture.text.value
+    assert "out of date" not in ours.picture.text.value
+    assert ours.picture.image.value != before
+
+
+def test_a_panel_that_cannot_be_is_refused():
+    with pytest.raises(TypeError, match="controls: height=3 must be a widget with a value"):
+        Panel({"height": 3}, lambda height: (bar(height), ""), alt="")
+    with pytest.raises(TypeError, match="must be a widget with a value"):
+        Panel({"height": widgets.VBox()}, lambda height: (bar(height), ""), alt="")
+    with pytest.raises(TypeError, match="redraw=None must be a function"):
+        Panel({}, None, alt="")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((11, 0, 10, 1), "value=11 must be a finite number, at least 0 and at most 10"),
+        ((-1, 0, 10, 1), "value=-1 must be"),
+        ((math.nan, 0, 10, 1), "value=nan must be"),
+        ((5, 10, 0, 1), "value=5 must be"),
+        ((0.5, 0, 1, 0), "step=0 must be a finite number, above 0"),
+        ((0.5, 0, math.inf, 0.1), "high=inf must be"),
+        (("3", 0, 10, 1), "value='3' must be"),
+        ((True, 0, 10, 1), "value=True must be"),
+    ],
+)
+def test_a_slider_that_would_change_its_value_without_a_word_is_refused(numbers, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        slider("steps", *numbers)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ((20, -3, 1), "value=20 must be from 1e-3 to 1e1, where the slider ends"),
+        ((1e-4, -3, 1), "value=0.0001 must be from 1e-3 to 1e1"),
+        ((0, -3, 1), "value=0 must be a finite number, above 0"),
+        ((math.nan, -3, 1), "value=nan must be"),
+        ((1, -3, 400), "high=400 must be a finite number, at least -300 and at most 300"),
+        (("1", -3, 1), "value='1' must be"),
+    ],
+)
+def test_a_log_slider_that_would_change_its_value_without_a_word_is_refused(numbers, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        log_slider("rate", *numbers)
+
+
+@pytest.mark.parametrize("power", range(-9, 9))
+def test_a_log_slider_may_stand_at_its_ends(power):
+    assert log_slider("rate", 10.0**power, power, power + 1).value == pytest.approx(10.0**power)
+    assert log_slider("rate", 10.0**power, power - 1, power).value == pytest.approx(10.0**power)
+
+
 # Live training
 
 
@@ -279,3 +391,52 @@ def test_nothing_is_drawn_of_a_training_without_a_step(displayed, capsys):
     assert train_and_draw(trainer(1, KeyboardInterrupt), 9, draw, alt="a toy trains") == []
     assert "meta-step 0" in capsys.readouterr().out
     assert [bundle["text/plain"] for bundle, _ in displayed] == ["a toy trains"]
+
+
+def test_an_interrupt_while_the_last_picture_is_drawn_keeps_the_steps(displayed, capsys):
+    def drawing(done):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return draw(done)
+
+    assert len(train_and_draw(trainer(), 3, drawing, alt="")) == 3
+    assert capsys.readouterr().out == "Interrupted: the last picture may be missing. All 3 steps are kept.\n"
+
+
+@pytest.mark.parametrize("where", ["draw", "after", "the trainer"])
+def test_an_error_while_it_trains_is_told_below_the_picture(where, displayed, monkeypatch):
+    pictures = []
+    monkeypatch.setattr(
+        panels, "LivePicture", lambda **options: pictures.append(LivePicture(per_second=1e9)) or pictures[0]
+    )
+
+    def fails_at(step):
+        def fail(done):
+            if (len(done) if isinstance(done, list) else done.number) == step:
+                raise IndexError("it is odd")
+            return draw(done) if isinstance(done, list) else None
+
+        return fail
+
+    ours, options = trainer(), {"draw": draw}
+    if where == "the trainer":
+        monkeypatch.setattr(ours, "run", failing_run)
+    else:
+        options[where] = fails_at(3)
+    with pytest.raises(IndexError):
+        train_and_draw(ours, 9, options.pop("draw"), alt="", **options)
+    assert "No new picture was drawn (IndexError: it is odd)" in pictures[0].text.value
+
+
+def failing_run(steps):
+    yield Step(1, {"loss": 1.0})
+    raise IndexError("it is odd")
+
+
+def test_a_training_that_cannot_be_is_refused_before_anything_is_shown(displayed):
+    for steps in (-1, 2.5, "3", True):
+        with pytest.raises((TypeError, ValueError), match=r"steps=.* must be a whole number of at least 0"):
+            train_and_draw(trainer(), steps, draw, alt="")
+    with pytest.raises(TypeError, match="draw=None must be a function"):
+        train_and_draw(trainer(), 3, None, alt="")
+    assert displayed == []

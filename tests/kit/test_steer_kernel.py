@@ -4,15 +4,21 @@ Each test runs in two kernels: the one installed here, and the one that Colab ha
 that is missing its tests are skipped, unless METALAB_TEST_ALL is set.
 """
 
+import asyncio
 import os
 import re
 import sys
 import time
+from contextlib import ExitStack, suppress
+from itertools import permutations
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
 from jupyter_client.manager import KernelManager
+
+from metalab.lessons.kit.steering import kernel as module
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = {"local": Path(sys.executable), "colab": ROOT / "build/colab-venv/bin/python"}
@@ -281,6 +287,46 @@ def test_two_panels_are_apart(page):
     assert page.value("[(c.step, c.value) for c in second.history.changes]") == "[(1, 0.05)]"
 
 
+BOTH = """
+import asyncio
+handler = get_ipython().kernel.shell_handlers["comm_msg"]
+first, second = lesson.training_panel(), lesson.training_panel()
+await asyncio.gather(first.train(1_000_000), second.train(1_000_000))
+"""
+
+
+@pytest.mark.parametrize("stopped", [0, 1], ids=["the second first", "the first first"])
+def test_two_panels_in_one_cell(page, kernel, stopped):
+    page.end(page.run("from metalab.lessons.sine_regression import figures as lesson"))
+    cell = page.train(BOTH)
+    page.move("outer learning rate", 0.05)
+    page.move("outer learning rate", 0.02, nth=1)
+    page.until(lambda: "→ 0.05" in page.text() and "→ 0.02" in page.text())
+    page.press("Stop", nth=stopped)
+    page.until(lambda: "Stopped at meta-step" in page.text())
+    page.goes_on()
+    sent = page.move("outer learning rate", 0.03, nth=1 - stopped)
+    page.until(lambda: page.ended[sent])
+    assert not page.ended[cell]
+    page.press("Stop", nth=1 - stopped)
+    page.end(cell)
+    assert page.value("get_ipython().kernel.shell_handlers['comm_msg'] is handler") == "True"
+    rates = [0.02, 0.05]  # the newest panel is number 0 on the page
+    rates[stopped] = 0.03
+    assert page.value("[panel.driver.values['outer_lr'] for panel in (first, second)]") == f"{rates}"
+
+
+def test_an_interrupt_ends_two_panels_in_one_cell(page, kernel):
+    page.end(page.run("from metalab.lessons.sine_regression import figures as lesson"))
+    cell = page.train(BOTH)
+    kernel.interrupt_kernel()
+    page.until(lambda: page.ended[cell])
+    assert page.text().count("Interrupted at meta-step") >= 2
+    assert page.value("get_ipython().kernel.shell_handlers['comm_msg'] is handler") == "True"
+    again = page.value("(await first.train(2), await second.train(2))[0] is first.history.losses")
+    assert again.endswith("True")
+
+
 def test_a_page_that_is_closed_and_another_that_is_opened(page, kernel):
     cell = page.train()
     page.client.stop_channels()  # the training goes on without a page
@@ -312,3 +358,143 @@ def test_a_divergence_waits_for_the_reader(page):
     page.press("Stop")
     page.end(cell)
     assert page.value("all(p.isfinite().all() for p in panel.driver.trainer.params.values())") == "True"
+
+
+# The parts, without a kernel
+
+
+class Kernel:
+    """What `_answered` needs of ipykernel 7.4."""
+
+    def __init__(self):
+        self.handled, self.told = [], []
+        self.own = lambda stream, ident, message: self.handled.append(message)
+        self.shell_handlers = {"comm_msg": self.own}
+
+    def _publish_status(self, status, channel, parent):
+        self.told.append(parent)
+
+    def receive(self, message):
+        self.shell_handlers["comm_msg"](None, None, message)
+
+
+@pytest.mark.parametrize("ends", [*permutations(range(3))])
+@pytest.mark.parametrize("error", [None, KeyboardInterrupt, asyncio.CancelledError, ValueError])
+def test_polls_may_end_in_any_order(ends, error):
+    kernel = Kernel()
+    polls = [ExitStack() for _ in range(3)]
+    for number, poll in enumerate(polls):
+        poll.enter_context(suppress(error or ()))
+        poll.enter_context(module._answered(kernel))
+        kernel.receive(f"after {number} began")
+    for number in ends:
+        polls[number].__exit__(error, error and error(), None)
+        kernel.receive(f"after {number} ended")
+    assert kernel.shell_handlers["comm_msg"] is kernel.own
+    assert len(kernel.handled) == 6
+    assert kernel.told == kernel.handled[:5], "each once, and none when the kernel tells the page itself"
+
+
+def test_a_handler_that_somebody_else_puts_on_top_stays():
+    kernel = Kernel()
+    with module._answered(kernel):
+        ours = kernel.shell_handlers["comm_msg"]
+        kernel.shell_handlers["comm_msg"] = theirs = lambda *arguments: ours(*arguments)
+    assert kernel.shell_handlers["comm_msg"] is theirs
+    kernel.receive("a message")
+    assert kernel.handled == ["a message"]
+    assert kernel.told == [], "nobody polls"
+    kernel.shell_handlers["comm_msg"] = ours  # they go; ours is left over
+    with module._answered(kernel):
+        kernel.receive("another")
+    assert kernel.told == ["another"]
+    assert kernel.shell_handlers["comm_msg"] is kernel.own
+
+
+def test_the_page_is_told_of_a_message_whose_handler_raises():
+    kernel = Kernel()
+    kernel.shell_handlers["comm_msg"] = failing = lambda stream, ident, message: 1 / 0
+    with module._answered(kernel), pytest.raises(ZeroDivisionError):
+        kernel.receive("a message")
+    assert kernel.told == ["a message"]
+    assert kernel.shell_handlers["comm_msg"] is failing
+
+
+class OldKernel:
+    """What `_deliver` needs of ipykernel 6: `dispatch_shell` first waits, and then handles the message."""
+
+    def __init__(self, messages):
+        self.msg_queue = asyncio.Queue()
+        for message in messages:
+            self.put(message)
+        self.shell_stream = SimpleNamespace(flush=lambda: None)
+        self.saved_sigint_handler = "of the cell"
+        self._parent_ident = {"shell": "of the cell"}
+        self.parent = "of the cell"
+        self.handled, self.cancel_at = [], None
+
+    def put(self, message):
+        self.msg_queue.put_nowait((0, self.dispatch_shell, [message]))
+
+    def get_parent(self, channel):
+        return self.parent
+
+    def set_parent(self, ident, parent, channel):
+        self._parent_ident["shell"] = ident
+        self.parent = parent
+
+    async def dispatch_shell(self, message):
+        for _ in range(3):
+            await asyncio.sleep(0)
+        if message == self.cancel_at:
+            self.cancel_at = None
+            raise asyncio.CancelledError
+        self.set_parent(message, message, "shell")
+        self.saved_sigint_handler = f"before {message}"
+        self.handled.append(message)
+
+
+@pytest.fixture
+def all_ours(monkeypatch):
+    monkeypatch.setattr(module, "_is_of_widgets", lambda kernel, item: not item[2][0].startswith("other"))
+
+
+def as_the_cell_needs_it(kernel):
+    of = "of the cell"
+    return (kernel.parent, kernel._parent_ident["shell"], kernel.saved_sigint_handler) == (of, of, of)
+
+
+def test_two_deliveries_at_once_leave_the_cell_its_parent(all_ours):
+    async def both():
+        kernel = OldKernel(["a", "other 1", "b", "c"])
+
+        async def poll(turns):
+            for _ in range(turns):
+                await module._deliver(kernel)
+                await asyncio.sleep(0)
+                kernel.put(f"more {turns}")
+
+        await asyncio.gather(poll(3), poll(5), poll(8))
+        await module._deliver(kernel)
+        return kernel
+
+    kernel = asyncio.run(both())
+    assert as_the_cell_needs_it(kernel)
+    assert kernel.handled[:3] == ["a", "b", "c"]
+    assert len(kernel.handled) == 3 + 3 + 5 + 8
+    assert kernel.msg_queue.qsize() == 1, "the cell that waits"
+
+
+def test_a_message_at_which_an_interrupt_comes_is_handled_later(all_ours):
+    async def interrupted():
+        kernel = OldKernel(["a", "b", "c"])
+        kernel.cancel_at = "b"
+        with pytest.raises(asyncio.CancelledError):
+            await module._deliver(kernel)
+        assert as_the_cell_needs_it(kernel)
+        await module._deliver(kernel)
+        return kernel
+
+    kernel = asyncio.run(interrupted())
+    assert kernel.handled == ["a", "b", "c"]
+    assert as_the_cell_needs_it(kernel)

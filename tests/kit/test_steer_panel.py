@@ -2,13 +2,17 @@
 
 import asyncio
 import math
+from types import SimpleNamespace
 
+import ipywidgets as widgets
 import pytest
 import torch
+import traitlets
 
 from metalab.learners.maml import MAML
 from metalab.lessons.kit import panels
 from metalab.lessons.kit.steering import panel as module
+from metalab.lessons.kit.steering.controls import standard
 from metalab.lessons.kit.steering.driver import Change, Driver
 from metalab.lessons.kit.steering.panel import SteeringPanel
 from metalab.lessons.kit.steering.view import View
@@ -111,11 +115,14 @@ def test_a_script_acts_at_its_step_and_moves_the_sliders(panel):
 @pytest.mark.parametrize(
     ("steps", "script", "message"),
     [
-        (0, {}, "steps=0 must be at least 1"),
-        (5, {6: {"outer_lr": 0.1}}, "step 6 must be among 1 to 5"),
-        (5, {0: {"outer_lr": 0.1}}, "step 0 must be among 1 to 5"),
-        (5, {2: {"speed": 0.1}}, "speed=0.1: the controls are"),
+        (0, {}, "steps=0 must be a whole number of at least 1"),
+        (5, {6: {"outer_lr": 0.1}}, "the script's step=6 must be a whole number of at least 1 and at most 5"),
+        (5, {0: {"outer_lr": 0.1}}, "the script's step=0 must be a whole number of at least 1 and at most 5"),
+        (5, {2: {"speed": 0.1}}, "speed=0.1: the settings are"),
         (5, {1: {"order": 1}, 2: {"outer_lr": 10}}, "outer_lr=10: the slider goes to 1.0 instead"),
+        (5, {1: {"order": 3}}, "order=3 must be"),
+        (5, {1: {"outer_lr": math.nan}}, "outer_lr=nan must be a finite number"),
+        (10**400, {}, "steps=a number of type int with thousands of digits must be|steps=1000"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is(panel, shown, steps, script, message):
@@ -125,6 +132,37 @@ def test_what_cannot_be_done_is_refused_before_anything_is(panel, shown, steps, 
     assert panel.controls.values() == VALUES
     assert shown == []
     assert len(train(panel, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": True}, "steps=True must be a whole number"),
+        ({"steps": 2.5}, "steps=2.5 must be a whole number"),
+        ({"steps": "3"}, "steps='3' must be a whole number"),
+        ({"script": [1]}, r"script=\[1\] must map steps to settings"),
+        ({"script": {1: 0.5}}, r"script=\{1: 0.5\} must map steps to settings"),
+        ({"script": {"1": {"order": 1}}}, "the script's step='1' must be a whole number"),
+        ({"patience": "long"}, "patience='long' must be a finite number"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_refused_before_anything_is(panel, shown, options, message):
+    with pytest.raises(TypeError, match=message):
+        train(panel, **{"steps": 5} | options)
+    assert panel.driver.steps == 0
+    assert panel.controls.values() == VALUES
+    assert shown == []
+
+
+def test_a_panel_that_cannot_be_is_refused(shown):
+    with pytest.raises(ValueError, match="no setting for the controls speed: remove them"):
+        SteeringPanel(driver(), View(), controls={"speed": SimpleNamespace(value=1)}, alt="")
+    with pytest.raises(TypeError, match="controls: order=3 must be a widget with a value"):
+        SteeringPanel(driver(), View(), controls={"order": 3}, alt="")
+    with pytest.raises(TypeError, match="look=None must be a function"):
+        SteeringPanel(driver(), View(), look=None, alt="")
+    with pytest.raises(ValueError, match=r"no usual control for outer_lr=2\.0: give one"):
+        SteeringPanel(driver(outer_lr=2.0), View(), alt="")  # the slider would be at 1, and move the setting there
 
 
 def test_a_slider_acts_at_the_next_step_and_the_last_value_wins(panel, at):
@@ -255,6 +293,157 @@ def test_an_interrupt_in_the_middle_of_a_step_leaves_a_whole_training(panel, mon
     assert "Interrupted" in status(panel)
     rest = 9 - panel.driver.steps
     assert train(panel, rest) == usual(9)
+
+
+# Whatever happens, whenever
+
+
+def raise_at(target, name, at=1):
+    """A stage of a cell: the call number `at` of this function, which then raises."""
+
+    def arrange(panel, monkeypatch, error):
+        holder = target(panel)
+        real, calls = getattr(holder, name), []
+
+        def broken(*arguments, **options):
+            calls.append(1)
+            if len(calls) == at:
+                raise error
+            return real(*arguments, **options)
+
+        monkeypatch.setattr(holder, name, broken)
+
+    return arrange
+
+
+def of_panel(panel):
+    return panel
+
+
+def reset(panel):
+    """The driver of a panel whose Reset is pressed at meta-step 4."""
+    panel.doings[4] = lambda: panel.controls.press("reset")
+    return panel.driver
+
+
+def half_a_reset(panel, monkeypatch, error):
+    """A stage of a cell: the reset at meta-step 4 has put back the half of the training when it is interrupted."""
+    trainer = reset(panel).trainer
+
+    def broken(state):
+        trainer.steps = 0
+        trainer.params["w1"].zero_()
+        raise error
+
+    monkeypatch.setattr(trainer, "load_state", broken)
+
+
+STAGES = {
+    "starting: the first words": raise_at(of_panel, "_say"),
+    "starting: the buttons": raise_at(lambda panel: panel._buttons, "enable"),
+    "starting: what the picture shows": raise_at(of_panel, "look"),
+    "starting: the picture": raise_at(lambda panel: panel.view, "frame"),
+    "starting: the display": raise_at(of_panel, "show"),
+    "polling": raise_at(lambda panel: module, "poll", 5),
+    "reading the controls": raise_at(lambda panel: panel.controls, "values", 9),
+    "taking the buttons": raise_at(lambda panel: panel.controls, "wishes", 4),
+    "a reset: making parameters": raise_at(reset, "_new"),
+    "a reset: half of it": half_a_reset,
+    "stepping": raise_at(lambda panel: panel.driver, "step", 5),
+    "half a step": raise_at(lambda panel: panel.driver.trainer._optimizer, "step", 5),
+    "drawing while it trains": raise_at(lambda panel: panel.view, "frame", 2),
+    "drawing half a picture": raise_at(lambda panel: panel.view.canvas.moving[-1].axes, "draw_artist", 20),
+    "the words below the picture": raise_at(of_panel, "_tell", 2),
+    "finishing: the last words": raise_at(of_panel, "_say", 2),
+    "finishing: the buttons": raise_at(lambda panel: panel._buttons, "enable", 2),
+    "finishing: the picture that stays": raise_at(lambda panel: panel.view, "still"),
+    "finishing: the display": raise_at(lambda panel: module, "display"),
+}
+INTERRUPTS = [KeyboardInterrupt(), asyncio.CancelledError()]
+ERRORS = [ValueError("it is <odd>."), RuntimeError("it is\n<odd>"), SystemExit(1)]
+
+
+class Blank:
+    """Pictures that take no time."""
+
+    def frame(self, frame):
+        return b"", "Nothing is drawn."
+
+    def still(self, frame):
+        return b"", "Nothing is drawn."
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_whatever_happens_the_panel_says_so_and_can_be_run_again(stage, shown, at, monkeypatch):
+    panel = SteeringPanel(driver(), View() if "half a picture" in stage else Blank(), alt="")
+    panel.doings = doings = at(panel)
+    controls = [*panel.controls.inputs.values(), *panel._buttons.buttons.values()]
+    enabled = []
+    for error in (*INTERRUPTS, *ERRORS):
+        panel.driver.reset()
+        doings.clear()
+        with monkeypatch.context() as patch:
+            STAGES[stage](panel, patch, error)
+            if error in INTERRUPTS:
+                assert train(panel, 9) == panel.history.losses
+                assert "Interrupted at meta-step" in status(panel)
+            else:
+                with pytest.raises(type(error)):
+                    train(panel, 9)
+                assert f"An error has ended the cell at meta-step {panel.driver.steps} (" in status(panel)
+                assert "Run the cell again to go on." in status(panel)
+                assert ("it is &lt;odd&gt;)" in status(panel)) == ("odd>" in str(error))
+        assert all(control.disabled for control in controls), "nothing reads them"
+
+        doings.clear()
+        doings["always"] = lambda: enabled.append(not any(control.disabled for control in controls))
+        steps = panel.driver.steps
+        losses = train(panel, 4)
+        assert len(losses) == steps + 4
+        assert "Done: 4 meta-steps." in status(panel)
+        assert f"Meta-step {steps + 4} of {steps + 4}" in panel.readout.value
+        assert losses == usual(steps + 4), "no half step is in it"
+    assert all(enabled)
+
+
+def test_an_interrupt_while_the_panel_is_displayed_again_does_not_lose_the_reader(panel, monkeypatch):
+    """Once a panel said "Training." with nothing to stop, and could not be run again."""
+    with monkeypatch.context() as patch:
+        STAGES["starting: the display"](panel, patch, KeyboardInterrupt())
+        train(panel, 5)
+    assert "Training." not in status(panel)
+    assert train(panel, 5) == usual(5)
+
+
+# A value that the driver refuses
+
+
+def test_a_refused_value_is_told_and_the_training_goes_on_with_the_one_in_use(shown, at):
+    controls = standard(VALUES) | {"order": widgets.IntSlider(2, 0, 5)}
+    panel = SteeringPanel(driver(), View(), controls=controls, alt="")
+    doings, told = at(panel), []
+    doings[3] = lambda: setattr(controls["order"], "value", 5)
+    doings[4] = lambda: told.append((controls["order"].value, status(panel)))
+    assert train(panel, 8) == usual(8)
+    [(value, words)] = told
+    assert value == 2
+    assert "This value was refused: order=5 must be" in words
+    assert "The order stays at 2." in words
+    assert panel.history.changes == []
+
+
+def test_a_refused_value_of_a_control_that_cannot_go_back_is_told_too(shown, at):
+    class Stubborn(widgets.FloatText):
+        @traitlets.validate("value")
+        def _stay(self, proposal):
+            return math.nan
+
+    panel = SteeringPanel(driver(), View(), controls={"outer_lr": Stubborn(1e-3)}, alt="")
+    at(panel)["always"] = lambda: told.append(status(panel))
+    told = []
+    assert train(panel, 3) == usual(3)
+    assert "outer_lr=nan must be a finite number" in told[-1]
+    assert "The outer learning rate stays at 0.001." in told[-1]
 
 
 def test_a_panel_trains_once_at_a_time(panel):

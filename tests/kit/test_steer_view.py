@@ -183,6 +183,45 @@ def test_of_many_marks_the_last_have_numbers():
     assert len({x for x, _y in data(view, "change")}) == 12
 
 
+STAGES = {
+    "the room": lambda view: (view.ax, "set_xlim"),
+    "the axis grows": lambda view: (view.ax, "set_ylim"),
+    "what is stale": lambda view: (view.canvas, "forget"),
+    "the marks": lambda view: (view, "_mark"),
+    "a part is drawn again": lambda view: (view.left, "draw"),
+    "the part is kept": lambda view: (view.canvas.figure.canvas, "copy_from_bbox"),
+    "what moves": lambda view: (view.ax, "draw_artist"),
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_picture_after_an_interrupted_one_is_whole(stage, when, monkeypatch):
+    view, fresh = View(Level()), View(Level())
+    for each in (view, fresh):
+        each.frame(Frame([1.0], 10, picture=1))
+    holder, name = STAGES[stage](view)
+    real = getattr(holder, name)
+
+    def interrupted(*arguments, **options):
+        if when == "after":
+            real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    frame = Frame([1.0, 5000.0], 20, [Change(2, "order", 1)], picture=7)  # another axis, more room, and a mark
+    with monkeypatch.context() as patch:
+        patch.setattr(holder, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            view.frame(frame)
+    assert (pixels(view.still(frame)[0]) == pixels(fresh.still(frame)[0])).all()
+
+
+@pytest.mark.parametrize("between", [(0, 1), (-1, 1), (2, 1), (1, 1), (1, float("inf")), ("1", 2)])
+def test_ends_of_the_axis_that_cannot_be_are_refused(between):
+    with pytest.raises((TypeError, ValueError), match=r"(low|high)=.* must be a finite number, above"):
+        View(between=between)
+
+
 # The lesson's picture
 
 

@@ -6,14 +6,18 @@ displayed together with a still picture of its first state, and a page without a
 
 from __future__ import annotations
 
+import html
+import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import ipywidgets as widgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
 from .figures import png, show
 
@@ -26,14 +30,35 @@ class Drawn(Protocol):
         ...
 
 
+def cause(error: BaseException) -> str:
+    """Return an error as a part of a sentence, in one line. A ValueError speaks for itself."""
+    if isinstance(error, KeyboardInterrupt):
+        return "an interrupt"
+    words = " ".join(str(error).split()).rstrip(".")
+    words = words if len(words) <= 300 else f"{words[:297]}..."
+    name = type(error).__name__
+    return (words if isinstance(error, ValueError) else f"{name}: {words}") if words else name
+
+
+def paragraph(text: str, role: str = "") -> str:
+    """Return a text as HTML that shows it as it is. Screen readers announce one with the role "status" or "alert"."""
+    role = f" role='{role}'" if role else ""
+    return f"<p{role}>{html.escape(text, quote=False)}</p>"
+
+
 class LivePicture:
     """A figure with a line of text below it, which can be redrawn while a cell runs.
 
     Args:
         per_second: how many pictures are due per second at most.
+
+    Raises:
+        TypeError: `per_second` is no number.
+        ValueError: `per_second` is not above 0.
     """
 
     def __init__(self, *, per_second: float = 4) -> None:
+        real(above=0, per_second=per_second)
         self.image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
         self.text = widgets.HTML()
         self.box = widgets.VBox([self.image, self.text])
@@ -47,8 +72,21 @@ class LivePicture:
     def draw(self, picture: Figure | Drawn, text: str) -> None:
         """Show a new picture and a new text below it."""
         self.image.value = png(picture) if isinstance(picture, Figure) else picture.png()
-        self.text.value = f"<p role='status'>{text}</p>"
+        self.text.value = paragraph(text, "status")
         self._drawn = time.monotonic()
+
+    @contextmanager
+    def up_to_date(self) -> Iterator[None]:
+        """Say below the picture if what is done inside fails, because the picture is then still the one before.
+
+        The error is raised again: it may be a fault of the lesson.
+        """
+        try:
+            yield
+        except BaseException as error:
+            words = f"No new picture was drawn ({cause(error)}), so that the one above is out of date."
+            self.text.value = paragraph(words, "status")
+            raise
 
 
 def show_widget(widget: widgets.Widget, still: bytes, alt: str) -> None:
@@ -97,26 +135,36 @@ def train_and_draw(
 
     Returns:
         The steps that were taken.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: `steps` or `per_second` is out of range.
     """
+    whole(least=0, steps=steps)
+    function(draw=draw, after=after)
     picture = LivePicture(per_second=per_second)
     done: list[Step] = []
     show_widget(picture.box, b"", alt)
-    try:
-        for step in trainer.run(steps):
-            done.append(step)
-            after(step)
-            if picture.due():
-                picture.draw(*draw(done))
-    except KeyboardInterrupt:
-        print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
-    except Diverged as reason:
-        print(f"Stopped: {reason}")
-    if done:
-        fig, caption = draw(done)
-        picture.draw(fig, caption)
-        show(fig, caption)
-        # The still picture takes the place of the live one, because it stays when the page is closed.
-        picture.box.layout.display = "none"
+    with picture.up_to_date():
+        try:
+            for step in trainer.run(steps):
+                done.append(step)
+                after(step)
+                if picture.due():
+                    picture.draw(*draw(done))
+        except KeyboardInterrupt:
+            print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
+        except Diverged as reason:
+            print(f"Stopped: {reason}")
+        if done:
+            try:
+                fig, caption = draw(done)
+                picture.draw(fig, caption)
+                show(fig, caption)
+                # The still picture takes the place of the live one, because it stays when the page is closed.
+                picture.box.layout.display = "none"
+            except KeyboardInterrupt:
+                print(f"Interrupted: the last picture may be missing. All {len(done)} steps are kept.")
     return done
 
 
@@ -128,11 +176,18 @@ class Panel:
         redraw: maps the controls' values, by name, to a picture and its description in words. If little of a figure
             changes, a `kit.steering.view.Canvas` draws it several times as fast.
         alt: describes the panel, for pages without a kernel and for screen readers.
+
+    Raises:
+        TypeError: an argument has the wrong type.
     """
 
     def __init__(
         self, controls: dict[str, widgets.Widget], redraw: Callable[..., tuple[Figure | Drawn, str]], *, alt: str
     ) -> None:
+        function(redraw=redraw)
+        for name, control in controls.items():
+            if not isinstance(control, widgets.Widget) or not control.has_trait("value"):
+                raise TypeError(f"controls: {name}={shown(control)} must be a widget with a value")
         self.controls = controls
         self.redraw = redraw
         self.alt = alt
@@ -146,9 +201,10 @@ class Panel:
         self.update()
 
     def update(self) -> None:
-        """Draw the picture for the current values of the controls."""
-        values = {name: control.value for name, control in self.controls.items()}
-        self.picture.draw(*self.redraw(**values))
+        """Draw the picture for the current values of the controls. If that fails, say so below the picture before."""
+        with self.picture.up_to_date():
+            values = {name: control.value for name, control in self.controls.items()}
+            self.picture.draw(*self.redraw(**values))
 
     def show(self) -> None:
         """Display the panel."""
@@ -166,14 +222,32 @@ WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "430px"}}
 
 
 def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:
-    """Return an integer slider if all the numbers are integers, and a float slider otherwise."""
+    """Return an integer slider if all the numbers are integers, and a float slider otherwise.
+
+    Raises:
+        TypeError: something is no number.
+        ValueError: `value` is not between `low` and `high`, which the slider would change without a word, or `step` is
+            not above 0.
+    """
+    real(low=low, high=high)
+    real(least=low, most=high, value=value)
+    real(above=0, step=step)
     integers = all(isinstance(n, int) for n in (value, low, high, step))
     kind = widgets.IntSlider if integers else widgets.FloatSlider
     return kind(value=value, min=low, max=high, step=step, description=description, **WIDE)
 
 
 def log_slider(description: str, value: float, low: float, high: float) -> widgets.FloatLogSlider:
-    """Return a slider from 10^`low` to 10^`high`, with equal steps of the exponent."""
+    """Return a slider from 10^`low` to 10^`high`, with equal steps of the exponent.
+
+    Raises:
+        TypeError: something is no number.
+        ValueError: `value` is not between 10^`low` and 10^`high`, which the slider would change without a word.
+    """
+    real(least=-300, most=300, low=low, high=high)
+    real(above=0, value=value)
+    if not low - 1e-9 <= math.log10(value) <= high + 1e-9:
+        raise ValueError(f"value={shown(value)} must be from 1e{low:g} to 1e{high:g}, where the slider ends")
     return widgets.FloatLogSlider(
         value=value, min=low, max=high, step=0.05, description=description, readout_format=".2g", **WIDE
     )

@@ -232,6 +232,11 @@ class Game:
         return right
 
     def _next(self, message: str) -> None:
+        """Show the next question."""
+        with self.picture.up_to_date():
+            self._draw(message)
+
+    def _draw(self, message: str) -> None:
         ways, current = self.ways.value, self.round
         right, played = self.score(ways)
         total = len(self.rounds[ways])

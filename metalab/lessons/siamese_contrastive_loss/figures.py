@@ -14,6 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from ...analysis.roc import decide, roc
+from ...arguments import real
 from ...evaluate import Score, evaluate
 from ...experiments.settings import Settings
 from ...experiments.timing import medians_in_turn
@@ -142,7 +143,7 @@ class Map:
     def add(self, step: int, params: Params) -> None:
         """Add a picture of the embedding with these parameters, at this meta-step."""
         z = self.embed(params, self.groups.flatten(0, 1))
-        z = z - z.mean(0)
+        z = (z - z.mean(0)).nan_to_num(0, 0, 0)  # SVD rejects what a network that has diverged returns
         flat, share = z, 1.0
         if z.shape[1] > 2:
             _u, sizes, axes = torch.linalg.svd(z, full_matrices=False)
@@ -279,11 +280,13 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
         title: the title of the histograms.
 
     Raises:
-        ValueError: `metalab.analysis.roc.roc` rejects the distances or the labels.
+        ValueError: `metalab.analysis.roc.roc` rejects the distances or the labels, or the largest distance is not a
+            finite number above 0.
     """
     distance = distance.double()  # because the threshold is a double too
     curve = roc(-distance, same)
     top = distance.max().item()
+    real(above=0, **{"the largest distance": top})  # the slider ends there
     bins = torch.linspace(0, top, 61).tolist()
 
     fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))

@@ -12,7 +12,8 @@ import io
 import textwrap
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import ipywidgets as widgets
 import numpy as np
@@ -24,10 +25,11 @@ from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from ...arguments import function, shapes, shown, whole
 from ...learners.siamese import distances
 from ...tasks import Characters
 from ..kit.figures import BLUE, GREEN, GREY, VERMILION, figure, plural
-from ..kit.panels import LivePicture, rows, show_widget, slider
+from ..kit.panels import LivePicture, cause, rows, show_widget, slider
 
 try:
     import anywidget
@@ -36,8 +38,13 @@ except ImportError:
 
 # Pillow decodes these formats by itself. For some others it starts other programs.
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+# A small file can claim any number of pixels. The photographs of most telephones have 12 million, those of some 24.5.
+# Decoding 25 million takes up to half a gigabyte of memory. A picture with more lines than SIDE takes more.
+PIXELS, SIDE = 25_000_000, 2**16
+SCANS = 100  # a progressive JPEG has about 10 scans; each of them takes as long as the whole picture
 LARGEST = 1680  # pixels: larger pictures are reduced to this, which is 4 times the dots needed
 FAINTEST = 32  # of 255: if the strongest contrast is less, the picture shows no drawing
+POINTS = 20_000  # of the strokes on the pad, which come in with every new point: drawing without a pause for 5 minutes
 
 # Omniglot's paper is 105 pixels wide. Here each of these pixels has 4 x 4 dots, so each of our 28 x 28 has 15 x 15.
 DOTS, PER_PIXEL = 420, 15
@@ -62,8 +69,11 @@ def as_drawing(picture: bytes) -> Tensor:
         The drawing, float32 [1, 28, 28], with 0 for paper and 1 for ink.
 
     Raises:
-        ValueError: the content is no such file, is damaged, has too many pixels, or is blank.
+        TypeError: the content is not made of bytes.
+        ValueError: the content is no such file, is damaged, has more than PIXELS pixels, or shows no drawing.
     """
+    if not isinstance(picture, bytes | bytearray | memoryview):
+        raise TypeError(f"picture={shown(picture)} must be the bytes of a file")
     grey = _read(picture)
     # Light falls unevenly on a photograph. So ink is what differs from its surroundings, which are mostly paper.
     surroundings = grey.filter(ImageFilter.BoxBlur(max(grey.size) // 4))
@@ -82,13 +92,20 @@ def drawing_of(strokes: list[list[list[float]]]) -> Tensor:
         strokes: each is a list of points (x, y) from 0 to 1, where y points down.
 
     Raises:
-        ValueError: there is no point, or a point lies outside the paper.
+        ValueError: these are no strokes, there is no point or there are more than POINTS, a point lies outside the
+            paper, or the paper is inked all over.
     """
-    points = [number for stroke in strokes for point in stroke for number in point]
-    if not points:
+    if not _are_lists(strokes) or not all(map(_are_lists, strokes)):
+        raise ValueError(f"strokes={shown(strokes)} must be a list of strokes, each a list of points (x, y)")
+    count = sum(map(len, strokes))
+    if not count:
         raise ValueError("strokes has no point: nothing is drawn")
-    if not all(0 <= number <= 1 for number in points):
-        raise ValueError(f"strokes has coordinates from {min(points)} to {max(points)}: they must be in 0 … 1")
+    if count > POINTS:
+        raise ValueError(f"the strokes have {count:,} points, and {POINTS:,} are the most: press Clear or Undo")
+    for stroke in strokes:
+        for point in stroke:
+            if len(point) != 2 or not all(type(n) in (int, float) and 0 <= n <= 1 for n in point):
+                raise ValueError(f"strokes has the point {shown(point)}: it must be (x, y) with numbers in 0 … 1")
     paper = Image.new("L", (DOTS, DOTS))
     draw = ImageDraw.Draw(paper)
     for stroke in strokes:
@@ -98,31 +115,41 @@ def drawing_of(strokes: list[list[list[float]]]) -> Tensor:
     return _like_omniglot(Image.fromarray(_draw_again(np.asarray(paper) > 0).astype(np.uint8) * 255))
 
 
+def _are_lists(value: object) -> bool:
+    """Tell whether a value is a list of lists. A tuple counts as a list."""
+    return isinstance(value, list | tuple) and all(isinstance(each, list | tuple) for each in value)
+
+
 def _read(picture: bytes) -> Image.Image:
     """Read an image file as grey levels, upright, with transparent parts as paper.
+
+    A picture with too many pixels is refused before it is decoded. Any other is made small as early as possible, so
+    that few large copies exist at a time.
 
     Raises:
         ValueError: the content is no image file, is damaged, has too many pixels, or is blank.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(picture), formats=FORMATS)
+    with _words_for_damage(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of what we check here ourselves, and of oddities in the file
+        opened = Image.open(io.BytesIO(picture), formats=FORMATS)  # reads the size, and no pixel
+        tags = getattr(opened, "tag_v2", {})  # a tile of a TIFF can be larger than the picture
+        if max(opened.width * opened.height, tags.get(322, 1) * tags.get(323, 1)) > PIXELS or max(opened.size) > SIDE:
+            raise Image.DecompressionBombError
+        if opened.format in ("JPEG", "MPO") and bytes(picture).count(b"\xff\xda") > SCANS:
+            raise OSError(f"it has more than {SCANS} scans")
         opened.draft("RGB", (LARGEST, LARGEST))  # so that a JPEG is not decoded at more pixels than needed
-        opened = ImageOps.exif_transpose(opened)
         if opened.mode.startswith(("I", "F")):  # more than 8 bits, which Pillow would cut off at 255
-            levels = np.nan_to_num(np.asarray(opened, np.float64))
+            opened = opened.convert("F")
+        elif opened.mode != "RGBA":
+            opened = opened.convert("RGBA")
+        opened.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+        opened = ImageOps.exif_transpose(opened)
+        if opened.mode == "F":
+            levels = np.asarray(opened, np.float64)
+            if not np.isfinite(levels).all():
+                raise OSError("some of its levels are no finite numbers")
             levels = (levels - levels.min()) / max(np.ptp(levels), 1)
-            opened = Image.fromarray((levels * 255).astype(np.uint8))
-        opened = opened.convert("RGBA")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        most = Image.MAX_IMAGE_PIXELS // 1_000_000
-        raise ValueError(f"the picture is too large: {most} million pixels are the most") from error
-    except UnidentifiedImageError as error:
-        raise ValueError(f"this file is no picture; it can be {', '.join(FORMATS)}") from error
-    except Exception as error:  # for a damaged file, Pillow can raise nearly any error
-        raise ValueError(f"the picture is damaged: {error}") from error
-    opened.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+            opened = Image.fromarray((levels * 255).astype(np.uint8)).convert("RGBA")
     grey, opacity = opened.convert("L"), opened.getchannel("A")
     weight = np.asarray(opacity, np.float64)
     if not weight.any():
@@ -133,8 +160,26 @@ def _read(picture: bytes) -> Image.Image:
     return Image.composite(grey, Image.new("L", grey.size, round(paper)), opacity)
 
 
+@contextmanager
+def _words_for_damage() -> Iterator[None]:
+    """Turn what Pillow raises into a ValueError that says what is wrong with a file."""
+    try:
+        yield
+    except Image.DecompressionBombError:
+        most = f"{PIXELS // 1_000_000} million pixels, and {SIDE:,} on a side,"
+        raise ValueError(f"the picture is too large: {most} are the most. Make it smaller first") from None
+    except UnidentifiedImageError as error:
+        raise ValueError(f"this file is no picture; it can be {', '.join(FORMATS)}") from error
+    except Exception as error:  # for a damaged file, Pillow can raise nearly any error
+        raise ValueError(f"the picture is damaged: {error or type(error).__name__}") from error
+
+
 def _like_omniglot(contrast: Image.Image) -> Tensor:
-    """Return the drawing [1, 28, 28] of a picture that tells how much each pixel differs from paper, 0 … 255."""
+    """Return the drawing [1, 28, 28] of a picture that tells how much each pixel differs from paper, 0 … 255.
+
+    Raises:
+        ValueError: all of the picture is alike.
+    """
     side = max(contrast.size)
     ink = _ink(contrast, contrast.width / 2, contrast.height / 2, side)
     (left, right), (top, bottom) = (
@@ -153,10 +198,16 @@ def _like_omniglot(contrast: Image.Image) -> Tensor:
 
 
 def _ink(contrast: Image.Image, x: float, y: float, side: float) -> np.ndarray:
-    """Return where the ink is in the square of `side` pixels around the pixel (x, y): bool [420, 420]."""
+    """Return where the ink is in the square of `side` pixels around the pixel (x, y): bool [420, 420].
+
+    Raises:
+        ValueError: all of the square is alike.
+    """
     left, top, side = round(x - side / 2), round(y - side / 2), max(1, round(side))
     cut = contrast.crop((left, top, left + side, top + side))  # there is paper outside the picture
-    levels = np.asarray(cut.resize((DOTS, DOTS), Image.Resampling.BOX), np.float32)
+    levels = np.asarray(cut.resize((DOTS, DOTS), Image.Resampling.BOX), np.float64)
+    if levels.min() == levels.max():
+        raise ValueError("all of the paper is alike, inked or not, so that there is no drawing on it")
     # The threshold moves to midway between mean ink and mean paper (Ridler & Calvard 1978). It comes from below, so
     # that faint ink counts as ink.
     threshold = levels.mean()
@@ -205,7 +256,11 @@ def _thin(ink: np.ndarray) -> np.ndarray:
         before = inner.sum()
         for removable in tables:
             code = sum(ink[1 + y : 1 + y + height, 1 + x : 1 + x + width] << k for k, (y, x) in enumerate(AROUND))
-            inner[removable[code]] = 0
+            rows, columns = np.nonzero(removable[code] & (inner > 0))
+            inner[rows, columns] = 0
+            # The four dots of a small square would all be removed at once. Dots that nothing is left of stay.
+            left = sum(ink[1 + y + rows, 1 + x + columns] for y, x in AROUND)
+            inner[rows[left == 0], columns[left == 0]] = 1
         if inner.sum() == before:
             return inner > 0
 
@@ -366,23 +421,26 @@ class Neighbours:
         shown: how many neighbours are shown.
 
     Raises:
-        ValueError: the drawings have another size, or the gallery has too few of them.
+        TypeError: an argument has the wrong type.
+        ValueError: the drawings have another size, the gallery has too few of them, or `embed` does not return a
+            vector of finite numbers for each.
     """
 
     def __init__(self, characters: Characters, embed: Callable[[Tensor], Tensor], *, shown: int = 10) -> None:
-        count, drawings, height, width = characters.images.shape
-        if (height, width) != (28, 28):
-            raise ValueError(f"characters are drawings of {height} x {width} pixels, but must be of 28 x 28")
-        if not 1 <= shown < count * drawings:
-            raise ValueError(
-                f"shown={shown} must be at least 1 and less than the {count * drawings} drawings there are"
-            )
+        sizes = shapes(**{"the gallery": (getattr(characters, "images", characters), "C D 28 28")})
+        drawings = sizes["D"]
+        total = sizes["C"] * drawings
+        whole(most=total - 1, what=f"one less than the {total:,} drawings of the gallery", shown=shown)
+        function(embed=embed)
         self.characters = characters
         self.embed = embed
         self.shown = shown
         self.images = characters.images.flatten(0, 1)[:, None].float() / 255  # [C*D, 1, 28, 28]
         self.embeddings = embed(self.images)  # [C*D, E]
-        self._picked: int | None = None  # the row of `images` that is answered now; None for an upload or a drawing
+        shapes(**{"what embed returns": (self.embeddings, f"{total} E")})
+        if not self.embeddings.isfinite().all():
+            raise ValueError("embed returns numbers that are not finite, so that the gallery cannot be compared")
+        self._picked: int | None = None  # the row of `images` whose answer is shown; None for an upload or a drawing
 
         alphabets = characters.alphabet.unique().tolist()
         # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
@@ -430,7 +488,14 @@ class Neighbours:
 
         Returns:
             The rows of `images`, and their distances, each [shown].
+
+        Raises:
+            TypeError: the embedding is no tensor.
+            ValueError: the embedding has another shape, or numbers that are not finite.
         """
+        shapes(embedding=(embedding, f"{self.embeddings.shape[1]}"))
+        if not embedding.isfinite().all():
+            raise ValueError("the embedding has numbers that are not finite, so that it is near to nothing")
         distance = distances(embedding[None], self.embeddings)[0]
         if without is not None:
             distance[without] = torch.inf
@@ -444,8 +509,9 @@ class Neighbours:
         character = int(self._members(self.alphabet.value)[self.character.value - 1])
         picked = character * drawings + self.drawing.value - 1
         if picked == self._picked:  # a shorter alphabet can move two sliders at once
+            self.message.value = ""
             return
-        self._picked = picked
+        self._picked = None
         rows, distance = self.nearest(self.embeddings[picked], without=picked)
         same = (rows // drawings == character).tolist()
         name = self._name(character)
@@ -453,9 +519,16 @@ class Neighbours:
         caption += f"{sum(same)} {'is' if sum(same) == 1 else 'are'} of the same character"
         caption += f" (the gallery has {drawings - 1} more of it)."
         self._draw(self.images[picked], f"you picked {name}", rows, distance, caption, same)
+        self._picked = picked  # only now, because an error can come before
 
     def answer(self, drawing: Tensor, name: str) -> None:
-        """Show the neighbours of a drawing [1, 28, 28] that is not in the gallery. The caption calls it `name`."""
+        """Show the neighbours of a drawing [1, 28, 28] that is not in the gallery. The caption calls it `name`.
+
+        Raises:
+            TypeError: the drawing is no tensor.
+            ValueError: the drawing has another shape, or an embedding that is not finite.
+        """
+        shapes(drawing=(drawing, "1 28 28"))
         self._picked = None
         rows, distance = self.nearest(self.embed(drawing[None].to(self.images.device))[0])
         votes = Counter((rows // self.characters.images.shape[1]).tolist()).most_common(3)
@@ -494,24 +567,37 @@ class Neighbours:
         number = int((self._members(alphabet) == character).nonzero()) + 1
         return f"{self._alphabet_name(alphabet)} {number}"
 
+    @contextmanager
+    def _or_say_why(self, what: str) -> Iterator[None]:
+        """Say what is wrong with the reader's picture, because the answer below is then still the one before.
+
+        An error that is no ValueError is raised again: it is a fault of the lesson.
+        """
+        try:
+            yield
+        except BaseException as error:
+            words = f"{html.escape(cause(error))}. The answer below is still the one before."
+            self.message.value = f"<p role='alert'><b>{html.escape(what)}</b>: {words}</p>"
+            if not isinstance(error, ValueError):
+                raise
+
     def _on_pick(self, _change: dict) -> None:
-        self.character.max = len(self._members(self.alphabet.value))
-        self.pick()
+        with self._or_say_why("your choice"):
+            self.character.max = len(self._members(self.alphabet.value))
+            self.pick()
 
     def _on_upload(self, change: dict) -> None:
         if not change["new"]:
             return
-        name, content = uploaded(change["new"])
-        self.upload.set_trait("value", type(change["new"])())  # so that uploading the same file again is a change
-        try:
-            drawing = as_drawing(content)
-        except ValueError as reason:
-            self.message.value = f"<p role='alert'><b>{html.escape(name)}</b>: {html.escape(str(reason))}.</p>"
-        else:
-            self.answer(drawing, "your picture")
+        with self._or_say_why("your picture"):
+            name, content = uploaded(change["new"])
+            self.upload.set_trait("value", type(change["new"])())  # so that uploading the same file again is a change
+            with self._or_say_why(name):
+                self.answer(as_drawing(content), "your picture")
 
     def _on_stroke(self, change: dict) -> None:
-        if change["new"]:
-            self.answer(drawing_of(change["new"]), "your drawing")
-        else:
-            self.pick()
+        with self._or_say_why("your drawing"):
+            if change["new"]:
+                self.answer(drawing_of(change["new"]), "your drawing")
+            else:
+                self.pick()

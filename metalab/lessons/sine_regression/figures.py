@@ -206,19 +206,21 @@ class RetrainPanel:
         self.button.disabled = True
         message = f"{name}: done."
         try:
-            for step in trainer.run(self.steps.value):
-                losses.append(step.metrics["loss"])
-                if self.picture.due():
-                    self._draw(f"{name}: meta-step {trainer.steps} of {self.steps.value}.")
-        except Diverged as error:
-            message = f"{name} stopped: {error} Move the outer learning rate to the left."
-        except KeyboardInterrupt:
-            message = f"{name}: interrupted at meta-step {trainer.steps}."
+            with self.picture.up_to_date():
+                try:
+                    for step in trainer.run(self.steps.value):
+                        losses.append(step.metrics["loss"])
+                        if self.picture.due():
+                            self._draw(f"{name}: meta-step {trainer.steps} of {self.steps.value}.")
+                except Diverged as error:
+                    message = f"{name} stopped: {error} Move the outer learning rate to the left."
+                except KeyboardInterrupt:
+                    message = f"{name}: interrupted at meta-step {trainer.steps}."
+                self.params = trainer.params
+                final = smooth(losses)[-1].item() if losses else float("nan")
+                self._draw(f"{message} Loss {final:.3g} (mean of the last 50 meta-steps).")
         finally:
             self.button.disabled = False
-        self.params = trainer.params
-        final = smooth(losses)[-1].item() if losses else float("nan")
-        self._draw(f"{message} Loss {final:.3g} (mean of the last 50 meta-steps).")
         return losses
 
     def _draw(self, caption: str) -> None:

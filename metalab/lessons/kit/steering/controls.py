@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import ipywidgets as widgets
 
-from ..panels import log_slider, rows, slider
+from ....arguments import shown
+from ..panels import cause, log_slider, rows, slider
 
 BUTTONS = {"start": "play", "pause": "pause", "reset": "undo", "stop": "stop"}  # the icon of each button
 
@@ -17,7 +19,7 @@ def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
     """Return the usual control of each setting of an inner and an outer loop, set to the setting's value.
 
     Raises:
-        ValueError: a setting has no usual control.
+        ValueError: a setting has no usual control, or the control does not reach the setting's value.
     """
     kinds = {
         "inner_lr": lambda value: log_slider("inner learning rate α", value, -4, 0),
@@ -30,7 +32,13 @@ def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
     unknown = set(values) - set(kinds)
     if unknown:
         raise ValueError(f"no usual control for {', '.join(sorted(unknown))}: give one")
-    return {name: kinds[name](value) for name, value in values.items()}
+    controls = {}
+    for name, value in values.items():
+        try:
+            controls[name] = kinds[name](value)
+        except Exception as error:  # each kind of widget raises its own
+            raise ValueError(f"no usual control for {name}={shown(value)}: give one ({cause(error)})") from None
+    return controls
 
 
 class Controls:
@@ -40,9 +48,15 @@ class Controls:
 
     Args:
         inputs: widgets by name, or other objects that have a `value`.
+
+    Raises:
+        TypeError: an input has no value.
     """
 
     def __init__(self, inputs: Mapping[str, Any]) -> None:
+        for name, control in inputs.items():
+            if not hasattr(control, "value"):
+                raise TypeError(f"controls: {name}={shown(control)} must be a widget with a value")
         self.inputs = dict(inputs)
         self._pressed: list[str] = []
 
@@ -61,7 +75,7 @@ class Controls:
     def _is_at(self, name: str, value: float, setting: float) -> bool:
         """Tell whether a control with this value is where `setting` puts it."""
         control = self.inputs[name]
-        if value == setting or not isinstance(control, widgets.FloatLogSlider) or not setting > 0:
+        if value == setting or not isinstance(control, widgets.FloatLogSlider) or not min(value, setting) > 0:
             return value == setting
         return abs(math.log(value / setting, control.base)) < 0.501 * control.step
 
@@ -72,15 +86,20 @@ class Controls:
             ValueError: there is no such control, or it cannot be moved there.
         """
         if name not in self.inputs:
-            raise ValueError(f"{name}={value!r}: the controls are {', '.join(self.inputs)}")
+            raise ValueError(f"{name}={shown(value)}: the controls are {', '.join(self.inputs)}")
         control, before = self.inputs[name], self.inputs[name].value
         try:
             control.value = value
         except Exception as error:  # each kind of widget raises its own
-            raise ValueError(f"{name}={value!r}: {error}") from None
+            raise ValueError(f"{name}={shown(value)}: {error}") from None
         if control.value != value:  # the slider went to its end instead, or to a whole number
             reached, control.value = control.value, before
-            raise ValueError(f"{name}={value!r}: the slider goes to {reached} instead")
+            raise ValueError(f"{name}={shown(value)}: the slider goes to {reached} instead")
+
+    def put_back(self, name: str, value: float) -> None:
+        """Move a control to the value in use. One that cannot be there stays where it is."""
+        with suppress(Exception):  # each kind of widget raises its own
+            self.inputs[name].value = value
 
     def press(self, button: str) -> None:
         """Record that one of BUTTONS was pressed."""

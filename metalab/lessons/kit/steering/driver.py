@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ....arguments import function, one_of, real, shown, whole
 from ....engine.rollback import Rollback
 from ....files import replace_file
 from ....learners import Learner
@@ -21,8 +23,9 @@ from ....train import Diverged, Step, Trainer
 RECENT = 10  # a training's loss is the mean of this many steps, because a single step's loss is mostly chance
 FACTOR = 100  # a loss of this many times the best one is a divergence
 HEALTHY = 10  # parameters are good if the loss after them is at most this many times the best one
-FLOOR = 1e-3  # the best loss counts as at least this share of the first; otherwise a loss of 0 could never be kept
+FLOOR = 1e-3  # the best loss counts as at least this share of the first ones, or none after a loss of 0 could be kept
 KEEP = 20  # how many steps there are from one copy of the training's state to the next
+MOST = torch.finfo(torch.float32).max  # a larger setting would be infinite in a tensor of single precision
 RECORDINGS = 22  # how many recorded meta-steps a GPU keeps: the sliders offer 0 to 10 inner steps of two orders
 
 LABELS = {"inner_lr": "inner learning rate", "outer_lr": "outer learning rate"}
@@ -66,12 +69,42 @@ class History:
     changes: list[Change] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
+    def check(self) -> None:
+        """Check every field: its type, its range, and whether it fits the others.
+
+        Raises:
+            ValueError: no training can have had this history. The message names the field, its value, and what would
+                be right.
+        """
+        try:
+            whole(least=0, seed=self.seed)
+            for name, kind in (("start", dict), ("changes", list), ("losses", list)):
+                if not isinstance(value := getattr(self, name), kind):
+                    raise TypeError(f"{name}={shown(value)} must be a {kind.__name__}")
+            if "outer_lr" not in self.start:
+                raise ValueError(f"start={shown(self.start)} must have an outer_lr")
+            real(least=0, most=MOST, **{f"start[{name!r}]": value for name, value in self.start.items()})
+            real(**{f"losses[{i}]": loss for i, loss in enumerate(self.losses)})
+            step, most = 1, len(self.losses) + 1
+            for i, change in enumerate(self.changes):
+                if not isinstance(change, Change):
+                    raise TypeError(f"changes[{i}]={shown(change)} must be a Change")
+                # The changes are in the order of their steps, and the last one may come after the last loss.
+                whole(least=step, most=most, **{f"changes[{i}].step": change.step})
+                one_of(self.start, **{f"changes[{i}].name": change.name})
+                real(least=0, most=MOST, **{f"changes[{i}].value": change.value})
+                step = change.step
+        except TypeError as error:
+            raise ValueError(f"{error}") from None
+
     def save(self, path: str | Path) -> None:
         """Write the history as JSON. A file that is already at `path` is replaced only by a complete one.
 
         Raises:
             OSError: the file cannot be written.
+            ValueError: `check` rejects the history.
         """
+        self.check()
         replace_file(path, f"{json.dumps(asdict(self), indent=1, allow_nan=False)}\n".encode())
 
     @classmethod
@@ -80,13 +113,23 @@ class History:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: the file is not a saved history.
+            ValueError: the file is not a saved history. The message names the file and what is wrong in it.
         """
+        path = Path(path)
         try:
-            read = json.loads(Path(path).read_text())
-            return cls(read["seed"], read["start"], [Change(**change) for change in read["changes"]], read["losses"])
-        except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a saved history: {type(error).__name__}: {error}") from None
+            if path.exists() and not path.is_file():  # reading a pipe could wait for ever
+                raise ValueError("it is no regular file")
+            read = _of_fields(cls, json.loads(path.read_bytes().decode()), "the file")
+            if isinstance(read["changes"], list):
+                changes = (_of_fields(Change, change, f"changes[{i}]") for i, change in enumerate(read["changes"]))
+                read["changes"] = [Change(**change) for change in changes]
+            history = cls(**read)
+            history.check()
+        except RecursionError:
+            raise ValueError(f"{path} is not a saved history: it is nested too deeply") from None
+        except ValueError as error:  # no UTF-8 and no JSON are ValueErrors too
+            raise ValueError(f"{path} is not a saved history: {error}") from None
+        return history
 
 
 class WentBack(Diverged):
@@ -125,8 +168,9 @@ class Driver:
         earlier: the losses before the last reset.
 
     Raises:
-        ValueError: `values` has no `outer_lr`, the learner has no field of a name in it, or a value is not a finite
-            number of at least 0.
+        TypeError: an argument has the wrong type.
+        ValueError: `values` has no `outer_lr`, the learner has no field of a name in it, a value is none that the
+            setting can have, or a field holds a tensor whose number cannot be changed.
     """
 
     def __init__(
@@ -139,23 +183,35 @@ class Driver:
         optimizer: Callable[[Tensor], Optimizer] = Adam,
         device: str | torch.device = "cpu",
     ) -> None:
-        if "outer_lr" not in values:
-            raise ValueError(f"values={values} must have an outer_lr")
+        whole(least=0, seed=seed)
+        function(sample=sample, optimizer=optimizer)
+        if not is_dataclass(learner) or isinstance(learner, type):
+            raise TypeError(f"learner={shown(learner)} must be a learner, and a dataclass")
+        if not isinstance(values, Mapping) or "outer_lr" not in values:
+            raise ValueError(f"values={shown(values)} must have an outer_lr")
+        types = {each.name: each.type for each in fields(learner)}
+        held = {name: getattr(learner, name) for name in values if name in types}
         for name in values:
-            if name != "outer_lr" and not hasattr(learner, name):
-                raise ValueError(f"values={values}: {type(learner).__name__} has no {name}")
+            if name != "outer_lr" and name not in types:
+                raise ValueError(f"values={shown(values)}: {type(learner).__name__} has no {name}")
+            tensor = held.get(name)
+            if isinstance(tensor, Tensor) and (tensor.dim() or tensor.dtype not in (torch.float32, torch.float64)):
+                raise ValueError(
+                    f"{name} of {type(learner).__name__} is a tensor of shape {list(tensor.shape)} and {tensor.dtype}; "
+                    "it must have no axes, and float32 or float64"
+                )
+        self._fields = [name for name, value in held.items() if not isinstance(value, Tensor)]
+        self._whole = {name for name in self._fields if types[name] in (int, "int")}
+        self.values: dict[str, float] = dict(values)
+        self.values, settled = self._settled(values.items(), learner)
         self.seed = seed
         self._new = lambda seed: Trainer(
             learner, sample, seed=seed, optimizer=optimizer, device=device, recordings=RECORDINGS
         )
         self.trainer = self._new(seed)
         self._rollback = Rollback(self.trainer.state, self.trainer.load_state)
-        self.values: dict[str, float] = {}
-        self._fields = [n for n in values if n != "outer_lr" and not isinstance(getattr(learner, n), Tensor)]
-        self._learners = {tuple(getattr(learner, name) for name in self._fields): learner}
-        for name, value in values.items():
-            _check(name, value)
-            self._put(name, value)
+        self._learners: dict[tuple, Learner] = {}
+        self._put(self.values, settled)
         self._begin()
         self.earlier: list[float] = []
 
@@ -181,12 +237,18 @@ class Driver:
         Raises:
             ValueError: there is no such setting, or it cannot have this value. Nothing has changed then.
         """
-        if name not in self.values:
-            raise ValueError(f"{name}={value!r}: the settings are {', '.join(self.values)}")
-        _check(name, value)
-        if value != self.values[name]:
-            self._put(name, value)
-            self._log(name, value)
+        values, learner = self._settled([(name, value)], self.trainer.learner)
+        if values[name] != self.values[name]:
+            self._put(values, learner)
+            self._log(name, values[name])
+
+    def check(self, values: Mapping[str, float]) -> None:
+        """Check that settings can have these values now, without a change.
+
+        Raises:
+            ValueError: there is no such setting, or it cannot have this value.
+        """
+        self._settled(values.items(), self.trainer.learner)
 
     def step(self) -> Step:
         """Take one meta-step.
@@ -206,7 +268,10 @@ class Driver:
         losses = self.history.losses
         losses.append(step.metrics["loss"])
         recent = self.loss
-        self._best = min(self._best, max(recent, FLOOR * losses[0]))
+        # As long as all losses are 0, none is large. A negative loss has no multiple that is worse, so that there the
+        # best one is taken to be as large as the first ones were.
+        if scale := max(map(abs, losses[:RECENT])) or abs(losses[-1]):
+            self._best = min(self._best, max(recent, FLOOR * scale) if recent >= 0 else scale)
         if recent >= FACTOR * self._best:
             raise self._go_back(losses[-1])
         if self.steps % KEEP == 0 and recent <= HEALTHY * self._best:
@@ -218,34 +283,87 @@ class Driver:
 
         Args:
             seed: the new seed; None for the same as before.
+
+        Raises:
+            TypeError: the seed is no whole number.
+            ValueError: the seed is out of range. Nothing has changed then.
         """
-        self.seed = self.seed if seed is None else seed
-        self.trainer.load_state(self._new(self.seed).state())
-        self.earlier = self.history.losses
+        seed = self.seed if seed is None else seed
+        whole(least=0, seed=seed)
+        fresh = self._new(seed).state()
+        try:
+            self.trainer.load_state(fresh)
+        except BaseException:  # for example an interrupt; half a reset cannot be replayed
+            self._rewind()
+            raise
+        self.seed, self.earlier = seed, self.history.losses
         self._begin()
 
     def replay(self, history: History) -> Iterator[Step]:
-        """Reset the training, and repeat a history step by step."""
-        for name, value in history.start.items():
-            self.set(name, value)
+        """Reset the training, and repeat a history step by step.
+
+        Raises:
+            TypeError: it is no history.
+            ValueError: `check` rejects the history, or its settings are not those of this training, or cannot have the
+                values that they have there. Nothing has changed then.
+        """
+        if not isinstance(history, History):
+            raise TypeError(f"history={shown(history)} must be a History; History.load(path) reads one")
+        history.check()
+        if history.start.keys() != self.values.keys():
+            raise ValueError(
+                f"the history has the settings {', '.join(history.start)}, but this training has "
+                f"{', '.join(self.values)}"
+            )
+        start, first = self._settled(history.start.items(), self.trainer.learner)
+        learner = first
+        for change in history.changes:
+            _values, learner = self._settled([(change.name, change.value)], learner)
+        return self._replayed(history, start, first)
+
+    def _replayed(self, history: History, start: dict[str, float], learner: Learner) -> Iterator[Step]:
+        """Repeat a history that was checked, which starts with these settings and with the learner that has them."""
+        self._put(start, learner)
         self.reset(history.seed)
         changes = _by_step(history.changes)
-        for number in range(1, len(history.losses) + 1):
-            for change in changes.get(number, ()):
+        for number in range(1, len(history.losses) + 2):
+            for change in changes.get(number, ()):  # the last ones can come after the last step
                 self.set(change.name, change.value)
-            yield self.step()
+            if number <= len(history.losses):
+                yield self.step()
 
-    def _put(self, name: str, value: float) -> None:
-        """Give a setting a value, in the trainer or in its learner."""
-        if name == "outer_lr":
-            self.trainer.outer_lr = value
-        elif isinstance(tensor := getattr(self.trainer.learner, name), Tensor):
-            tensor.fill_(value)
-        else:
-            new = replace(self.trainer.learner, **{name: value})
-            fields = (getattr(new, field) for field in self._fields)
-            self.trainer.learner = self._learners.setdefault(tuple(fields), new)
-        self.values[name] = value
+    def _settled(self, values: Iterable[tuple[str, Any]], learner: Learner) -> tuple[dict[str, float], Learner]:
+        """Return settings as plain numbers, and the learner with those of its fields that hold no tensor.
+
+        Raises:
+            ValueError: there is no such setting, or it cannot have this value.
+        """
+        numbers: dict[str, float] = {}
+        try:
+            for name, value in values:
+                if name not in list(self.values):
+                    raise ValueError(f"{name}={shown(value)}: the settings are {', '.join(self.values)}")
+                if name in self._whole:
+                    whole(least=0, **{name: value})
+                    numbers[name] = operator.index(value)
+                else:
+                    real(least=0, most=MOST, **{name: value})
+                    numbers[name] = float(value)
+            ours = {name: number for name, number in numbers.items() if name in self._fields}
+            return numbers, replace(learner, **ours) if ours else learner
+        except TypeError as error:
+            raise ValueError(f"{error}") from None
+
+    def _put(self, values: dict[str, float], learner: Learner) -> None:
+        """Give settings their values, in the trainer and in its learner."""
+        for name, value in values.items():
+            if name == "outer_lr":
+                self.trainer.outer_lr = value
+            elif name not in self._fields:
+                getattr(learner, name).fill_(value)
+        key = tuple(getattr(learner, name) for name in self._fields)
+        self.trainer.learner = self._learners.setdefault(key, learner)
+        self.values |= values
 
     def _log(self, name: str, value: float) -> None:
         """Log a change. Only the last value at a step counts, and none does if it equals the value before the step."""
@@ -291,9 +409,18 @@ class Driver:
         return suspect
 
 
-def _check(name: str, value: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-        raise ValueError(f"{name}={value!r} must be a finite number of at least 0")
+def _of_fields(kind: type, value: object, where: str) -> dict[str, Any]:
+    """Return what JSON has of a dataclass.
+
+    Raises:
+        ValueError: it does not have the fields of the dataclass, or has others.
+    """
+    names = [each.name for each in fields(kind)]
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} holds {shown(value)}; it must hold an object with {', '.join(names)}")
+    if value.keys() != set(names):
+        raise ValueError(f"{where} has {shown(list(value))}; it must have {', '.join(names)}")
+    return value
 
 
 def _recent(losses: list[float]) -> float:

@@ -13,7 +13,7 @@ it attributes to the slider's message what this cell prints, so that the page ne
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,8 @@ from IPython import get_ipython
 
 # A message needs several turns of the event loop. Ten turns take a tenth of the shortest sleep, which is 1 ms.
 TURNS = 10
+
+_delivering = False  # whether a poll is handing out messages; two at once would mix up whose message the kernel handles
 
 
 async def poll(seconds: float = 0.0) -> None:
@@ -41,26 +43,51 @@ async def poll(seconds: float = 0.0) -> None:
         await asyncio.sleep(0)
 
 
+class _Answers:
+    """A kernel's handler of widgets' messages. While a cell polls, it also tells the page when a message is handled.
+
+    Args:
+        kernel: the kernel.
+        handle: the kernel's own handler.
+    """
+
+    def __init__(self, kernel: Any, handle: Callable[..., Any]) -> None:
+        self.kernel, self.handle = kernel, handle
+        self.polls = 0  # how many polls of this moment need it; several trainings can run in one cell
+
+    def __call__(self, stream: Any, ident: Any, message: dict[str, Any]) -> Any:
+        try:
+            return self.handle(stream, ident, message)
+        finally:
+            if self.polls:  # otherwise the kernel tells the page itself
+                self.kernel._publish_status("idle", "shell", parent=message)
+
+
 @contextmanager
 def _answered(kernel: Any) -> Iterator[None]:
-    """Tell the page when the kernel has finished with a widget's message, as the kernel does when no cell runs."""
-    handle = kernel.shell_handlers["comm_msg"]
+    """Tell the page when the kernel has finished with a widget's message, as the kernel does when no cell runs.
 
-    def handle_and_tell(stream: Any, ident: Any, message: dict[str, Any]) -> None:
-        try:
-            handle(stream, ident, message)
-        finally:
-            kernel._publish_status("idle", "shell", parent=message)
-
-    kernel.shell_handlers["comm_msg"] = handle_and_tell
+    Polls that overlap share one handler. The last of them to end gives the kernel's own handler back, whichever it is.
+    """
+    handlers = kernel.shell_handlers
+    ours = handlers["comm_msg"]
+    if not isinstance(ours, _Answers):
+        ours = _Answers(kernel, ours)
+    ours.polls += 1
     try:
+        handlers["comm_msg"] = ours
         yield
     finally:
-        kernel.shell_handlers["comm_msg"] = handle
+        ours.polls -= 1
+        if not ours.polls and handlers["comm_msg"] is ours:
+            handlers["comm_msg"] = ours.handle
 
 
 async def _deliver(kernel: Any) -> None:
     """Handle the widgets' messages as ipykernel 6 would after this cell. All other messages stay in the queue."""
+    global _delivering
+    if _delivering:  # for another training in this cell: it hands out the messages of all widgets
+        return
     kernel.shell_stream.flush()
     waiting = [kernel.msg_queue.get_nowait() for _ in range(kernel.msg_queue.qsize())]
     ours = [item for item in waiting if _is_of_widgets(kernel, item)]
@@ -70,11 +97,14 @@ async def _deliver(kernel: Any) -> None:
     if not ours:
         return
     ident, parent, handler = kernel._parent_ident["shell"], kernel.get_parent("shell"), kernel.saved_sigint_handler
+    _delivering = True
     try:
         while ours:
-            _number, dispatch, arguments = ours.pop(0)
-            await dispatch(*arguments)
+            _number, dispatch, arguments = ours[0]
+            await dispatch(*arguments)  # an interrupt comes before the message is handled, so that it has to stay
+            del ours[0]
     finally:  # after an interrupt too, the kernel is as this cell needs it, and no message is lost
+        _delivering = False
         kernel.set_parent(ident, parent, channel="shell")
         kernel.saved_sigint_handler = handler
         for item in ours:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
 from IPython import get_ipython
 from IPython.display import display
 
-from ..panels import show_widget
+from ....arguments import function, real, shown, whole
+from ..panels import cause, paragraph, show_widget
 from .controls import ControlBox, Controls, standard
-from .driver import RECENT, Driver, History, WentBack
+from .driver import RECENT, Driver, History, WentBack, label
 from .kernel import poll
 from .view import Frame, View, in_words, width
 
@@ -33,6 +35,10 @@ class SteeringPanel:
         look: maps the driver to the data for the lesson's own picture.
         controls: the widget of each setting, by name; None for the usual ones of `driver.values`.
         alt: describes the panel, for pages without a kernel and for screen readers.
+
+    Raises:
+        TypeError: an argument has the wrong type.
+        ValueError: a control is of no setting, or a setting has no usual control.
     """
 
     def __init__(
@@ -45,7 +51,10 @@ class SteeringPanel:
         alt: str,
     ) -> None:
         self.driver, self.view, self.look, self.alt = driver, view, look, alt
+        function(look=look)
         self.controls = Controls(standard(driver.values) if controls is None else controls)
+        if unknown := self.controls.inputs.keys() - driver.values.keys():
+            raise ValueError(f"no setting for the controls {', '.join(sorted(unknown))}: remove them")
         self._buttons = ControlBox(self.controls)
         self._buttons.enable(False)
         self.image = widgets.Image(format="jpeg", layout=widgets.Layout(max_width="100%"))
@@ -87,55 +96,76 @@ class SteeringPanel:
             All losses so far.
 
         Raises:
-            ValueError: `steps` is less than 1, or a change in the script is impossible. Nothing was trained then.
+            TypeError: an argument has the wrong type.
+            ValueError: an argument is out of range, or a change in the script is impossible. Nothing was trained then.
             RuntimeError: the panel is already training.
+
+        Whatever else is raised ends the cell. The panel then says so, keeps what was trained, and can be run again.
         """
         if self._state != "ended":
             raise RuntimeError("this panel is training: press Stop first")
-        if steps < 1:
-            raise ValueError(f"steps={steps} must be at least 1")
-        script = {step: dict(values) for step, values in (script or {}).items()}
-        self._check(script, steps)
+        whole(steps=steps)
+        script = self._checked({} if script is None else script, steps)
         if patience is None:
             patience = PATIENCE if _a_reader_watches() else 0
+        real(least=0, patience=patience)
         begin = self.driver.steps
-        self._target = begin + steps
-        self.controls.wishes()  # forget the buttons that were pressed before
-        self._buttons.enable(True)
-        self._go("running", "Training.")
-        self.image.layout.display = None
-        self._draw()
-        self.show()
         try:
-            await self._run({begin + step: values for step, values in script.items()}, steps, patience)
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            self._say(f"Interrupted at meta-step {self.driver.steps}: what was trained is kept.")
-        finally:
+            with self._told():
+                self._target = begin + steps
+                self.controls.wishes()  # forget the buttons that were pressed before
+                self._go("running", "Training.")
+                self._buttons.enable(True)
+                self.image.layout.display = None
+                self._draw()
+                self.show()
+                await self._run({begin + step: values for step, values in script.items()}, steps, patience)
+            with self._told():
+                self._buttons.enable(False)
+                self._still()
+        finally:  # even if telling the reader fails
             self._state = "ended"
             self._buttons.enable(False)
-            self._still()
         return self.driver.history.losses
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say in the status line what ends the cell. An interrupt ends only what is done inside."""
+        try:
+            yield
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            self._say(f"Interrupted at meta-step {self.driver.steps}: what was trained is kept.")
+        except BaseException as error:
+            self._say(
+                f"An error has ended the cell at meta-step {self.driver.steps} ({cause(error)}). What was trained "
+                "is kept. Run the cell again to go on."
+            )
+            raise
 
     def show(self) -> None:
         """Display the panel. It can be displayed several times, and all copies show the same."""
         show_widget(self.box, b"", self.alt)
 
-    def _check(self, script: dict[int, dict[str, float]], steps: int) -> None:
-        """Check that every change in the script is possible: each one is tried and taken back.
+    def _checked(self, script: Mapping[int, Mapping[str, float]], steps: int) -> dict[int, dict[str, float]]:
+        """Return a copy of the script. Every change in it is possible: each one is tried and taken back.
 
         Raises:
+            TypeError: it is no script.
             ValueError: a change is impossible, or its step is not one of 1 to `steps`.
         """
+        if not isinstance(script, Mapping) or not all(isinstance(values, Mapping) for values in script.values()):
+            raise TypeError(f"script={shown(script)} must map steps to settings, as in {{50: {{'order': 1}}}}")
         before = self.controls.values()
         for step, values in script.items():
-            if not 1 <= step <= steps:
-                raise ValueError(f"script={script}: step {step} must be among 1 to {steps}")
+            whole(most=steps, what="the number of steps", **{"the script's step": step})
+            self.driver.check(values)
             try:
                 for name, value in values.items():
                     self.controls.set(name, value)
             finally:
                 for name, value in before.items():
-                    self.controls.set(name, value)
+                    self.controls.put_back(name, value)
+        return {step: dict(values) for step, values in script.items()}
 
     async def _run(self, script: dict[int, dict[str, float]], steps: int, patience: float) -> None:
         """Train up to the target, while reading the controls, following the script and drawing pictures."""
@@ -184,7 +214,12 @@ class SteeringPanel:
     def _obey(self, steps: int) -> None:
         """Apply the values of the controls and the buttons that were pressed."""
         for name, value in self.controls.moved(self.driver.values).items():
-            self.driver.set(name, value)
+            try:
+                self.driver.set(name, value)
+            except ValueError as refusal:
+                stays = self.driver.values[name]
+                self.controls.put_back(name, stays)
+                self._say(f"This value was refused: {cause(refusal)}. The {label(name)} stays at {stays:.3g}.")
         for button in self.controls.wishes():
             if button == "start" and self._state == "paused":
                 self._go("running", "Training.")
@@ -207,7 +242,7 @@ class SteeringPanel:
         """Show a message in the status line, in place of the message before or, with `more`, after it."""
         before = f"{self._message} " if more else ""
         self._message = before + message
-        self.status.value = f"<p role='status'>{self._message}</p>"
+        self.status.value = paragraph(self._message, "status")
 
     def _frame(self) -> Frame:
         driver, history = self.driver, self.driver.history
@@ -226,9 +261,9 @@ class SteeringPanel:
         """Show the loss with the caption, and the changes, below the picture."""
         driver = self.driver
         loss = f"loss {driver.loss:.3g} (mean of the last {RECENT})" if driver.steps else "no loss yet"
-        self.readout.value = f"<p>Meta-step {driver.steps} of {self._target}: {loss}. {caption}</p>"
+        self.readout.value = paragraph(f"Meta-step {driver.steps} of {self._target}: {loss}. {caption}")
         changes = in_words(driver.history.changes, driver.history.start, self._width())
-        self.marks.value = f"<p>Changes: {'; '.join(changes)}.</p>" if changes else "<p>No changes yet.</p>"
+        self.marks.value = paragraph(f"Changes: {'; '.join(changes)}." if changes else "No changes yet.")
 
     def _still(self) -> None:
         """Replace the live picture by one that stays when the page is closed."""

@@ -17,6 +17,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
+from ....arguments import real
 from ..figures import BLUE, GREY, VERMILION, FigureCanvasAgg, finish
 from .driver import Change, Gone, label
 
@@ -78,7 +79,8 @@ class Canvas:
 
     def forget(self, part: Figure | SubFigure) -> None:
         """Draw this whole part of the figure the next time, because something else in it has changed."""
-        self._stale.append(part)
+        if part not in self._stale:
+            self._stale.append(part)
 
     def _draw(self) -> Image.Image:
         canvas = self.figure.canvas
@@ -89,9 +91,10 @@ class Canvas:
             self._stale.clear()
         canvas.restore_region(self._still)
         if self._stale:
-            while self._stale:
-                self._stale.pop().draw(canvas.get_renderer())
+            for part in self._stale:
+                part.draw(canvas.get_renderer())
             self._still = canvas.copy_from_bbox(self.figure.bbox)
+            self._stale.clear()  # only now, because an interrupt can come before
         for artist in self.moving:
             artist.axes.draw_artist(artist)
         size = canvas.get_width_height()
@@ -119,11 +122,18 @@ class View:
         picture: the lesson's own picture; None for the curve alone.
         loss: the label of the loss's axis.
         between: where the loss's axis begins and ends at first. It grows when a loss lies beyond.
+
+    Raises:
+        TypeError: an end of `between` is no number.
+        ValueError: `between` are not two finite numbers above 0 of which the second is larger.
     """
 
     def __init__(
         self, picture: Picture | None = None, *, loss: str = "query loss", between: tuple[float, float] = (0.1, 10.0)
     ) -> None:
+        low, high = between
+        real(above=0, low=low)
+        real(above=low, high=high)
         self.picture = picture
         figure = Figure(figsize=(10, 3.6), dpi=SMALL, layout="constrained", facecolor="white")
         FigureCanvasAgg(figure)
@@ -131,7 +141,7 @@ class View:
         self.ax = self.left.subplots()
         self.ax.set_yscale("log")
         self.ax.minorticks_off()
-        self.ax.set_ylim(*between)
+        self.ax.set_ylim(low, high)
         names = {"now": "now", "earlier": "before Reset", "gone": "diverged, taken back", "change": "a change"}
         looks = {"now": (BLUE, "-"), "earlier": (GREY, "--"), "gone": (VERMILION, ":"), "change": ("black", ":")}
         self.lines = {}
@@ -167,8 +177,8 @@ class View:
         low, high = self.ax.get_ylim()
         steps = [group[-1].step for group in marks(frame.changes, NEAR * frame.width)]
         if (steps, low, high) != self._marked:
-            self._marked = steps, low, high
             self._mark(steps, low, high)
+            self._marked = steps, low, high
         return self.picture.update(frame.picture) if self.picture else ""
 
     def _mark(self, steps: list[int], low: float, high: float) -> None:
@@ -194,9 +204,9 @@ class View:
                 high = 10.0 ** math.ceil(math.log10(min(losses.max(), MOST)))
         limits = (0, width), (low, high)
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
+            self.canvas.forget(self.left)  # first, because an interrupt can come after each line
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
-            self.canvas.forget(self.left)
 
 
 def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarray, np.ndarray]:

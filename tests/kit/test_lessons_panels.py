@@ -1,0 +1,87 @@
+"""The panels of all lessons that are more than a `Panel`: whatever fails, they say so and can be used again."""
+
+import math
+
+import pytest
+import torch
+
+from metalab.lessons.omniglot_few_shot import figures as characters
+from metalab.lessons.second_vs_first_order_maml import figures as orders
+from metalab.lessons.siamese_contrastive_loss import figures as siamese
+from metalab.lessons.sine_regression import figures as sine
+from metalab.tasks import glyphs
+
+ERRORS = [IndexError("it is odd"), KeyboardInterrupt()]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Characters to train on, and unseen ones."""
+    return glyphs.draw(alphabets=3, seed=0), glyphs.draw(alphabets=3, seed=1)
+
+
+def broken(error, at=1):
+    """A function that raises an error when it is called for that time."""
+    calls = []
+
+    def fail(*_arguments):
+        calls.append(1)
+        if len(calls) == at:
+            raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("at", [1, 2], ids=["while it trains", "at the end"])
+def test_the_retrain_panel_can_train_again(at, error, figures, monkeypatch):
+    panel = sine.RetrainPanel(steps=100)
+    monkeypatch.setattr(panel.picture, "due", iter([True] + [False] * 999).__next__)
+    with monkeypatch.context() as patch:
+        patch.setattr(panel.picture, "draw", broken(error, at))
+        if error is ERRORS[1] and at == 1:
+            panel.train()  # an interrupt ends the training only
+        else:
+            with pytest.raises(type(error)):
+                panel.train()
+            assert "so that the one above is out of date" in panel.picture.text.value
+    assert not panel.button.disabled
+    panel.button.click()
+    assert "run 2" in panel.picture.text.value
+    assert "done." in panel.picture.text.value
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_the_game_says_when_its_picture_is_out_of_date(error, drawn, figures, monkeypatch):
+    game = characters.Game(drawn[1], ways=(5,), rounds=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(game.picture, "draw", broken(error))
+        with pytest.raises(type(error)):
+            game.answer(1)
+    assert "No new picture was drawn (" in game.picture.text.value
+    game.answer(2)
+    assert "Question 3 of 3" in game.picture.text.value
+
+
+def test_a_threshold_needs_distances(figures):
+    for distance in (torch.zeros(8), torch.full((8,), math.inf)):
+        with pytest.raises(ValueError, match=r"the largest distance=.* must be a finite number, above 0"):
+            siamese.threshold_panel(distance, torch.arange(8) % 2 == 0, title="")
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, 1e30])
+@pytest.mark.parametrize(
+    "lesson", [sine, characters, siamese, orders], ids=lambda lesson: lesson.__name__.split(".")[-2]
+)
+def test_a_network_that_has_diverged_is_drawn(lesson, number, drawn):
+    """The driver takes a divergence back at the next step; a picture that comes before must not end the cell."""
+    panel = lesson.training_panel(*(drawn if lesson in (characters, siamese) else ()))
+    for tensor in panel.driver.trainer.params.values():
+        tensor.fill_(number)
+    panel._draw()
+    assert "no loss yet" in panel.readout.value
