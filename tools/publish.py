@@ -66,7 +66,7 @@ if found and "google.colab" not in sys.modules:
     raise RuntimeError(f"metalab {{found}} is installed, this lesson needs {version}: give it its own environment.")
 {source}pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", {what}]
 done = subprocess.run(pip, capture_output=True, text=True)
-if done.returncode:
+{after}if done.returncode:
     raise RuntimeError(f"pip could not install metalab {version}:\\n{{done.stderr}}")
 for name in [name for name in sys.modules if name.partition(".")[0] == "metalab"]:
     del sys.modules[name]
@@ -88,7 +88,8 @@ if hashlib.sha256(wheel).hexdigest() != "{sha256}":
         "The package in this notebook is damaged: its SHA-256 is not the one it was built with. "
         "Nothing was installed. Get a new copy of the notebook."
     )
-path = Path(tempfile.mkdtemp(), "metalab-{version}-py3-none-any.whl")
+folder = tempfile.TemporaryDirectory()
+path = Path(folder.name, "metalab-{version}-py3-none-any.whl")
 path.write_bytes(wheel)
 '''
 
@@ -101,7 +102,7 @@ def install_nothing() -> str:
 def install_from(repository: str) -> str:
     """Return code that installs this version's tag of the GitHub repository `owner/name`."""
     what = f'"git+https://github.com/{repository}@v{metalab.__version__}"'
-    return INSTALL.format(version=metalab.__version__, source="", what=what)
+    return INSTALL.format(version=metalab.__version__, source="", what=what, after="")
 
 
 def install_carried(wheel: bytes) -> str:
@@ -110,7 +111,8 @@ def install_carried(wheel: bytes) -> str:
     lines = "\n".join(text[at : at + 400] for at in range(0, len(text), 400))  # for editors
     sha256 = hashlib.sha256(wheel).hexdigest()
     source = CARRIED.format(version=metalab.__version__, wheel=lines, sha256=sha256)
-    return INSTALL.format(version=metalab.__version__, source=source, what='"--no-index", str(path)')
+    what, after = '"--no-index", str(path)', "folder.cleanup()\n"
+    return INSTALL.format(version=metalab.__version__, source=source, what=what, after=after)
 
 
 def set_up_cell(lesson: str, install: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import torch
 
+from ..arguments import shown
 from .characters import Characters
 from .episode import Episode, as_episode
 from .omniglot import DRAWERS, EVALUATION
@@ -43,19 +44,25 @@ def one_shot_challenge(evaluation: Characters) -> Episode:
         evaluation: Omniglot's whole evaluation set, the second part of `omniglot.load()`; the episode is on its device.
 
     Raises:
-        ValueError: the characters are not those of Omniglot's evaluation set.
+        TypeError: `evaluation` is no `Characters`.
+        ValueError: the characters are not those of Omniglot's evaluation set, in its order.
     """
+    if not isinstance(evaluation, Characters):
+        raise TypeError(f"evaluation={shown(evaluation)} must be Characters, the second part of omniglot.load()")
     names = tuple(EVALUATION.alphabets)
-    total = sum(count for _first, count in EVALUATION.alphabets.values())
+    counts = torch.tensor([count for _first, count in EVALUATION.alphabets.values()])
+    total = len(in_order := torch.arange(len(counts)).repeat_interleave(counts))
     if evaluation.names != names or evaluation.images.shape[:2] != (total, DRAWERS):
         characters, drawings = evaluation.images.shape[:2]
         raise ValueError(
             f"evaluation has {characters} characters × {drawings} drawings of {evaluation.source}: the challenge is "
             f"made of all {total} × {DRAWERS} of Omniglot's evaluation set, the second part of omniglot.load()"
         )
+    if not torch.equal(evaluation.alphabet.cpu(), in_order):
+        raise ValueError("evaluation has its characters in another order than omniglot.load() gives them")
     support, query = [], []
     for alphabet, (numbers, drawers) in RUNS.items():
-        before = int((evaluation.alphabet < names.index(alphabet)).sum())
+        before = int(counts[: names.index(alphabet)].sum())
         rows = [before + number - 1 for number in numbers]
         for support_drawer, query_drawer in drawers:
             support.append(evaluation.images[rows, support_drawer - 1])

@@ -7,17 +7,34 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .. import arguments
 from .episode import Episode, as_episode
 
 
 @dataclass(frozen=True)
 class Characters:
-    """C characters with D drawings each. In Omniglot D is 20, one drawing by each of 20 people."""
+    """C characters with D drawings each. In Omniglot D is 20, one drawing by each of 20 people.
+
+    Raises:
+        TypeError: `images` or `alphabet` is no tensor, `names` is no tuple of strings, or `source` is no string.
+        ValueError: the shapes do not fit one another, the tensors hold numbers of a wrong type, or an alphabet has no
+            name. (Whether it has one is not checked on a GPU.)
+    """
 
     images: Tensor  # [C, D, H, W] uint8, 0 = paper, 255 = ink
     alphabet: Tensor  # [C] int64, index into `names`
     names: tuple[str, ...]  # the alphabets
     source: str  # "Omniglot" or "glyphs"; every figure says which of the two it shows
+
+    def __post_init__(self) -> None:
+        arguments.shapes(images=(self.images, "C D H W"), alphabet=(self.alphabet, "C"))
+        if self.images.dtype != torch.uint8:
+            raise ValueError(f"images has the dtype {self.images.dtype}; it must be torch.uint8, with 255 for ink")
+        if not isinstance(self.names, tuple) or not all(isinstance(name, str) for name in self.names):
+            raise TypeError(f"names={arguments.shown(self.names)} must be a tuple of strings")
+        if not isinstance(self.source, str):
+            raise TypeError(f"source={arguments.shown(self.source)} must be a string")
+        arguments.labels(len(self.names), alphabet=self.alphabet)
 
     def __len__(self) -> int:
         return self.images.shape[0]
@@ -33,11 +50,30 @@ class Characters:
         return int(self.alphabet_sizes().max())
 
     def to(self, device: torch.device | str) -> Characters:
-        """Return the same characters on another device."""
+        """Return the same characters on another device.
+
+        Raises:
+            TypeError: `device` is no device.
+            ValueError: it is not there, or neither a CPU nor a GPU.
+        """
+        arguments.device(device=device)
         return replace(self, images=self.images.to(device), alphabet=self.alphabet.to(device))
 
     def select(self, index: Tensor) -> Characters:
-        """Return only the characters at `index`, which is [n] int64 or a mask [C] bool."""
+        """Return only the characters at `index`, which is [n] int64 or a mask [C] bool.
+
+        Raises:
+            TypeError: `index` is no tensor.
+            ValueError: it is of another shape or type, names a character that is not there, or selects none.
+        """
+        arguments.shapes(index=(index, "n"))
+        if index.dtype == torch.bool:
+            arguments.shapes(alphabet=(self.alphabet, "C"), index=(index, "C"))
+            index = index.nonzero().squeeze(1)
+        if not len(index):
+            raise ValueError("index selects no character: it must select at least 1")
+        # A GPU would end the process at a wrong index, so the values are checked where a wait does no harm.
+        arguments.labels(len(self), index=index.cpu())
         return replace(self, images=self.images[index], alphabet=self.alphabet[index])
 
     def with_rotations(self) -> Characters:
@@ -46,7 +82,13 @@ class Characters:
         The characters of an alphabet that are turned by the same angle are an alphabet of their own.
 
         This is the usual training augmentation (Santoro et al. 2016; Snell et al. 2017). Test characters stay upright.
+
+        Raises:
+            ValueError: the pictures are not square.
         """
+        height, width = self.images.shape[2:]
+        if height != width:
+            raise ValueError(f"the pictures have {height} x {width} pixels; only square ones can be turned by 90°")
         turns = range(4)
         names = [f"{name}, turned by {90 * k}°" if k else name for k in turns for name in self.names]
         turned = torch.cat([torch.rot90(self.images, k, (2, 3)) for k in turns])
@@ -68,13 +110,12 @@ class Characters:
             query_x and query_y have the same form, with N*Q examples. The examples are ordered class by class.
 
         Raises:
-            ValueError: one of the numbers is less than 1, there are fewer characters than `ways`, or a character has
-                fewer drawings than shots + queries.
+            TypeError: one of the numbers is no whole number, or `generator` is no generator.
+            ValueError: one of the numbers is less than 1, there are fewer characters than `ways`, a character has
+                fewer drawings than shots + queries, or the generator is on another device.
         """
         characters, drawings = self.images.shape[:2]
-        for name, value in {"tasks": tasks, "ways": ways, "shots": shots, "queries": queries}.items():
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+        arguments.whole(tasks=tasks, ways=ways, shots=shots, queries=queries)
         if ways > characters:
             raise ValueError(f"ways={ways} is more than the {characters} characters of the set")
         if shots + queries > drawings:
@@ -84,7 +125,14 @@ class Characters:
         return as_episode(Groups(self, ways, shots + queries)(tasks, generator), shots)
 
     def batch(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draw `size` drawings of any characters: [size, 1, H, W] float32 in [0, 1], and their classes [size] int64."""
+        """Draw `size` drawings of any characters: [size, 1, H, W] float32 in [0, 1], and their classes [size] int64.
+
+        Raises:
+            TypeError: `size` is no whole number, or `generator` is no generator.
+            ValueError: `size` is less than 1, or the generator is on another device.
+        """
+        arguments.whole(size=size)
+        arguments.generator(generator, self.images.device)
         device = self.images.device
         character = torch.randint(len(self), (size,), generator=generator, device=device)
         drawing = torch.randint(self.images.shape[1], (size,), generator=generator, device=device)
@@ -109,6 +157,7 @@ class Groups:
             any alphabets, so that most of them are easy to tell apart.
 
     Raises:
+        TypeError: `source` is no `Characters`, a number is no whole number, or `within_alphabet` is not True or False.
         ValueError: a group needs more characters or drawings than the source has, or none.
     """
 
@@ -120,24 +169,26 @@ class Groups:
     def __post_init__(self) -> None:
         # This is checked here, once: counting an alphabet's characters waits for the device, which a step that is
         # recorded as a CUDA graph must not do.
+        if not isinstance(self.source, Characters):
+            raise TypeError(f"source={arguments.shown(self.source)} must be Characters")
+        arguments.flag(within_alphabet=self.within_alphabet)
         most, place = len(self.source), "the source"
         if self.within_alphabet:
             most, place = self.source.largest_alphabet, "its largest alphabet"
-        if not 1 <= self.characters <= most:
-            raise ValueError(f"characters={self.characters} must be 1 … {most}, the characters of {place}")
+        arguments.whole(most=most, what=f"the characters of {place}", characters=self.characters)
         most = self.source.images.shape[1]
-        if not 1 <= self.drawings <= most:
-            raise ValueError(f"drawings={self.drawings} must be 1 … {most}, the drawings of a character")
+        arguments.whole(most=most, what="the drawings of a character", drawings=self.drawings)
 
     def __call__(self, groups: int, generator: torch.Generator) -> Tensor:
         """Draw G groups: pictures [G, P, K, 1, H, W] float32 in [0, 1], 1 = ink. The generator is on their device.
 
         Raises:
-            ValueError: `groups` is less than 1.
+            TypeError: `groups` is no whole number, or `generator` is no generator.
+            ValueError: `groups` is less than 1, or the generator is on another device.
         """
-        if groups < 1:
-            raise ValueError(f"groups={groups} must be at least 1")
         images = self.source.images
+        arguments.whole(groups=groups)
+        arguments.generator(generator, images.device)
         chance = torch.rand(groups, len(self.source), generator=generator, device=images.device)  # [G, C]
         if self.within_alphabet:
             sizes = self.source.alphabet_sizes()  # [A]

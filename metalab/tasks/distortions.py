@@ -19,10 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import arguments
+
 ROTATION = 10.0  # degrees
 SHEAR = 0.3  # radians
 STRETCH = 0.2  # a factor in 1 ± 0.2
 SHIFT = 2 / 105  # widths of the picture
+LARGEST = 4.0  # strength: beyond it, a picture could shrink to nothing
 CHANCE = 0.5  # that one of the seven numbers is used
 
 
@@ -30,7 +33,7 @@ def distort(images: Tensor, generator: torch.Generator, *, strength: float = 1.0
     """Distort each picture at random, independently of the others.
 
     Args:
-        images: pictures [..., 1, H, W] float, 0 = paper. What comes in from outside the picture is paper too.
+        images: square pictures [..., 1, H, H] float, 0 = paper. What comes in from outside the picture is paper too.
         generator: source of randomness, on the device of the images.
         strength: a factor on all the ranges, in 0 … 4; 1 gives the paper's ranges.
 
@@ -38,11 +41,18 @@ def distort(images: Tensor, generator: torch.Generator, *, strength: float = 1.0
         Pictures of the same shape, on the same device.
 
     Raises:
-        ValueError: `strength` is outside 0 … 4.
+        TypeError: `images` is no tensor, `generator` is no generator, or `strength` is no number.
+        ValueError: the images are not of that shape or not floating-point, the generator is on another device, or
+            `strength` is outside 0 … 4.
     """
-    if not 0 <= strength <= 4:
-        raise ValueError(f"strength={strength} must be in 0 … 4: beyond 4, a picture could shrink to nothing")
-    pictures = images.flatten(0, -4)  # [B, 1, H, W]
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images={arguments.shown(images)} must be a tensor of shape [..., 1, H, H]")
+    *_, channels, height, width = 0, 0, 0, *images.shape
+    if channels != 1 or height != width or not images.numel():
+        raise ValueError(f"images has the shape {list(images.shape)}; it must be [..., 1, H, H], square and not empty")
+    arguments.floats(images=images)
+    arguments.generator(generator, images.device)
+    pictures = images.reshape(-1, 1, height, width)
     matrix, shift = draw_affine(len(pictures), generator, strength=strength)
     return warp(pictures, matrix.to(images.dtype), shift.to(images.dtype)).view(images.shape)
 
@@ -52,7 +62,14 @@ def draw_affine(count: int, generator: torch.Generator, *, strength: float = 1.0
 
     Returns:
         The matrices [B, 2, 2], and the shifts [B, 2] in widths of the picture.
+
+    Raises:
+        TypeError: `count` is no whole number, `generator` is no generator, or `strength` is no number.
+        ValueError: `count` is less than 1, or `strength` is outside 0 … 4.
     """
+    arguments.whole(count=count)
+    arguments.generator(generator)
+    arguments.real(least=0, most=LARGEST, strength=strength)
     amount, chance = torch.rand(2, 7, count, generator=generator, device=generator.device)
     amount = strength * (2 * amount - 1) * (chance < CHANCE)  # in -1 … 1, or 0
     angle = math.radians(ROTATION) * amount[0]
@@ -64,16 +81,22 @@ def draw_affine(count: int, generator: torch.Generator, *, strength: float = 1.0
 
 
 def warp(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    """Move the ink of images [B, 1, H, W] from each point p to matrix · p + shift.
+    """Move the ink of images [B, 1, H, H] from each point p to matrix · p + shift.
 
     Args:
-        images: pictures, 0 = paper. They are interpolated bilinearly, and surrounded by paper.
-        matrix: [B, 2, 2].
+        images: square pictures, 0 = paper. They are interpolated bilinearly, and surrounded by paper.
+        matrix: [B, 2, 2]. Each can be inverted.
         shift: [B, 2], in widths of the picture.
 
     Returns:
-        Pictures [B, 1, H, W].
+        Pictures [B, 1, H, H].
+
+    Raises:
+        TypeError: one of the three is no tensor.
+        ValueError: their shapes do not fit one another, or not all are floating-point numbers of one precision.
     """
+    arguments.shapes(images=(images, "B 1 H H"), matrix=(matrix, "B 2 2"), shift=(shift, "B 2"))
+    arguments.floats(images=images, matrix=matrix, shift=shift)
     # Each new pixel is looked up at the point where its ink came from, so the map is inverted. The unit of the grid is
     # half a width.
     (a, b), (c, d) = matrix.permute(1, 2, 0)

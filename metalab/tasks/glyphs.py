@@ -21,6 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .. import arguments
 from .characters import Characters
 
 SIZE = 28  # pixels
@@ -52,17 +53,17 @@ def draw(*, alphabets: int = 30, characters: int = 30, drawings: int = 20, seed:
         alphabets: the number of alphabets, each with a taste of its own.
         characters: the number of characters in each alphabet, so that C = alphabets * characters.
         drawings: D, the number of drawings of each character. Person d of an alphabet makes drawing d.
-        seed: the seed of all randomness; the global generator is not used.
+        seed: the seed of all randomness, at least 0; the global generator is not used.
 
     Returns:
         Characters with images uint8 [C, D, 28, 28], 0 = paper and 255 = ink, ordered by alphabet.
 
     Raises:
-        ValueError: `alphabets`, `characters` or `drawings` is less than 1.
+        TypeError: one of the arguments is no whole number.
+        ValueError: `alphabets`, `characters` or `drawings` is less than 1, or `seed` is less than 0.
     """
-    for name, value in {"alphabets": alphabets, "characters": characters, "drawings": drawings}.items():
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
+    arguments.whole(alphabets=alphabets, characters=characters, drawings=drawings)
+    arguments.whole(least=0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
     images = [_write(_invent(characters, generator), drawings, generator) for _ in range(alphabets)]
     return Characters(

@@ -15,6 +15,7 @@ import hashlib
 import io
 import os
 import re
+import stat
 import sys
 import warnings
 import zipfile
@@ -27,6 +28,7 @@ import safetensors.numpy
 import torch
 from PIL import Image
 
+from .. import arguments
 from ..files import replace_file
 from .characters import Characters
 from .download import DownloadFailed, fetch
@@ -38,6 +40,10 @@ RANDOM_TRAIN = 1200  # number of training characters in the random split
 LARGEST_PNG = 16_384  # bytes; the author's largest has 522
 LARGEST_ARCHIVE = 32_000_000  # bytes; the author's larger one has 9.5 million
 CACHE_FILE = "omniglot-105.safetensors"
+# Folders are no files, and a Mac or Windows adds these files to a folder or to an archive that it packs.
+LITTER = re.compile(
+    r".*/|__MACOSX/.*|(?:.*/)?(?:\.DS_Store|\._[^/]*|Thumbs\.db|desktop\.ini)", re.DOTALL | re.IGNORECASE
+)
 
 # The last commit of the author's repository, and the Software Heritage archive, where the same two files are found by
 # their git hashes.
@@ -50,7 +56,8 @@ class OmniglotNotFound(FileNotFoundError):
 
 
 class OmniglotRefused(ValueError):
-    """An archive is damaged or altered, or METALAB_DATA names no folder. The message says which, and why."""
+    """An archive is damaged or altered, or METALAB_DATA or METALAB_CACHE cannot name a folder. The message says which,
+    and why."""
 
 
 @dataclass(frozen=True)
@@ -175,16 +182,25 @@ def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> t
         (train, test): Characters with images [C, 20, 28, 28] uint8, 255 = ink, one drawing by each of 20 people.
 
     Raises:
-        ValueError: `split` is neither "alphabets" nor "random".
+        TypeError: `seed` is no whole number, or `download` is neither True nor False.
+        ValueError: `split` is neither "alphabets" nor "random", or `seed` is less than 0.
         OmniglotNotFound: Omniglot is not on disk, and was not downloaded.
         OmniglotRefused: METALAB_DATA is set but does not name a folder, or an archive is damaged or altered.
     """
-    if split not in ("alphabets", "random"):
-        raise ValueError(f'split={split!r} must be "alphabets" or "random"')
-    drawings, _ = _find(download)
+    return load_from(split, seed=seed, download=download)[0]
+
+
+def load_from(
+    split: str = "alphabets", *, seed: int = 0, download: bool = True
+) -> tuple[tuple[Characters, Characters], str]:
+    """Return what `load` returns for these arguments, and say in words where it comes from. Errors are as in `load`."""
+    arguments.one_of(("alphabets", "random"), split=split)
+    arguments.whole(least=0, seed=seed)
+    arguments.flag(download=download)
+    drawings, place = _find(download)
     train, test = (_characters(part, packed) for part, packed in zip(PARTS, drawings, strict=True))
     if split == "alphabets":
-        return train, test
+        return (train, test), place
     everything = Characters(
         images=torch.cat([train.images, test.images]),
         alphabet=torch.cat([train.alphabet, test.alphabet + len(train.names)]),
@@ -192,7 +208,8 @@ def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> t
         source=train.source,
     )
     order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed))
-    return tuple(everything.select(index.sort().values) for index in (order[:RANDOM_TRAIN], order[RANDOM_TRAIN:]))
+    train, test = (everything.select(index.sort().values) for index in (order[:RANDOM_TRAIN], order[RANDOM_TRAIN:]))
+    return (train, test), place
 
 
 def where() -> str:
@@ -206,20 +223,64 @@ def where() -> str:
 
 def cache_folder() -> Path:
     """Return the folder of the cache: METALAB_CACHE if it is set, else `metalab` in the system's folder for a user's
-    caches."""
-    if folder := os.environ.get("METALAB_CACHE"):
-        return Path(folder).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "metalab"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "metalab"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metalab"
+    caches.
+
+    Raises:
+        OmniglotRefused: METALAB_CACHE names the home of a user who does not exist, or is not set and there is no home.
+    """
+    if folder := _folder("METALAB_CACHE"):
+        return folder
+    try:
+        if sys.platform == "win32":
+            return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "metalab"
+        if sys.platform == "darwin":
+            return Path.home() / "Library" / "Caches" / "metalab"
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "metalab"
+    except RuntimeError:
+        raise OmniglotRefused("You have no home folder for Omniglot's cache: set METALAB_CACHE to a folder") from None
+
+
+def _folder(variable: str) -> Path | None:
+    """Return the folder that an environment variable names, or None if the variable is not set or empty.
+
+    Raises:
+        OmniglotRefused: it names the home of a user who does not exist.
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser() if named else None
+    except RuntimeError:
+        raise OmniglotRefused(
+            f"{variable}={_shown(named)} begins with the home folder of a user who does not exist; correct or unset it"
+        ) from None
+
+
+def _shown(text: object) -> str:
+    """Return a path or a fault as a message shows it: in one line, of a length to read, without control characters."""
+    line = str(text)
+    if not line.isprintable():
+        line = ascii(line)[1:-1]
+    return line if len(line) <= 300 else f"{line[:300]}… ({len(line):,} characters)"
+
+
+def _reason(fault: Exception) -> str:
+    """Return a fault in words. The path is left out, because the message around it has it."""
+    return _shown((isinstance(fault, OSError) and fault.strerror) or fault)
+
+
+def _warn(message: str) -> None:
+    """Warn, and point at the line that called this module."""
+    frame, level = sys._getframe(), 1
+    while frame and frame.f_globals is globals():
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, stacklevel=level)
 
 
 def _find(download: bool) -> tuple[list[np.ndarray], str]:
     """Return the packed drawings of each part, verified, and say in words where they were found."""
     tried = []
     cache = cache_folder() / CACHE_FILE
+    cache_shown = f"cache file {_shown(cache)}"
     cached, cached_from = None, None
     try:
         cached, cached_from = _read_cache(cache)
@@ -227,33 +288,30 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
     except FileNotFoundError:
         in_cache = "not there"
     except (OSError, ValueError) as fault:
-        in_cache = f"cannot be used: {fault}"
-        warnings.warn(f"Omniglot's cache file {cache} {in_cache}", stacklevel=3)
+        in_cache = f"cannot be used: {_reason(fault)}"
+        _warn(f"Omniglot's {cache_shown} {in_cache}")
 
-    if data := os.environ.get("METALAB_DATA"):
-        folder = Path(data).expanduser()
-        if not folder.is_dir():
-            raise OmniglotRefused(f"METALAB_DATA={data} is not a folder; correct it, or unset it to look elsewhere")
-        missing = [part.archive for part in PARTS if not (folder / part.archive).exists()]
-        if not missing:
-            place = f"METALAB_DATA={data}"
-            archives = [_read_archive(folder / part.archive) for part in PARTS]
+    if folder := _folder("METALAB_DATA"):
+        place = f"METALAB_DATA={_shown(os.environ['METALAB_DATA'])}"
+        archives = _read_archives(folder, place)
+        if None not in archives:
             if cached is not None and cached_from == _digests(archives):  # the cache is of these very archives
                 return cached, place
-            return _decode_and_keep(archives, [str(folder / part.archive) for part in PARTS], cache), place
-        tried.append(f"METALAB_DATA={data}: no {' and no '.join(missing)} there")
+            return _decode_and_keep(archives, [_shown(folder / part.archive) for part in PARTS], cache)[0], place
+        missing = [part.archive for part, archive in zip(PARTS, archives, strict=True) if archive is None]
+        tried.append(f"{place}: no {' and no '.join(missing)} there")
     else:
-        tried.append("METALAB_DATA: not set")
+        tried.append(f"METALAB_DATA: {'not set' if os.environ.get('METALAB_DATA') is None else 'empty'}")
 
     if cached is not None:
-        return cached, f"cache file {cache}"
-    tried.append(f"cache file {cache}: {in_cache}")
+        return cached, cache_shown
+    tried.append(f"{cache_shown}: {in_cache}")
 
     if download:
         try:
             archives = [fetch(p.archive, p.addresses, md5=p.md5, at_most=LARGEST_ARCHIVE) for p in PARTS]
-            names = [f"the downloaded {part.archive}" for part in PARTS]
-            return _decode_and_keep(archives, names, cache), f"downloaded, now in cache file {cache}"
+            drawings, kept = _decode_and_keep(archives, [f"the downloaded {part.archive}" for part in PARTS], cache)
+            return drawings, f"the network; it {'is now' if kept else 'could not be kept'} in {cache_shown}"
         except DownloadFailed as fault:
             tried += fault.tried
     else:
@@ -265,26 +323,39 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
     )
 
 
-def _read_archive(path: Path) -> bytes:
-    """Read an archive in the folder METALAB_DATA.
+def _read_archives(folder: Path, place: str) -> list[bytes | None]:
+    """Read the archive of each part in the folder METALAB_DATA; None stands for one that is not there.
 
     Raises:
-        OmniglotRefused: it cannot be read, or is too large.
+        OmniglotRefused: the folder is none (`place` names it), or an archive cannot be read or is too large.
     """
     try:
-        return _read(path, LARGEST_ARCHIVE)
+        os.stat(os.path.join(folder, ""))  # with a separator at its end, a file or a link to nowhere is an error
     except (OSError, ValueError) as fault:
-        raise OmniglotRefused(f"{path} is not used: {fault}") from fault
+        text = f"{place} cannot be used as a folder ({_reason(fault)}); correct it, or unset it to look elsewhere"
+        raise OmniglotRefused(text) from fault
+    archives = []
+    for path in (folder / part.archive for part in PARTS):
+        try:
+            archives.append(_read(path, LARGEST_ARCHIVE))
+        except FileNotFoundError:
+            archives.append(None)
+        except (OSError, ValueError) as fault:
+            raise OmniglotRefused(f"{_shown(path)} is not used: {_reason(fault)}") from fault
+    return archives
 
 
 def _read(path: Path, at_most: int) -> bytes:
-    """Read a file.
+    """Read a regular file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it has more than `at_most` bytes.
+        ValueError: it has more than `at_most` bytes, or is a pipe or a device, where reading might never end.
     """
-    with path.open("rb") as file:
+    # Opening a pipe would wait for a writer.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("it is not a regular file")
         data = file.read(at_most + 1)
     if len(data) > at_most:
         raise ValueError(f"it has more than {at_most:,} bytes")
@@ -296,8 +367,8 @@ def _digests(archives: list[bytes]) -> bytes:
     return b"".join(hashlib.sha256(archive).digest() for archive in archives)
 
 
-def _decode_and_keep(archives: list[bytes], names: list[str], cache: Path) -> list[np.ndarray]:
-    """Return the packed drawings of both archives, verified, and keep them in the cache.
+def _decode_and_keep(archives: list[bytes], names: list[str], cache: Path) -> tuple[list[np.ndarray], bool]:
+    """Return the packed drawings of both archives, verified, and whether they could be kept in the cache.
 
     Raises:
         OmniglotRefused: an archive is damaged or altered; `names` says which.
@@ -307,9 +378,8 @@ def _decode_and_keep(archives: list[bytes], names: list[str], cache: Path) -> li
         try:
             drawings.append(_decode(archive, part))
         except Exception as fault:  # a damaged archive can raise nearly anything in zipfile and zlib
-            raise OmniglotRefused(f"{name} is not used: {fault}") from fault
-    _write_cache(cache, drawings, _digests(archives))
-    return drawings
+            raise OmniglotRefused(f"{name} is not used: {_reason(fault)}") from fault
+    return drawings, _write_cache(cache, drawings, _digests(archives))
 
 
 def _decode(archive: bytes, part: Part) -> np.ndarray:
@@ -318,10 +388,8 @@ def _decode(archive: bytes, part: Part) -> np.ndarray:
     Raises:
         Exception: the archive is not that of `part`; a damaged one can raise nearly anything.
     """
-    # Folders are skipped, and so are the files that a Mac adds to an archive, as in the author's archives of strokes.
-    litter = re.compile(r".*/|__MACOSX/.*|.*/\.DS_Store", re.DOTALL)
     with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-        found = [name for name in opened.namelist() if not litter.fullmatch(name)]
+        found = [name for name in opened.namelist() if not LITTER.fullmatch(name)]
         wanted = part.paths()
         missing, surplus = Counter(wanted) - Counter(found), Counter(found) - Counter(wanted)
         for what, names in {"missing": missing, "not expected, or there twice": surplus}.items():
@@ -390,21 +458,25 @@ def _read_cache(cache: Path) -> tuple[list[np.ndarray], bytes]:
     return drawings, decoded_from
 
 
-def _write_cache(cache: Path, drawings: list[np.ndarray], decoded_from: bytes) -> None:
+def _write_cache(cache: Path, drawings: list[np.ndarray], decoded_from: bytes) -> bool:
     """Replace the cache file in one step: other processes see the old file or the new one, never a part of it.
 
-    If it cannot be written, a warning says so.
+    Returns:
+        Whether it was written. If it was not, a warning says so.
     """
     arrays = {part.name: packed for part, packed in zip(PARTS, drawings, strict=True)}
     arrays["archives"] = np.frombuffer(decoded_from, np.uint8)
     try:
+        if cache.exists() and not cache.is_file():  # `replace_file` would write into a pipe, and wait for its reader
+            raise ValueError("it is not a regular file")
         replace_file(cache, safetensors.numpy.save(arrays))
-    except OSError as fault:
-        warnings.warn(
-            f"Omniglot could not be kept in {cache} ({fault}), so the next load starts again from the archives; "
-            "set METALAB_CACHE to a folder that can be written",
-            stacklevel=5,
+        return True
+    except (OSError, ValueError) as fault:
+        _warn(
+            f"Omniglot could not be kept in {_shown(cache)} ({_reason(fault)}), so the next load starts again from the "
+            "archives; set METALAB_CACHE to a folder that can be written"
         )
+        return False
 
 
 def _characters(part: Part, drawings: np.ndarray) -> Characters:

@@ -78,6 +78,19 @@ def test_other_characters_are_refused():
         one_shot_challenge(glyphs)
 
 
+def test_the_right_characters_in_another_order_are_refused():
+    """The table counts characters from the beginning of their alphabet, so another order would be another challenge."""
+    evaluation = coded()
+    with pytest.raises(ValueError, match="evaluation has its characters in another order"):
+        one_shot_challenge(evaluation.select(torch.arange(659).flip(0)))
+
+
+@pytest.mark.parametrize("wrong", [None, torch.zeros(659, 20, 28, 28), (None, None)])
+def test_what_is_no_set_of_characters_is_refused(wrong):
+    with pytest.raises(TypeError, match=r"evaluation=.* must be Characters, the second part of omniglot.load\(\)"):
+        one_shot_challenge(wrong)
+
+
 REAL = Path(os.environ.get("METALAB_DATA") or "nowhere")
 
 

@@ -3,12 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
 from metalab.tasks import Characters
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def coded(classes=7, drawings=5, side=3):
@@ -89,10 +86,10 @@ def test_the_generator_alone_decides():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 2, 1, 1), "tasks=0 must be at least 1"),
-        ((1, 0, 1, 1), "ways=0 must be at least 1"),
-        ((1, 2, 0, 1), "shots=0 must be at least 1"),
-        ((1, 2, 1, -1), "queries=-1 must be at least 1"),
+        ((0, 2, 1, 1), "tasks=0 must be a whole number of at least 1"),
+        ((1, 0, 1, 1), "ways=0 must be a whole number of at least 1"),
+        ((1, 2, 0, 1), "shots=0 must be a whole number of at least 1"),
+        ((1, 2, 1, -1), "queries=-1 must be a whole number of at least 1"),
         ((1, 8, 1, 1), "ways=8 is more than the 7 characters of the set"),
         ((1, 2, 18, 15), "shots=18 leaves 2 of 20 drawings for 15 queries"),
         ((1, 2, 25, 1), "shots=25 leaves 0 of 20 drawings for 1 queries"),
@@ -101,6 +98,103 @@ def test_the_generator_alone_decides():
 def test_bad_arguments_are_named_with_their_numbers(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         coded(drawings=20).sample(*arguments, seeded())
+
+
+@pytest.mark.parametrize("wrong", NO_WHOLE_NUMBER)
+def test_numbers_of_another_type_are_named(wrong):
+    numbers = {"tasks": 1, "ways": 2, "shots": 1, "queries": 1}
+    for name in numbers:
+        with pytest.raises(TypeError, match=f"{name}=.* must be a whole number"):
+            coded().sample(**{**numbers, name: wrong}, generator=seeded())
+    with pytest.raises(TypeError, match=r"size=.* must be a whole number"):
+        coded().batch(wrong, seeded())
+
+
+@pytest.mark.parametrize("wrong", NO_GENERATOR)
+def test_what_is_no_generator_is_named(wrong):
+    for call in (lambda: coded().sample(1, 2, 1, 1, wrong), lambda: coded().batch(1, wrong)):
+        with pytest.raises(TypeError, match=r"generator=.* must be a torch.Generator"):
+            call()
+
+
+def test_a_generator_elsewhere_and_a_batch_of_nothing_are_named():
+    for call in (lambda: coded().sample(1, 2, 1, 1, Elsewhere()), lambda: coded().batch(1, Elsewhere())):
+        with pytest.raises(ValueError, match="generator is on cuda, and must be on cpu"):
+            call()
+    with pytest.raises(ValueError, match="size=0 must be a whole number of at least 1"):
+        coded().batch(0, seeded())
+
+
+RIGHT = {
+    "images": torch.zeros(4, 5, 3, 3, dtype=torch.uint8),
+    "alphabet": torch.tensor([0, 0, 1, 1]),
+    "names": ("a", "b"),
+    "source": "code",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("images", torch.zeros(4, 5, 3, 3), "images has the dtype torch.float32; it must be torch.uint8"),
+        ("images", torch.zeros(4, 5, 9, dtype=torch.uint8), "images has the shape"),
+        ("images", torch.zeros(4, 0, 3, 3, dtype=torch.uint8), "images has the shape .* with D of at least 1"),
+        ("images", torch.zeros(3, 5, 3, 3, dtype=torch.uint8), "alphabet has the shape .* C is 3 in images"),
+        ("alphabet", torch.zeros(4), "alphabet has the dtype torch.float32"),
+        ("alphabet", torch.zeros(4, 1, dtype=torch.int64), "alphabet has the shape"),
+        ("alphabet", torch.tensor([0, 1, 2, 1]), r"alphabet has labels from 0 to 2; they must lie in 0 … 1"),
+        ("alphabet", torch.tensor([0, -1, 1, 1]), r"alphabet has labels from -1 to 1"),
+        ("names", (), "alphabet has labels from 0 to 1"),
+    ],
+)
+def test_characters_that_cannot_be_are_named(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        Characters(**{**RIGHT, name: value})
+
+
+def test_parts_of_another_type_are_named():
+    Characters(**RIGHT)
+    wrong = {"images": NO_TENSOR, "alphabet": NO_TENSOR, "names": [["a", "b"], "ab", None, (1, 2)], "source": [None, 1]}
+    for name, values in wrong.items():
+        for value in values:
+            with pytest.raises(TypeError, match=f"{name}=.* must be a"):
+                Characters(**{**RIGHT, name: value})
+
+
+@pytest.mark.parametrize(
+    ("index", "message"),
+    [
+        (torch.tensor([0, 7]), "index has labels from 0 to 7; they must lie in 0 … 6"),
+        (torch.tensor([-1]), "index has labels from -1 to -1"),
+        (torch.tensor([0.0]), "index has the dtype torch.float32"),
+        (torch.tensor([[0, 1]]), "index has the shape"),
+        (torch.zeros(0, dtype=torch.int64), "index has the shape"),
+        (torch.ones(6, dtype=torch.bool), "index has the shape .* C is 7 in alphabet"),
+        (torch.zeros(7, dtype=torch.bool), "index selects no character"),
+    ],
+)
+def test_a_selection_that_cannot_be_is_named(index, message):
+    with pytest.raises(ValueError, match=message):
+        coded().select(index)
+
+
+@pytest.mark.parametrize("index", [3, [0, 1], slice(2), None])
+def test_a_selection_of_another_type_is_named(index):
+    with pytest.raises(TypeError, match=r"index=.* must be a tensor"):
+        coded().select(index)
+
+
+def test_only_square_pictures_can_be_turned():
+    with pytest.raises(ValueError, match="the pictures have 3 x 2 pixels; only square ones can be turned"):
+        Characters(**{**RIGHT, "images": torch.zeros(4, 5, 3, 2, dtype=torch.uint8)}).with_rotations()
+
+
+@pytest.mark.parametrize(
+    ("device", "error"), [("mps", ValueError), ("nowhere", ValueError), (None, TypeError), (torch.float32, TypeError)]
+)
+def test_another_device_is_named(device, error):
+    with pytest.raises(error, match=r"device=.* must be"):
+        coded().to(device)
 
 
 def test_as_many_ways_and_drawings_as_there_are():

@@ -2,12 +2,9 @@ import math
 
 import pytest
 import torch
+from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
 from metalab.tasks.distortions import distort, draw_affine, warp
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def pictures(*shape, seed=1):
@@ -107,7 +104,74 @@ def test_ink_stays_in_its_range_and_type():
     assert changed.max() <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("strength", [-0.1, 4.5, float("nan")])
+@pytest.mark.parametrize("strength", [-0.1, 4.5, math.nan, math.inf])
 def test_a_wrong_strength_is_named(strength):
-    with pytest.raises(ValueError, match=f"strength={strength} must be in 0 … 4"):
+    message = f"strength={strength} must be a finite number, at least 0 and at most 4"
+    for call in (lambda: distort(pictures(1), seeded(), strength=strength), lambda: draw(strength=strength)):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+@pytest.mark.parametrize("strength", [True, "1", None, torch.ones(2)])
+def test_a_strength_of_another_type_is_named(strength):
+    with pytest.raises(TypeError, match=r"strength=.* must be a finite number"):
         distort(pictures(1), seeded(), strength=strength)
+
+
+def draw(count=1, generator=None, **options):
+    return draw_affine(count, generator or seeded(), **options)
+
+
+def test_one_picture_alone_is_distorted_too():
+    images = pictures(1)
+    assert torch.equal(distort(images[0], seeded()), distort(images, seeded())[0])
+
+
+@pytest.mark.parametrize("shape", [(), (28,), (28, 28), (5, 28, 28), (2, 3, 28, 28), (2, 1, 28, 14), (0, 1, 28, 28)])
+def test_pictures_of_another_shape_are_named(shape):
+    """[5, 28, 28] could be one picture of five channels, and would be distorted as one."""
+    with pytest.raises(
+        ValueError, match=r"images has the shape .*; it must be \[\.\.\., 1, H, H\], square and not empty"
+    ):
+        distort(torch.zeros(shape), seeded())
+
+
+def test_pictures_of_another_type_are_named():
+    for wrong in NO_TENSOR:
+        with pytest.raises(TypeError, match=r"images=.* must be a tensor"):
+            distort(wrong, seeded())
+    with pytest.raises(ValueError, match=r"images has the dtype torch.uint8"):
+        distort(pictures(1).to(torch.uint8), seeded())
+
+
+def test_generators_and_counts_that_cannot_be_are_named():
+    for wrong in NO_GENERATOR:
+        with pytest.raises(TypeError, match=r"generator=.* must be a torch.Generator"):
+            distort(pictures(1), wrong)
+        with pytest.raises(TypeError, match=r"generator=.* must be a torch.Generator"):
+            draw_affine(1, wrong)
+    with pytest.raises(ValueError, match="generator is on cuda, and must be on cpu"):
+        distort(pictures(1), Elsewhere())
+    for wrong in NO_WHOLE_NUMBER:
+        with pytest.raises(TypeError, match=r"count=.* must be a whole number"):
+            draw(wrong)
+    with pytest.raises(ValueError, match="count=0 must be"):
+        draw(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("images", torch.zeros(2, 1, 28, 14)),
+        ("images", torch.zeros(2, 3, 28, 28)),
+        ("images", torch.zeros(2, 1, 28, 28).double()),
+        ("matrix", torch.zeros(1, 2, 2)),
+        ("matrix", torch.zeros(2, 2, 3)),
+        ("shift", torch.zeros(2)),
+        ("shift", torch.zeros(2, 2, dtype=torch.int64)),
+    ],
+)
+def test_maps_that_do_not_fit_the_pictures_are_named(name, value):
+    right = {"images": torch.zeros(2, 1, 28, 28), "matrix": torch.zeros(2, 2, 2), "shift": torch.zeros(2, 2)}
+    with pytest.raises(ValueError, match=" has the "):
+        warp(**{**right, name: value})

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch.nn.functional import avg_pool2d
+from wrong import NO_WHOLE_NUMBER
 
 from metalab.tasks import glyphs
 
@@ -142,8 +143,21 @@ def test_episodes_can_be_dealt(small):
 @pytest.mark.parametrize("name", ["alphabets", "characters", "drawings"])
 @pytest.mark.parametrize("value", [0, -3])
 def test_bad_number_is_named(name, value):
-    with pytest.raises(ValueError, match=f"{name}={value} must be at least 1"):
+    with pytest.raises(ValueError, match=f"{name}={value} must be a whole number of at least 1"):
         glyphs.draw(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["alphabets", "characters", "drawings", "seed"])
+@pytest.mark.parametrize("value", NO_WHOLE_NUMBER)
+def test_a_number_of_another_type_is_named(name, value):
+    with pytest.raises(TypeError, match=f"{name}=.* must be a whole number"):
+        glyphs.draw(**{name: value})
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 10**400])
+def test_a_seed_out_of_range_is_named(seed):
+    with pytest.raises(ValueError, match=r"seed=.* must be"):
+        glyphs.draw(seed=seed)
 
 
 def test_one_of_everything():

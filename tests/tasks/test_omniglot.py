@@ -3,15 +3,19 @@
 The last tests read the real archives, and are skipped where METALAB_DATA does not name them.
 """
 
+import contextlib
 import hashlib
 import io
 import multiprocessing
 import os
 import pickle
+import re
 import socket
 import struct
 import sys
+import tempfile
 import threading
+import time
 import tracemalloc
 import warnings
 import zipfile
@@ -25,7 +29,9 @@ import pytest
 import safetensors.numpy
 import torch
 from PIL import Image
+from wrong import NO_WHOLE_NUMBER
 
+from metalab.__main__ import main
 from metalab.tasks import download, omniglot
 from metalab.tasks.omniglot import OmniglotNotFound, OmniglotRefused, Part
 
@@ -141,9 +147,21 @@ def test_random_split_follows_the_seed_alone(data):
     assert any(not torch.equal(splits[0], other) for other in splits[2:])
 
 
-def test_a_wrong_split_is_named():
-    with pytest.raises(ValueError, match="split='letters' must be"):
-        omniglot.load("letters")
+@pytest.mark.parametrize("split", ["letters", None, 0, ["alphabets"]])
+def test_a_wrong_split_is_named(split):
+    with pytest.raises(ValueError, match=r"split=.* must be 'alphabets' or 'random'"):
+        omniglot.load(split)
+
+
+def test_a_wrong_seed_and_a_wrong_leave_are_named():
+    for seed in NO_WHOLE_NUMBER:
+        with pytest.raises(TypeError, match=r"seed=.* must be a whole number"):
+            omniglot.load("random", seed=seed)
+    with pytest.raises(ValueError, match=r"seed=-1 must be a whole number of at least 0"):
+        omniglot.load("random", seed=-1)
+    for leave in (None, 0, "no"):
+        with pytest.raises(TypeError, match=r"download=.* must be True or False"):
+            omniglot.load(download=leave)
 
 
 def test_full_ink_and_no_ink_keep_their_ends():
@@ -244,18 +262,144 @@ def test_an_archive_that_cannot_be_read_is_refused(data):
 
 
 def test_a_repacked_archive_is_as_good(data):
-    """Other compression, other order, folders, and what a Mac adds: the drawings are the same."""
-    extras = [("images_background/", b""), ("images_background/.DS_Store", b"x"), ("__MACOSX/._images", b"x")]
-    archive = zipped([*extras, *reversed(BACKGROUND_FILES.items())], zipfile.ZIP_STORED)
+    """Other compression, other order, folders, and what a Mac or Windows adds: the drawings are the same."""
+    litter = [".DS_Store", "._images_background", "Thumbs.db", "desktop.ini", "Desktop.ini"]
+    extras = [*litter, *(f"images_background/Alpha/{name}" for name in litter), "images_background/", "other/"]
+    extras += ["__MACOSX/", "__MACOSX/._images", "__MACOSX/images_background/._Alpha"]
+    archive = zipped([*((name, b"") for name in extras), *reversed(BACKGROUND_FILES.items())], zipfile.ZIP_STORED)
     (data / "images_background.zip").write_bytes(archive)
     assert_is_stand_in(omniglot.load())
 
 
-def test_metalab_data_must_be_a_folder(data, monkeypatch):
-    omniglot.load()
-    monkeypatch.setenv("METALAB_DATA", str(data / "nowhere"))  # a good cache is no excuse
-    with pytest.raises(OmniglotRefused, match=r"METALAB_DATA=.*nowhere is not a folder"):
+NO_FOLDERS = {
+    "nothing": ("{tmp}/nowhere", "METALAB_DATA={tmp}/nowhere cannot be used as a folder (No such file or directory)"),
+    "a file": ("{tmp}/file", "METALAB_DATA={tmp}/file cannot be used as a folder (Not a directory)"),
+    "a pipe": ("{tmp}/pipe", "METALAB_DATA={tmp}/pipe cannot be used as a folder (Not a directory)"),
+    "a link to nowhere": (
+        "{tmp}/link",
+        "METALAB_DATA={tmp}/link cannot be used as a folder (No such file or directory)",
+    ),
+    "a link to itself": (
+        "{tmp}/loop",
+        "METALAB_DATA={tmp}/loop cannot be used as a folder (Too many levels of symbolic",
+    ),
+    "no user's home": (
+        "~nosuchuser/x",
+        "METALAB_DATA=~nosuchuser/x begins with the home folder of a user who does not",
+    ),
+    "a space": (" ", "METALAB_DATA=  cannot be used as a folder (No such file or directory)"),
+    "a long name": ("x" * 4000, "x… (4,000 characters) cannot be used as a folder (File name too long)"),
+    "a zero byte": ("a\0b", r"METALAB_DATA=a\x00b cannot be used as a folder (embedded null byte)"),
+    "an escape": ("\x1b[2J\n", r"METALAB_DATA=\x1b[2J\n cannot be used as a folder (No such file or directory)"),
+    "no UTF-8": ("\udcff", r"METALAB_DATA=\udcff cannot be used as a folder (No such file or directory)"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FOLDERS)
+def test_metalab_data_must_be_a_folder(kind, data, tmp_path, monkeypatch):
+    omniglot.load()  # a good cache is no excuse
+    (tmp_path / "file").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    named, message = (text.format(tmp=tmp_path) for text in NO_FOLDERS[kind])
+    monkeypatch.setattr(os, "environ", {**os.environ, "METALAB_DATA": named})  # the true one takes no zero byte
+    with pytest.raises(OmniglotRefused) as caught:
         omniglot.load()
+    text = str(caught.value)
+    assert message in text
+    assert "correct" in text
+    assert text.isprintable()
+    assert len(text) < 500
+
+
+def test_an_empty_metalab_data_is_as_none(cache, monkeypatch):
+    monkeypatch.setenv("METALAB_DATA", "")
+    monkeypatch.setenv("METALAB_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache.parent))
+    with pytest.raises(OmniglotNotFound, match=r"(?s)METALAB_DATA: empty\n  cache file .*/cache/metalab/.*: not there"):
+        omniglot.load(download=False)
+
+
+@contextlib.contextmanager
+def without_rights(folder):
+    """Take the right to enter a folder away; root is somebody else meanwhile, because root needs no right."""
+    root = os.geteuid() == 0
+    folder.chmod(0)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_entered_is_named(monkeypatch):
+    with tempfile.TemporaryDirectory() as outer:
+        os.chmod(outer, 0o755)
+        closed = Path(outer, "closed")
+        closed.mkdir()
+        monkeypatch.setenv("METALAB_CACHE", f"{outer}/cache")
+        for data in (closed, closed / "inner"):
+            monkeypatch.setenv("METALAB_DATA", str(data))
+            with without_rights(closed), pytest.raises(OmniglotRefused, match=rf"^[^\n]*{data}.*Permission denied"):
+                omniglot.load()
+
+
+def in_time(work):
+    """Do the work in a thread, so that a test fails where it would hang."""
+    done = []
+
+    def record():
+        try:
+            done.append(work())
+        except Exception as fault:
+            done.append(fault)
+
+    thread = threading.Thread(target=record, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert done, "it hangs"
+    if isinstance(done[0], Exception):
+        raise done[0]
+    return done[0]
+
+
+def put(kind, path):
+    """Put what is no regular file at `path`."""
+    path.unlink(missing_ok=True)
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        there = os.getcwd()
+        os.chdir(path.parent)  # the path of a socket must be short
+        with socket.socket(socket.AF_UNIX) as opened:
+            opened.bind(path.name)
+        os.chdir(there)
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"a device": "/dev/zero", "a terminal": "/dev/ptmx"}[kind])
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a device", "a terminal", "a folder"])
+def test_an_archive_that_is_no_file_is_refused(kind, data):
+    put(kind, data / "images_evaluation.zip")
+    with pytest.raises(OmniglotRefused, match=r"^[^\n]*data/images_evaluation.zip is not used: [^\n]*$"):
+        in_time(omniglot.load)
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a folder"])
+def test_a_cache_that_is_no_file_is_named_and_left_alone(kind, data, cache):
+    cache.parent.mkdir()
+    put(kind, cache)
+    with pytest.warns(UserWarning, match="cannot be used: |could not be kept in") as said:
+        assert_is_stand_in(in_time(omniglot.load))
+    assert len(said) == 2  # it cannot be read, and it cannot be written
+    assert not cache.is_file()
+    assert os.listdir(cache.parent) == [cache.name]
 
 
 def test_a_folder_without_the_archives_is_passed_over(data, monkeypatch):
@@ -346,17 +490,64 @@ def test_a_damaged_cache_alone_is_not_used(data, cache, monkeypatch):
         omniglot.load(download=False)
 
 
-@pytest.mark.parametrize("call", ["mkdir", "write_bytes", "replace"])
-def test_a_cache_that_cannot_be_written_is_said_and_no_more(call, data, cache, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise PermissionError(13, "Permission denied")
+def refuse(path, data):
+    raise PermissionError(13, "Permission denied", "x" * 4000)
 
-    monkeypatch.setattr(os if call == "replace" else Path, call, refuse)
-    with pytest.warns(UserWarning, match=r"could not be kept in .*Permission denied.*METALAB_CACHE") as said:
+
+def test_a_cache_that_cannot_be_written_is_said_and_no_more(data, cache, monkeypatch):
+    monkeypatch.setattr(omniglot, "replace_file", refuse)
+    with pytest.warns(UserWarning, match=r"could not be kept in .* \(Permission denied\), .*METALAB_CACHE") as said:
         assert_is_stand_in(omniglot.load())
-    assert len(said) == 1
-    assert said[0].filename == __file__
-    assert not cache.parent.exists() or os.listdir(cache.parent) == []  # no half-written file is left
+    assert [warning.filename for warning in said] == [__file__]
+
+
+@pytest.mark.parametrize(
+    "named", ["{data}/images_background.zip", "{data}/images_background.zip/deep", "/" + "x" * 4000]
+)
+def test_a_metalab_cache_that_can_be_no_folder_is_said(named, data, monkeypatch):
+    monkeypatch.setenv("METALAB_CACHE", named.format(data=data))
+    with pytest.warns(UserWarning, match=r"(cannot be used: |could not be kept)[^\n]{3,700}$") as said:
+        assert_is_stand_in(omniglot.load())
+    assert 1 <= len(said) <= 2  # it cannot be read, and it cannot be written
+    assert all(str(warning.message).isprintable() and len(str(warning.message)) < 700 for warning in said)
+
+
+def test_a_metalab_cache_in_no_users_home_is_refused(data, monkeypatch):
+    monkeypatch.setenv("METALAB_CACHE", "~nosuchuser/x")
+    for call in (omniglot.load, omniglot.where, omniglot.cache_folder):
+        with pytest.raises(OmniglotRefused, match="METALAB_CACHE=~nosuchuser/x begins with the home folder of a user"):
+            call()
+
+
+def test_no_home_at_all_is_said(data, monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("METALAB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.raises(OmniglotRefused, match="no home folder for Omniglot's cache: set METALAB_CACHE to a folder"):
+        omniglot.load()
+
+
+def test_what_killed_processes_left_over_is_removed_after_a_day(data, cache, tmp_path):
+    cache.parent.mkdir()
+    precious, day = tmp_path / "precious", 24 * 3600
+    precious.write_text("mine")
+    (cache.parent / "folder").mkdir()
+    partial = f".{cache.name}.{{}}.partial"
+    for name, age in [(partial.format("0" * 32), 1.1), (partial.format("1" * 32), 0.9)]:
+        (cache.parent / name).write_bytes(bytes(1000))
+        os.utime(cache.parent / name, (time.time() - age * day,) * 2)
+    others = [".other.0123.partial", partial.format("2")[1:], f".{cache.name}.3", "notes.partial", partial.format("4")]
+    for name in others[:-1]:
+        (cache.parent / name).touch()
+        os.utime(cache.parent / name, (0, 0))
+    (cache.parent / others[-1]).symlink_to(precious)
+    os.utime(precious, (0, 0))
+    omniglot.load()
+    assert sorted(os.listdir(cache.parent)) == sorted([cache.name, "folder", partial.format("1" * 32), *others])
+    assert precious.read_text() == "mine"
 
 
 def test_the_cache_is_whole_whenever_it_is_seen(data, cache, monkeypatch):
@@ -492,7 +683,7 @@ def closed_address():
 def pauses(monkeypatch):
     """Records the pauses between tries in place of making them."""
     taken = []
-    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=taken.append))
+    monkeypatch.setattr(download, "time", SimpleNamespace(sleep=taken.append, monotonic=time.monotonic))
     monkeypatch.setattr(download, "PAUSES", (1, 4))
     return taken
 
@@ -550,9 +741,172 @@ def test_a_lasting_fault_goes_to_the_next_address_at_once(fault, server, pauses)
     assert (server.asked, pauses) == (["a", "b"], [])
 
 
+def drips(where):
+    """Sends a byte now and then and never ends: after a right beginning, in its headers, or between two chunks."""
+    beginnings = {
+        "body": b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n",
+        "header": b"HTTP/1.1 200 OK\r\nX-Long: ",
+        "status": b"HTTP/1.1 200 ",
+        "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    }
+
+    def answer(handler):
+        handler.close_connection = True
+        with contextlib.suppress(OSError):  # the client hangs up
+            handler.wfile.write(beginnings[where])
+            for _ in range(1000):
+                handler.wfile.write(b"0")
+                time.sleep(0.02)
+
+    return answer
+
+
+@pytest.mark.parametrize("where", ["body", "header", "status", "chunk"])
+@pytest.mark.parametrize(
+    ("limits", "tries"),
+    [({"TIMEOUT": 0.3}, 3), ({"TIMEOUT": 30, "DEADLINE": 0.3}, 1)],
+    ids=["least rate", "deadline"],
+)
+def test_a_server_that_drips_holds_nobody(where, limits, tries, server, pauses, monkeypatch):
+    """A byte each 20 ms never lets a socket time out."""
+    for name, value in limits.items():
+        monkeypatch.setattr(download, name, value)
+    bad, gone = server.offer("a", drips(where)), server.offer("b", sends(b"", status=404))
+    began = time.monotonic()
+    with pytest.raises(download.DownloadFailed) as caught:
+        fetch(bad, gone)
+    assert time.monotonic() - began < 10
+    assert server.asked == ["a"] * tries + ["b"]
+    slow, missing = caught.value.tried
+    assert re.fullmatch(rf"{bad}: is too slow, it sent \d+ bytes in \d+ seconds", slow)
+    assert missing.startswith(f"{gone}: HTTP Error 404")
+
+
+def test_a_slow_server_that_is_fast_enough_is_waited_for(server, monkeypatch):
+    """It takes longer than the time without a byte, and is above the least rate."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.4)
+
+    def answer(handler):
+        sends(b"", claims=len(BACKGROUND_ZIP))(handler)
+        for start in range(0, len(BACKGROUND_ZIP), 16_000):
+            handler.wfile.write(BACKGROUND_ZIP[start : start + 16_000])
+            time.sleep(0.08)
+
+    assert len(BACKGROUND_ZIP) > 8 * 16_000
+    assert fetch(server.offer("a", answer)) == BACKGROUND_ZIP
+    assert server.asked == ["a"]
+
+
+def test_a_time_for_all_tries_at_an_address(server, monkeypatch):
+    """The pauses count too: what would come after the deadline is not tried."""
+    monkeypatch.setattr(download, "PAUSES", (0, 30))
+    monkeypatch.setattr(download, "DEADLINE", 20)
+    assert fetch(server.offer("a", sends(b"", status=503)), server.offer("b", sends(BACKGROUND_ZIP))) == BACKGROUND_ZIP
+    assert server.asked == ["a", "a", "b"]
+
+
+def redirects(to, body=b""):
+    def answer(handler):
+        handler.send_response(302)
+        handler.send_header("Location", to)
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            while body:
+                handler.wfile.write(body)
+
+    return answer
+
+
+def test_redirects_are_followed_but_not_for_ever(server, pauses):
+    good = server.offer("good", sends(BACKGROUND_ZIP))
+    assert fetch(server.offer("a", redirects(good))) == BACKGROUND_ZIP
+    server.asked.clear()
+    circle = server.offer("circle", redirects("/circle"))
+    assert fetch(circle, good) == BACKGROUND_ZIP
+    assert 1 < server.asked.count("circle") <= 11
+    with pytest.raises(download.DownloadFailed, match=rf"{circle}: HTTP Error 302: .*infinite loop"):
+        fetch(circle)
+
+
+def test_a_redirect_whose_own_body_never_ends_is_cut_off(server, pauses):
+    bad = server.offer("a", redirects("/good", body=bytes(100_000)))
+    assert fetch(bad, server.offer("good", sends(BACKGROUND_ZIP))) == BACKGROUND_ZIP
+    assert server.asked == ["a", "good"]
+
+
+@pytest.mark.parametrize("to", ["file:///etc/passwd", "ftp://127.0.0.1/x", "data:,x", "http://[", "http://\x01/"])
+def test_redirects_lead_to_http_alone(to, server, pauses):
+    bad = server.offer("a", redirects(to))
+    assert fetch(bad, server.offer("good", sends(BACKGROUND_ZIP))) == BACKGROUND_ZIP
+    assert server.asked == ["a", "good"]
+
+
 def test_a_flood_is_cut_off(server):
     with pytest.raises(download.DownloadFailed, match="sent more than 1,000 bytes"):
         fetch(server.offer("a", sends(BACKGROUND_ZIP)), at_most=1000)
+    with pytest.raises(download.DownloadFailed, match="sent more than 1,000 bytes"):
+        fetch(server.offer("a", sends(bytes(30_000), sized=False)), at_most=1000)
+
+
+def writes(text):
+    """Answers with this as its first line."""
+
+    def answer(handler):
+        handler.close_connection = True
+        handler.wfile.write(text)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "text", [b"HTTP/1.1 404 \x1b[2J\x1b]0;x\x07" + b"y" * 5000 + b"\r\n\r\n", b"\x1b[31m" * 1000 + b"\r\n\r\n"]
+)
+def test_what_a_server_says_does_not_steer_the_terminal(text, server, pauses):
+    with pytest.raises(download.DownloadFailed) as caught:
+        fetch(server.offer("a", writes(text)))
+    (line,) = caught.value.tried
+    assert line.isprintable()
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize(
+    ("length", "reason"),
+    [
+        (len(BACKGROUND_ZIP) + 9, "ended after .* of .* bytes"),
+        (len(BACKGROUND_ZIP) - 9, "sent a wrong file, its MD5"),
+        (10**30, "ended after"),
+    ],
+)
+def test_a_wrong_length_is_named(length, reason, server, pauses):
+    with pytest.raises(download.DownloadFailed, match=reason):
+        fetch(server.offer("a", sends(BACKGROUND_ZIP, claims=length)))
+
+
+@pytest.mark.parametrize("length", ["-5", "x", ""])
+def test_a_length_that_is_none_does_no_harm(length, server):
+    text = b"HTTP/1.1 200 OK\r\nContent-Length: " + length.encode() + b"\r\n\r\n" + BACKGROUND_ZIP
+    assert fetch(server.offer("a", writes(text))) == BACKGROUND_ZIP
+
+
+RIGHT = {"name": "a.zip", "addresses": ["http://127.0.0.1:9/"], "md5": "0" * 32, "at_most": 9}
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "values"),
+    [
+        (TypeError, "name", [None, b"a"]),
+        (TypeError, "addresses", [None, 1, [b"http://x"], [None], {"http://x"}]),
+        (ValueError, "addresses", ["http://x", [], ["file:///etc/passwd"], ["ftp://x"], ["x"], [""]]),
+        (TypeError, "md5", [None, 0, b"0" * 32]),
+        (ValueError, "md5", ["", "0" * 31, "0" * 33, "A" * 32, "0" * 32 + "\n"]),
+        (TypeError, "at_most", NO_WHOLE_NUMBER),
+        (ValueError, "at_most", [0, -1]),
+    ],
+)
+def test_what_cannot_be_fetched_is_named(error, name, values):
+    for value in values:
+        with pytest.raises(error, match=f"{name}=.* must be"):
+            download.fetch(**{**RIGHT, name: value})
 
 
 def test_every_address_down_gives_a_line_for_each(server, closed_address, pauses):
@@ -561,7 +915,10 @@ def test_every_address_down_gives_a_line_for_each(server, closed_address, pauses
     with pytest.raises(download.DownloadFailed, match=r"background.zip could not be downloaded") as caught:
         fetch(gone, wrong, closed_address)
     for line, address, reason in zip(
-        caught.value.tried, [gone, wrong, closed_address], ["404", "wrong file, its MD5", "urlopen error"], strict=True
+        caught.value.tried,
+        [gone, wrong, closed_address],
+        ["404", "wrong file, its MD5", "could not be reached: "],
+        strict=True,
     ):
         assert line.startswith(f"{address}: ")
         assert reason in line
@@ -627,6 +984,29 @@ def test_what_is_on_no_disk_is_downloaded_and_kept(server, cache, monkeypatch):
     assert omniglot.where() == f"cache file {cache}"
     assert_is_stand_in(omniglot.load())
     assert len(server.asked) == 4
+
+
+def test_one_call_loads_and_says_where_from(server, data, cache, monkeypatch):
+    pair, place = omniglot.load_from()
+    assert_is_stand_in(pair)
+    assert place == f"METALAB_DATA={data}"
+    cache.unlink()
+    monkeypatch.delenv("METALAB_DATA")
+    monkeypatch.setattr(omniglot, "PARTS", parts_at(server))
+    for expected in (f"the network; it is now in cache file {cache}", f"cache file {cache}"):
+        (train, test), place = omniglot.load_from("random", seed=3)
+        assert (len(train), len(test)) == (4, 3)
+        assert place == expected
+
+
+def test_a_download_that_cannot_be_kept_is_no_failure(server, cache, monkeypatch, capsys):
+    monkeypatch.setattr(omniglot, "PARTS", parts_at(server))
+    monkeypatch.setattr(omniglot, "replace_file", refuse)
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert main(["data"]) == 0
+    said = "Omniglot: 4 training and 3 test characters, from the network; it could not be kept in cache file"
+    assert capsys.readouterr().out == f"{said} {cache}\n"
+    assert len(server.asked) == 4  # it was downloaded once
 
 
 def test_a_damaged_cache_is_downloaded_anew(server, cache, monkeypatch):

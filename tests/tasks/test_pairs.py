@@ -2,12 +2,9 @@
 
 import pytest
 import torch
+from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
-from metalab.tasks import Characters, Groups, as_episode, as_pairs
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
+from metalab.tasks import Characters, Groups, Pairs, as_episode, as_pairs
 
 
 def coded(sizes=(4, 6, 10, 2), drawings=5):
@@ -87,11 +84,11 @@ def test_an_alphabet_that_was_left_without_characters_does_no_harm():
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((23, 1), {}, "characters=23 must be 1 … 22, the characters of the source"),
-        ((0, 1), {}, "characters=0 must be 1 … 22"),
-        ((11, 1), {"within_alphabet": True}, "characters=11 must be 1 … 10, the characters of its largest alphabet"),
-        ((2, 6), {}, "drawings=6 must be 1 … 5, the drawings of a character"),
-        ((2, 0), {}, "drawings=0 must be 1 … 5"),
+        ((23, 1), {}, "characters=23 must be .* at most 22, the characters of the source"),
+        ((0, 1), {}, "characters=0 must be a whole number of at least 1"),
+        ((11, 1), {"within_alphabet": True}, "characters=11 must be .* at most 10, the characters of its largest"),
+        ((2, 6), {}, "drawings=6 must be .* at most 5, the drawings of a character"),
+        ((2, 0), {}, "drawings=0 must be a whole number of at least 1"),
     ],
 )
 def test_groups_that_cannot_be_are_named(arguments, options, message):
@@ -99,8 +96,31 @@ def test_groups_that_cannot_be_are_named(arguments, options, message):
         Groups(coded(), *arguments, **options)
 
 
+@pytest.mark.parametrize("wrong", NO_WHOLE_NUMBER)
+def test_numbers_of_another_type_are_named(wrong):
+    for name in ("characters", "drawings"):
+        with pytest.raises(TypeError, match=f"{name}=.* must be a whole number"):
+            Groups(coded(), **{"characters": 2, "drawings": 2, name: wrong})
+    with pytest.raises(TypeError, match=r"groups=.* must be a whole number"):
+        Groups(coded(), 2, 2)(wrong, seeded())
+
+
+def test_other_arguments_of_another_type_are_named():
+    for wrong in (None, "omniglot", torch.zeros(4, 5, 3, 3, dtype=torch.uint8)):
+        with pytest.raises(TypeError, match=r"source=.* must be Characters"):
+            Groups(wrong, 2, 2)
+    for wrong in (None, 1, "yes", torch.tensor(True)):
+        with pytest.raises(TypeError, match=r"within_alphabet=.* must be True or False"):
+            Groups(coded(), 2, 2, within_alphabet=wrong)
+    for wrong in NO_GENERATOR:
+        with pytest.raises(TypeError, match=r"generator=.* must be a torch.Generator"):
+            Groups(coded(), 2, 2)(1, wrong)
+    with pytest.raises(ValueError, match="generator is on cuda, and must be on cpu"):
+        Groups(coded(), 2, 2)(1, Elsewhere())
+
+
 def test_no_groups_is_named():
-    with pytest.raises(ValueError, match="groups=0 must be at least 1"):
+    with pytest.raises(ValueError, match="groups=0 must be a whole number of at least 1"):
         Groups(coded(), 2, 2)(0, seeded())
 
 
@@ -117,10 +137,49 @@ def test_pairs_are_what_their_labels_say(within_alphabet):
         assert torch.equal(source.alphabet[one], source.alphabet[other])
 
 
-@pytest.mark.parametrize("shape", [(3, 2, 2, 1, 3, 3), (4, 3, 2, 1, 3, 3), (4, 2, 3, 1, 3, 3), (4, 2, 2, 3, 3)])
-def test_groups_that_give_no_pairs_are_named(shape):
-    with pytest.raises(ValueError, match=r"groups of shape \(.*\) must be \[B, 2, 2, 1, H, W\] with an even B"):
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((3, 2, 2, 1, 3, 3), "its first axis must be even"),
+        *[
+            (shape, r"it must be \[B, 2, 2, 1, H, W\]")
+            for shape in [(4, 3, 2, 1, 3, 3), (4, 2, 3, 1, 3, 3), (4, 2, 2, 3, 3), (0, 2, 2, 1, 3, 3), ()]
+        ],
+    ],
+)
+def test_groups_that_give_no_pairs_are_named(shape, message):
+    with pytest.raises(ValueError, match=f"groups has the shape .*; {message}"):
         as_pairs(torch.zeros(shape))
+
+
+def test_groups_of_another_type_give_no_pairs():
+    for wrong in NO_TENSOR:
+        with pytest.raises(TypeError, match=r"groups=.* must be a tensor"):
+            as_pairs(wrong)
+    with pytest.raises(ValueError, match=r"groups has the dtype torch.int64"):
+        as_pairs(torch.zeros(2, 2, 2, 1, 3, 3, dtype=torch.int64))
+
+
+def test_pairs_that_cannot_be_are_named():
+    pictures, same = torch.zeros(4, 1, 3, 3), torch.ones(4, dtype=torch.bool)
+    Pairs(pictures, pictures, same)
+    for first, second, of, message in [
+        (pictures[:3], pictures, same, "second has the shape .* B is 3 in first"),
+        (pictures, pictures[..., :2], same, "second has the shape .* W is 3 in first"),
+        (pictures, pictures, same[:2], "same has the shape"),
+        (pictures[:, 0], pictures[:, 0], same, "first has the shape"),
+        (pictures, pictures, same.float(), "same has the dtype torch.float32; it must be torch.bool"),
+        (pictures, pictures.double(), same, "second has the dtype torch.float64"),
+        (pictures.byte(), pictures.byte(), same, "first has the dtype torch.uint8"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            Pairs(first, second, of)
+    with pytest.raises(TypeError, match="same=None must be a tensor"):
+        Pairs(pictures, pictures, None)
+
+
+def test_no_value_is_read():
+    assert as_pairs(torch.zeros(4, 2, 2, 1, 3, 3, device="meta")).same.shape == (4,)
 
 
 def test_episodes_have_their_rows_class_by_class():
@@ -131,9 +190,3 @@ def test_episodes_have_their_rows_class_by_class():
     assert episode.query_y.tolist() == [[0, 0, 0, 1, 1, 1, 2, 2, 2]] * 4
     assert torch.equal(episode.support_x.unflatten(1, (3, 2)), groups[:, :, :2])
     assert torch.equal(episode.query_x.unflatten(1, (3, 3)), groups[:, :, 2:])
-
-
-@pytest.mark.parametrize("shots", [0, 5, 6])
-def test_shots_that_leave_no_query_are_named(shots):
-    with pytest.raises(ValueError, match=f"shots={shots} must be 1 … 4: a group has 5 drawings"):
-        as_episode(Groups(coded(), 3, 5)(1, seeded()), shots)

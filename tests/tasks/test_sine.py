@@ -1,11 +1,8 @@
 import pytest
 import torch
+from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
 from metalab.tasks.sine import Sine, sample
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def covers(values, low, high):
@@ -68,9 +65,9 @@ def test_sample_draws_fresh_tasks_from_the_generator_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0, 1, 1), "tasks=0 must be at least 1"),
-        ((1, 0, 1), "shots=0 must be at least 1"),
-        ((1, 1, -2), "queries=-2 must be at least 1"),
+        ((0, 1, 1), "tasks=0 must be a whole number of at least 1"),
+        ((1, 0, 1), "shots=0 must be a whole number of at least 1"),
+        ((1, 1, -2), "queries=-2 must be a whole number of at least 1"),
     ],
 )
 def test_bad_counts_are_named(arguments, message):
@@ -78,7 +75,84 @@ def test_bad_counts_are_named(arguments, message):
         sample(*arguments, seeded())
 
 
-@pytest.mark.parametrize("bad", [(1.0, 1.0), (2.0, -2.0), (float("nan"), 1.0)])
+@pytest.mark.parametrize("wrong", NO_WHOLE_NUMBER)
+def test_counts_of_another_type_are_named(wrong):
+    for name in ("tasks", "shots", "queries"):
+        with pytest.raises(TypeError, match=f"{name}=.* must be a whole number"):
+            sample(**{"tasks": 1, "shots": 1, "queries": 1, name: wrong}, generator=seeded())
+
+
+@pytest.mark.parametrize("bad", [(1.0, 1.0), (2.0, -2.0), [3, 3]])
 def test_bad_support_range_is_named(bad):
-    with pytest.raises(ValueError, match=r"support_range=\(.*\) must be \(low, high\) with low < high"):
+    with pytest.raises(ValueError, match=r"support_range=.* must be \(low, high\) with low < high"):
         Sine.draw(1, seeded()).episode(1, 1, seeded(), support_range=bad)
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("bad", "end"), [((0, INF), 1), ((-INF, 0), 0), ((NAN, 1), 0), ((0, NAN), 1), ((0, 1e7), 1), ((-(10**400), 0), 0)]
+)
+def test_an_interval_has_finite_ends_that_float32_resolves(bad, end):
+    with pytest.raises(ValueError, match=rf"support_range\[{end}\]=.* must be a finite number"):
+        Sine.draw(1, seeded()).episode(1, 1, seeded(), support_range=bad)
+
+
+@pytest.mark.parametrize("bad", [None, 1.0, (1.0,), (0, 1, 2), "ab", (True, 2), (0, "1"), (None, 1), torch.zeros(3)])
+def test_what_is_no_interval_is_named(bad):
+    with pytest.raises(TypeError, match="support_range"):
+        Sine.draw(1, seeded()).episode(1, 1, seeded(), support_range=bad)
+
+
+@pytest.mark.parametrize("wrong", NO_GENERATOR)
+def test_what_is_no_generator_is_named(wrong):
+    for call in (lambda: sample(1, 1, 1, wrong), lambda: Sine.draw(1, seeded()).episode(1, 1, wrong)):
+        with pytest.raises(TypeError, match=r"generator=.* must be a torch.Generator"):
+            call()
+
+
+def test_a_generator_elsewhere_is_named():
+    with pytest.raises(ValueError, match="generator is on cuda, and must be on cpu"):
+        Sine.draw(1, seeded()).episode(1, 1, Elsewhere())
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "phase", "message"),
+    [
+        (torch.ones(3), torch.ones(2), "phase has the shape .* T is 3 in amplitude"),
+        (torch.ones(3, 1), torch.ones(3, 1), r"amplitude has the shape \[3, 1\]"),
+        (torch.ones(0), torch.ones(0), "amplitude has the shape"),
+        (torch.tensor(1.0), torch.tensor(1.0), "amplitude has the shape"),
+        (torch.ones(3, dtype=torch.int64), torch.ones(3), "amplitude has the dtype torch.int64"),
+        (torch.ones(3), torch.ones(3).double(), "phase has the dtype torch.float64"),
+    ],
+)
+def test_waves_that_cannot_be_are_named(amplitude, phase, message):
+    with pytest.raises(ValueError, match=message):
+        Sine(amplitude, phase)
+
+
+def test_waves_are_tensors():
+    for wrong in NO_TENSOR:
+        with pytest.raises(TypeError, match=r"amplitude=.* must be a tensor"):
+            Sine(wrong, torch.ones(1))
+        with pytest.raises(TypeError, match=r"phase=.* must be a tensor"):
+            Sine(torch.ones(1), wrong)
+        with pytest.raises(TypeError, match=r"x=.* must be a tensor"):
+            Sine.draw(1, seeded())(wrong)
+
+
+@pytest.mark.parametrize(
+    "x", [torch.zeros(5), torch.zeros(1, 5, 1), torch.zeros(3, 5), torch.zeros(3, 5, 2), torch.zeros(3, 1, 1).double()]
+)
+def test_points_that_do_not_fit_the_waves_are_named(x):
+    """Each of them would broadcast without a word."""
+    with pytest.raises(ValueError, match="x has the "):
+        Sine.draw(3, seeded())(x)
+
+
+def test_waves_of_another_precision_give_an_episode_of_it():
+    waves = Sine(torch.ones(2).double(), torch.ones(2).double())
+    episode = waves.episode(3, 4, seeded())
+    assert {episode.support_x.dtype, episode.support_y.dtype, episode.query_x.dtype} == {torch.float64}

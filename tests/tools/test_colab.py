@@ -250,6 +250,17 @@ def test_set_up_cell_brings_the_package_offline_and_twice(name, wheel, tmp_path)
     assert packages(python) - before == {"metalab", f"metalab-{metalab.__version__}.dist-info"}
 
 
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_set_up_cell_leaves_no_temporary_files(spoilt, wheel, tmp_path):
+    python = colab_like.environment(base("current"), tmp_path / "environment")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    cell = publish.set_up_cell(NAME, publish.install_carried(b"no wheel" if spoilt else wheel)).replace(READY, VERSION)
+    said = execute(python, tmp_path, cell, environ=offline() | {"TMPDIR": str(temporary)})
+    assert ("pip could not install metalab" in said) is spoilt
+    assert os.listdir(temporary) == []
+
+
 def test_damaged_copy_is_refused(wheel, tmp_path):
     python = colab_like.environment(base("current"), tmp_path / "environment")
     before = packages(python)
