@@ -10,9 +10,11 @@ any other value that cannot be used raises a ValueError.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
-from collections.abc import Collection, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,6 +95,17 @@ def real(
             raise ValueError(message)
 
 
+def path(**arguments: object) -> None:
+    """Check that each argument is a path.
+
+    Raises:
+        TypeError: a value is no path.
+    """
+    for name, value in arguments.items():
+        if not isinstance(value, str | os.PathLike):
+            raise TypeError(f"{name}={shown(value)} must be a path, as a string or a pathlib.Path")
+
+
 def flag(**arguments: object) -> None:
     """Check that each argument is True or False.
 
@@ -160,11 +173,12 @@ def device(**arguments: object) -> None:
             raise ValueError(f"{name}={str(value)!r}: PyTorch finds no such GPU here; leave it out to use the CPU")
 
 
-def tensors(like: Mapping[str, Tensor], *, finite: bool = False, **arguments: object) -> None:
+def tensors(like: Mapping[str, Tensor], *, dtypes: bool = True, finite: bool = False, **arguments: object) -> None:
     """Check that each argument is a dictionary of tensors with the names, shapes and dtypes of those in `like`.
 
     Args:
         like: tensors by name.
+        dtypes: whether the dtypes must be the same; otherwise floating-point numbers may have any precision.
         finite: whether their numbers must be finite too; this reads them.
         arguments: the values by name.
 
@@ -178,12 +192,13 @@ def tensors(like: Mapping[str, Tensor], *, finite: bool = False, **arguments: ob
         for name in like:
             if name not in values:
                 raise ValueError(f"{argument} has no {name}; it must have {', '.join(like)}")
-            for of, got, want in (
-                ("shape", list(values[name].shape), list(like[name].shape)),
-                ("dtype", values[name].dtype, like[name].dtype),
-            ):
-                if got != want:
-                    raise ValueError(f"{name} of {argument} has the {of} {got}; it must be {want}")
+            value, own = values[name], like[name]
+            if value.shape != own.shape:
+                raise ValueError(
+                    f"{name} of {argument} has the shape {list(value.shape)}; it must be {list(own.shape)}"
+                )
+            if value.dtype != own.dtype and (dtypes or not value.is_floating_point() or not own.is_floating_point()):
+                raise ValueError(f"{name} of {argument} has the dtype {value.dtype}; it must be {own.dtype}")
             if finite and not values[name].isfinite().all():
                 raise ValueError(f"{name} of {argument} has numbers that are not finite")
         if surplus := [name for name in values if name not in like]:
@@ -256,6 +271,20 @@ def floats(**arguments: Tensor) -> None:
                 )
 
 
+_look = True  # whether `labels` looks at the values
+
+
+@contextlib.contextmanager
+def trusted(yes: bool) -> Iterator[None]:
+    """Leave the values of labels unread in this context, if `yes`. The training loop reads those of its first batch."""
+    global _look
+    before, _look = _look, not yes
+    try:
+        yield
+    finally:
+        _look = before
+
+
 def labels(ways: int, **arguments: Tensor) -> None:
     """Check that labels are int64, and, where that does not wait for a GPU, that they lie in 0 … ways − 1.
 
@@ -265,7 +294,7 @@ def labels(ways: int, **arguments: Tensor) -> None:
     for name, value in arguments.items():
         if value.dtype != torch.int64:
             raise ValueError(f"{name} has the dtype {value.dtype}; labels must be torch.int64")
-        if value.device.type == "cpu":
+        if _look and value.device.type == "cpu":
             low, high = (int(end) for end in value.aminmax())
             if low < 0 or high >= ways:
                 raise ValueError(f"{name} has labels from {low} to {high}; they must lie in 0 … {ways - 1}")

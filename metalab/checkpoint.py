@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
+from .arguments import path as check_path
 from .arguments import shown
 from .files import replace_file
 from .nets import Params
@@ -24,7 +25,7 @@ def save(path: str | Path, params: Params, about: dict[str, Any]) -> None:
     """Write `params`, and the note `about` as JSON, to `path`, all or nothing.
 
     Raises:
-        TypeError: `params` is no dictionary of tensors by name, or JSON cannot hold the note.
+        TypeError: `path` is no path, `params` is no dictionary of tensors by name, or JSON cannot hold the note.
         OSError: the file cannot be written.
     """
     if not isinstance(params, dict) or not all(
@@ -46,9 +47,11 @@ def load(path: str | Path) -> tuple[Params, dict[str, Any]]:
     Half precision becomes single precision; some shipped files use it to keep the package small.
 
     Raises:
+        TypeError: `path` is no path.
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or was not written by `save`.
     """
+    check_path(path=path)
     if not Path(path).is_file():
         raise FileNotFoundError(f"there are no parameters at {path}")
     try:

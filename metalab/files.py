@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from secrets import token_hex
 
+from . import arguments
+
 ABANDONED = 24 * 3600  # seconds after which a partial file is taken to be left over from a process that was killed
 BEGINNING = 40  # letters of a file's name that the name of its partial file begins with
 
@@ -21,8 +23,11 @@ def replace_file(path: str | Path, data: bytes) -> None:
     file at the same time; the last one wins. What a killed process left over is removed after a day.
 
     Raises:
+        TypeError: `path` is no path, or `data` are no bytes.
         OSError: the file cannot be written.
     """
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"data={arguments.shown(data)} must be bytes")
     path, before = _target(path)
     if before and not stat.S_ISREG(before.st_mode):
         path.write_bytes(data)
@@ -46,6 +51,7 @@ def check_replaceable(path: str | Path) -> None:
     """Check that `replace_file` could write to `path`, before the work whose result goes there.
 
     Raises:
+        TypeError: `path` is no path.
         OSError: it could not.
     """
     path, before = _target(path)
@@ -59,6 +65,7 @@ def check_replaceable(path: str | Path) -> None:
 
 def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:
     """Return the path that a link stands for, and what is there; make its folder."""
+    arguments.path(path=path)
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -7,20 +7,27 @@ are [T, ...] and inputs are [T, B, ...]. One call runs all the tasks. A network 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import arguments
 from .engine.derivatives import Net as Net
 from .engine.layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, Linear, Relu, SpatialMean
 from .engine.layers import Params as Params
 
 
 def for_tasks(params: Params, tasks: int) -> Params:
-    """Give each of T tasks the same parameters: [...] to [T, ...]. They share one memory, so do not write to them."""
+    """Give each of T tasks the same parameters: [...] to [T, ...]. They share one memory, so do not write to them.
+
+    Raises:
+        TypeError, ValueError: `params` is no dictionary of tensors, or `tasks` is less than 1.
+    """
+    arguments.whole(tasks=tasks)
+    _check_params(params, ())
     return {name: p.detach().expand(tasks, *p.shape) for name, p in params.items()}
 
 
@@ -39,12 +46,27 @@ class MLP:
 
     Args:
         sizes: the widths of the input, of the hidden layers and of the output.
+
+    Raises:
+        TypeError, ValueError: there are fewer than two widths, or one is less than 1.
     """
 
     sizes: tuple[int, ...] = (1, 40, 40, 1)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.sizes, tuple) or len(self.sizes) < 2:
+            raise TypeError(
+                f"sizes={arguments.shown(self.sizes)} must be a tuple of at least two widths: (1, 40, 40, 1)"
+            )
+        arguments.whole(**{f"sizes[{i}]": size for i, size in enumerate(self.sizes)})
+
     def init(self, generator: torch.Generator) -> Params:
-        """Draw fresh parameters on the generator's device: weights w1, w2, … [in, out] and biases b1, b2, … [out]."""
+        """Draw fresh parameters on the generator's device: weights w1, w2, … [in, out] and biases b1, b2, … [out].
+
+        Raises:
+            TypeError: `generator` is no generator.
+        """
+        arguments.generator(generator)
         params = {}
         for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1):
             weight = torch.empty(n_in, n_out, device=generator.device)
@@ -53,8 +75,14 @@ class MLP:
         return params
 
     def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
-        """Map inputs x [T, B, in] to outputs [T, B, out]. `context` is ignored, because there is no batch norm here."""
+        """Map inputs x [T, B, in] to outputs [T, B, out]. `context` is ignored, because there is no batch norm here.
+
+        Raises:
+            TypeError, ValueError: x is no such tensor.
+        """
+        self._check(x)
         layers = len(self.sizes) - 1
+        _check_params(params, [f"{kind}{i}" for i in range(1, layers + 1) for kind in "wb"], x)
         for i in range(1, layers + 1):
             x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
             if i < layers:
@@ -62,12 +90,21 @@ class MLP:
         return x
 
     def chain(self, x: Tensor) -> list[Layer]:
-        """Return fresh layers that compute the same as this network, with derivatives written out."""
+        """Return fresh layers that compute the same as this network, with derivatives written out.
+
+        Raises:
+            TypeError, ValueError: x is no such tensor as the network takes.
+        """
+        self._check(x)
         last = len(self.sizes) - 1
         layers: list[Layer] = [Linear("w1", "b1", first=True)]
         for i in range(2, last + 1):
             layers += [Relu(), Linear(f"w{i}", f"b{i}")]
         return layers
+
+    def _check(self, x: Tensor) -> None:
+        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.sizes[0]:
+            arguments.shapes(x=(x, f"T B {self.sizes[0]}"))
 
 
 @dataclass(frozen=True)
@@ -91,7 +128,7 @@ class Conv4:
             after the last block are averaged.
 
     Raises:
-        ValueError: `pool` is neither "stride" nor "max".
+        TypeError, ValueError: `outputs` or `channels` is less than 1, or `pool` is neither "stride" nor "max".
     """
 
     outputs: int | None = None
@@ -99,8 +136,10 @@ class Conv4:
     pool: str = "stride"
 
     def __post_init__(self) -> None:
-        if self.pool not in ("stride", "max"):
-            raise ValueError(f'pool={self.pool!r} must be "stride" or "max"')
+        if self.outputs is not None:
+            arguments.whole(outputs=self.outputs)
+        arguments.whole(channels=self.channels)
+        arguments.one_of(("stride", "max"), pool=self.pool)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters on the generator's device.
@@ -108,7 +147,11 @@ class Conv4:
         Returns:
             conv1 … conv4 [9·in, channels] and shift1 … shift4 [channels]; with `outputs` also head [channels, outputs]
             and bias [outputs].
+
+        Raises:
+            TypeError: `generator` is no generator.
         """
+        arguments.generator(generator)
         params = {}
         for i in range(1, 5):
             n_in = 1 if i == 1 else self.channels
@@ -129,7 +172,16 @@ class Conv4:
             x: the pictures.
             context: if given, batch norm takes its statistics from these pictures [T, S, 1, H, W] instead of from x.
             stats: if given, batch norm uses these statistics, which `statistics` measured, for every task.
+
+        Raises:
+            TypeError, ValueError: x or the context is no such tensor, or both a context and statistics are given.
         """
+        self._check(x)
+        self._check_params(params, x)
+        if context is not None:
+            self._check(context, "context")
+            if stats is not None:
+                raise ValueError("context and stats are two sources of the same statistics: give one of them")
         if context is not None:
             rows = context.shape[1]
             return self._forward(params, torch.cat([context, x], 1), lambda h, i: _normalise_by(h[:rows], h))[:, rows:]
@@ -148,7 +200,12 @@ class Conv4:
 
         Returns:
             mean1 … mean4 and variance1 … variance4, each [channels].
+
+        Raises:
+            TypeError, ValueError: the images are no such tensor.
         """
+        arguments.shapes(images=(images, "B 1 H W"))
+        self._check_params(params)
         stats = {}
 
         def measure(h: Tensor, i: int) -> Tensor:
@@ -164,7 +221,11 @@ class Conv4:
 
         None is returned where no such layers exist: with max-pooling, without `outputs`, and for pictures that are not
         square.
+
+        Raises:
+            TypeError, ValueError: x is no such tensor as the network takes.
         """
+        self._check(x)
         height, size = x.shape[-2:]
         if self.pool != "stride" or self.outputs is None or height != size:
             return None
@@ -173,6 +234,18 @@ class Conv4:
             size = (size + 1) // 2
             layers += [Convolution(f"conv{i}", size), BatchNorm(f"shift{i}"), Relu()]
         return [*layers, SpatialMean(((size + 1) // 2) ** 2), Linear("head", "bias")]
+
+    def _check(self, x: Tensor, name: str = "x") -> None:
+        least = 16 if self.pool == "max" else 1  # pixels; each block halves what the one before it leaves
+        if not isinstance(x, Tensor) or x.dim() != 5 or x.shape[2] != 1 or min(x.shape[3:]) < least:
+            arguments.shapes(**{name: (x, "T B 1 H W")})
+            raise ValueError(
+                f"{name} has the shape {list(x.shape)}: max-pooling needs pictures of 16 x 16 pixels at least"
+            )
+
+    def _check_params(self, params: Params, x: Tensor | None = None) -> None:
+        head = [] if self.outputs is None else ["head", "bias"]
+        _check_params(params, [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "shift")] + head, x)
 
     def _forward(self, params: Params, x: Tensor, normalise: Callable[[Tensor, int], Tensor]) -> Tensor:
         tasks, batch = x.shape[:2]
@@ -195,6 +268,25 @@ class Conv4:
         if self.outputs is not None:
             x = torch.baddbmm(params["bias"][:, None], x, params["head"])
         return x
+
+
+def _check_params(params: Params, names: Iterable[str], x: Tensor | None = None) -> None:
+    """Check that parameters have these names, and the number of tasks of x if it is given.
+
+    Raises:
+        TypeError: `params` is no dictionary of tensors.
+        ValueError: one is missing, or is for another number of tasks.
+    """
+    if not isinstance(params, dict) or not all(isinstance(p, Tensor) for p in params.values()):
+        raise TypeError(f"params={arguments.shown(params)} must be a dictionary of tensors, as net.init makes")
+    for name in names:
+        if name not in params:
+            raise ValueError(f"params has no {name}")
+        if x is not None and (not params[name].dim() or len(params[name]) != len(x)):
+            raise ValueError(
+                f"{name} of params has the shape {list(params[name].shape)}; its first axis must be the {len(x)} tasks "
+                "of x, as for_tasks makes it"
+            )
 
 
 def _batch_norm(h: Tensor, layer: int) -> Tensor:

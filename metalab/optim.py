@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from .arguments import floats, shapes
+from .arguments import floats, shapes, shown
 
 
 class Optimizer(Protocol):
@@ -95,6 +95,8 @@ def _check_vector(params: Tensor) -> None:
 
 def _check_gradient(params: Tensor, gradient: Tensor) -> None:
     # The kernels do not look: they would read memory beyond a shorter gradient, and a number would be broadcast.
+    if not isinstance(gradient, Tensor):
+        raise TypeError(f"gradient={shown(gradient)} must be a tensor")
     if gradient.shape != params.shape or gradient.dtype != params.dtype:
         raise ValueError(
             f"gradient is {gradient.dtype} of shape {list(gradient.shape)}; it must be like the parameters, "

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from .arguments import device as check_device
-from .arguments import function, real, shown, tensors, whole
+from .arguments import floats, function, real, shown, tensors, trusted, whole
 from .engine import processes
 from .engine.cores import keep_freed_memory
 from .engine.cuda_graph import Recordings
@@ -97,12 +97,14 @@ class Trainer:
         self.generator = torch.Generator(device).manual_seed(seed)
         fresh = learner.init(self.generator)
         if params is not None:
-            tensors(fresh, params=params, finite=True)
+            tensors(fresh, params=params, dtypes=False, finite=True)
+            floats(**params)
         start = {name: (params or fresh)[name].detach().to(device) for name in fresh}
         # All parameters are parts of one vector, so that the optimizer's step is one operation.
         self._vector = torch.cat([p.flatten() for p in start.values()])
         parts = self._vector.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
+        self._looked = False
         self._shapes = {name: p.shape for name, p in start.items()}
 
         self._optimizer = optimizer(self._vector)
@@ -113,7 +115,9 @@ class Trainer:
     def _meta_step(self) -> dict[str, Tensor]:
         """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
         batch = self.sample(self.generator)
-        gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
+        with trusted(self._looked):  # later batches are like the first, whose labels are looked at
+            gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
+        self._looked = True
         if not isinstance(gradient, dict) or {name: g.shape for name, g in gradient.items()} != self._shapes:
             raise ValueError(self._wrong(gradient))
         self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
@@ -184,8 +188,8 @@ class Trainer:
             TypeError, ValueError: as in `load_state`, but that the parameters of `state` need not be finite: a
                 training may be saved before its divergence is noticed.
         """
-        self._check_state(state, finite=False)
-        self._check_state(good, finite=True)
+        self._check_state("state", state, finite=False)
+        self._check_state("good", good, finite=True)
         self._load(state)
         self._rollback.go_on(good)
 
@@ -195,18 +199,18 @@ class Trainer:
         Raises:
             TypeError, ValueError: it is not the state of such a trainer. Nothing has changed then.
         """
-        self._check_state(state, finite=True)
+        self._check_state("state", state, finite=True)
         self._load(state)
 
-    def _check_state(self, state: dict[str, Tensor], *, finite: bool) -> None:
+    def _check_state(self, argument: str, state: dict[str, Tensor], *, finite: bool) -> None:
         if isinstance(state, dict):  # a run's checkpoint has more tensors; but "trainer." is ours
             state = {name: tensor for name, tensor in state.items() if name in self.state()}
         try:
-            tensors(self.state(), state=state, finite=finite)
+            tensors(self.state(), finite=finite, **{argument: state})
             whole(least=0, steps=state[f"{STATE}steps"].item())
             torch.Generator(self.generator.device).set_state(state[f"{STATE}generator"])
         except (ValueError, RuntimeError) as fault:
-            raise ValueError(f"this is not the state of such a training: {fault}") from None
+            raise ValueError(f"{argument} is not the state of such a training: {fault}") from None
 
     def _load(self, state: dict[str, Tensor]) -> None:
         own = self.state()

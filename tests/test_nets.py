@@ -133,7 +133,7 @@ def test_without_context_pictures_of_a_batch_see_each_other(pool):
 
 
 def test_bad_pool_is_named():
-    with pytest.raises(ValueError, match='pool=\'mean\' must be "stride" or "max"'):
+    with pytest.raises(ValueError, match="pool='mean' must be 'stride' or 'max'"):
         Conv4(pool="mean")
 
 

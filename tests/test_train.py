@@ -349,7 +349,7 @@ def test_an_outer_learning_rate_that_is_none_is_refused(rate):
         ({"device": "cuda:99"}, "PyTorch finds no such GPU"),
         ({"recordings": 0}, "recordings=0 must be a whole number"),
         ({"params": {"w": torch.ones(4)}}, r"w of params has the shape \[4\]; it must be \[3\]"),
-        ({"params": {"w": torch.ones(3)}}, "w of params has the dtype torch.float32; it must be torch.float64"),
+        ({"params": {"w": torch.ones(3).int()}}, "w of params has the dtype torch.int32; it must be torch.float64"),
         ({"params": {"v": torch.ones(3)}}, "params has no w"),
         ({"params": {}}, "params has no w"),
         ({"params": [torch.ones(3)]}, "params=.* must be a dictionary of tensors: w"),
@@ -408,7 +408,7 @@ def test_the_state_of_another_training_is_refused_and_changes_nothing(name):
     trainer = Trainer(Toy(), sample)
     before = {key: tensor.clone() for key, tensor in trainer.state().items()}
     other = {key: tensor + 1 for key, tensor in trainer.state().items()}
-    message = f"this is not the state of such a training: (state has no {name}|{name} of state has the shape)"
+    message = f"state is not the state of such a training: (state has no {name}|{name} of state has the shape)"
     for bad in ({key: tensor for key, tensor in other.items() if key != name}, other | {name: torch.ones(2, 1)}):
         with pytest.raises(ValueError, match=message):
             trainer.load_state(bad)

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ..arguments import function as check_function
+from ..arguments import real, shapes, shown, whole
+
 Task = tuple[Tensor, Tensor, Tensor, Tensor]  # support x, support y, query x, query y
 TOLERANCE = 1e-4  # relative; single precision is exact enough, and a problem's orders must differ by ten times as much
 
@@ -34,8 +37,8 @@ class Problem:
         inner_steps: K, the number of inner steps.
 
     Raises:
-        ValueError: there are fewer than two tasks or no inner step, or a parameter is not a leaf that requires
-            gradients.
+        TypeError, ValueError: an argument is of another type, there are fewer than two tasks or no inner step, the
+            inner learning rate is not above 0, or a parameter is not a leaf that requires gradients.
     """
 
     params: list[Tensor]
@@ -46,10 +49,19 @@ class Problem:
     inner_steps: int = 1
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tasks, list | tuple) or not all(_is_task(task) for task in self.tasks):
+            raise TypeError(f"tasks={shown(self.tasks)} must be a list of (support x, support y, query x, query y)")
         if len(self.tasks) < 2:
-            raise ValueError(f"{len(self.tasks)} task: at least 2 are needed, or mistakes between tasks would not show")
-        if self.inner_steps < 1:
-            raise ValueError(f"inner_steps={self.inner_steps} must be at least 1: without a step, there are no orders")
+            raise ValueError(
+                f"tasks has {len(self.tasks)}: at least 2 are needed, or mistakes between them do not show"
+            )
+        check_function(forward=self.forward, loss=self.loss)
+        real(above=0, inner_lr=self.inner_lr)
+        whole(inner_steps=self.inner_steps)  # without a step, there are no orders
+        if not isinstance(self.params, list | tuple) or not all(isinstance(p, Tensor) for p in self.params):
+            raise TypeError(f"params={shown(self.params)} must be a list of tensors")
+        if not self.params:
+            raise ValueError("params is empty: at least one parameter is needed")
         if not all(p.is_leaf and p.requires_grad for p in self.params):
             raise ValueError("params must be leaf tensors that require gradients: p.detach().requires_grad_()")
 
@@ -90,7 +102,12 @@ class Problem:
         Args:
             module: the network.
             tasks, inner_lr, inner_steps, loss: as in `Problem`.
+
+        Raises:
+            TypeError, ValueError: the module is none, or as for `Problem`.
         """
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"module={shown(module)} must be a torch.nn.Module")
         names = [name for name, _ in module.named_parameters()]
 
         def forward(params: list[Tensor], x: Tensor) -> Tensor:
@@ -100,11 +117,22 @@ class Problem:
         return cls(params=params, tasks=tasks, forward=forward, loss=loss, inner_lr=inner_lr, inner_steps=inner_steps)
 
 
+def _is_task(task: object) -> bool:
+    return isinstance(task, list | tuple) and len(task) == 4 and all(isinstance(part, Tensor) for part in task)
+
+
 def mlp(params: list[Tensor], x: Tensor) -> Tensor:
     """Map x [B, inputs] through linear layers with ReLU between them, of params [w1, b1, w2, b2, …].
 
     Each w is [inputs, outputs], and each b is [outputs].
+
+    Raises:
+        TypeError, ValueError: the arguments are no such tensors.
     """
+    shapes(x=(x, "B inputs"))
+    if not isinstance(params, list | tuple) or not params or len(params) % 2:
+        raise TypeError(f"params={shown(params)} must be a list of tensors [w1, b1, w2, b2, …]")
+    shapes(x=(x, "B inputs"), **{"params[0]": (params[0], "inputs outputs")})
     *hidden, (weight, bias) = zip(params[::2], params[1::2], strict=True)
     for w, b in hidden:
         x = torch.relu(x @ w + b)
@@ -139,9 +167,13 @@ def diagnose(function: Callable[..., object], problem: Problem | None = None) ->
         problem: the question; `Problem.sine()` by default.
 
     Raises:
+        TypeError: the function cannot be called, or the problem is none.
         ValueError: the problem's two orders hardly differ, so that it cannot tell them apart.
     """
-    problem = problem or Problem.sine()
+    check_function(function=function)
+    problem = Problem.sine() if problem is None else problem
+    if not isinstance(problem, Problem):
+        raise TypeError(f"problem={shown(problem)} must be a Problem")
     params = problem.params
     right, first = _flat(_meta_gradient(problem)), _flat(_meta_gradient(problem, order=1))
     if (right - first).norm() < 10 * TOLERANCE * right.norm():

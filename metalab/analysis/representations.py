@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..learners import MAML
 from ..nets import Net, Params
 from ..tasks import Episode
@@ -25,8 +26,12 @@ def linear_cka(x: Tensor, y: Tensor) -> Tensor:
         The similarity [...]; nan where a representation is the same for all inputs.
 
     Raises:
-        ValueError: the numbers of inputs differ, or are less than 3. (For two inputs it is always 1.)
+        TypeError, ValueError: the arguments are no such tensors, or the numbers of inputs differ, or are less than 3.
+            (For two inputs it is always 1.)
     """
+    for name, z in {"x": x, "y": y}.items():
+        if not isinstance(z, Tensor) or z.dim() < 2 or not z.is_floating_point():
+            raise TypeError(f"{name}={arguments.shown(z)} must be a floating-point tensor [..., B, features]")
     if x.shape[-2] != y.shape[-2] or x.shape[-2] < 3:
         raise ValueError(
             f"x has {x.shape[-2]} inputs and y has {y.shape[-2]}: they must be the same inputs, at least 3"
@@ -43,8 +48,13 @@ def activations(net: Net, params: Params, x: Tensor) -> Params:
     the last layer it is the network's output.
 
     Raises:
+        TypeError, ValueError: the arguments do not fit one another.
         ValueError: the net has no chain of layers to look into. (Conv4 with max-pooling has none, for example.)
     """
+    if isinstance(net, type) or not callable(getattr(net, "chain", None)):
+        raise TypeError(f"net={arguments.shown(net)} must be a network such as MLP()")
+    if not isinstance(params, dict):
+        raise TypeError(f"params={arguments.shown(params)} must be a dictionary of tensors [T, ...]")
     chain = net.chain(x)
     if chain is None:
         raise ValueError(f"{net} has no chain of layers for inputs of shape {list(x.shape)}")
@@ -52,7 +62,10 @@ def activations(net: Net, params: Params, x: Tensor) -> Params:
     found, name = {}, ""
     with torch.no_grad():
         for layer in chain:
-            x = layer.forward(params, x)
+            try:
+                x = layer.forward(params, x)
+            except KeyError as missing:
+                raise ValueError(f"params has no {missing}") from None
             name = getattr(layer, "weight", name)  # a layer without weights belongs to the one before it
             found[name] = x
     return {name: z.reshape(tasks, inputs, -1) for name, z in found.items()}
@@ -68,7 +81,10 @@ def layer_similarity(learner: MAML, params: Params, episode: Episode) -> dict[st
         The linear CKA of each layer and task, by the name of the layer's weights: [T].
 
     Raises:
+        TypeError, ValueError: the arguments do not fit one another.
         ValueError: the net has no chain of layers, or a task has fewer than 3 queries.
     """
+    if not isinstance(learner, MAML):
+        raise TypeError(f"learner={arguments.shown(learner)} must be MAML, or an algorithm that inherits from it")
     before, *_, after = (activations(learner.net, theta, episode.query_x) for theta in learner.adapt(params, episode))
     return {name: linear_cka(before[name], after[name]) for name in before}

@@ -6,10 +6,13 @@ so pass the negatives of distances.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from .. import arguments
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ def roc(scores: Tensor, same: Tensor) -> Roc:
         same: whether each pair shows one character [B] bool.
 
     Raises:
+        TypeError: an argument is no tensor.
         ValueError: the shapes differ, `same` is not bool, a score is NaN, or all pairs are of one kind.
     """
     scores, same = _checked(scores, same)
@@ -100,8 +104,10 @@ def decide(scores: Tensor, same: Tensor, threshold: float) -> Decision:
         threshold: the lowest score that is accepted.
 
     Raises:
-        ValueError: as `roc` does.
+        TypeError, ValueError: as `roc` does, or the threshold is not a number.
     """
+    if not isinstance(threshold, float) or abs(threshold) != math.inf:
+        arguments.real(threshold=threshold)
     scores, same = _checked(scores, same)
     accepted = scores >= threshold
     hits = (accepted & same).sum().item()
@@ -115,9 +121,7 @@ def decide(scores: Tensor, same: Tensor, threshold: float) -> Decision:
 
 def _checked(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scores as float64 and the labels, both on the CPU, after checking them as `roc` says."""
-    if scores.dim() != 1 or scores.shape != same.shape:
-        shapes = f"{tuple(scores.shape)} and {tuple(same.shape)}"
-        raise ValueError(f"scores and same have the shapes {shapes}: give a score and a label for each pair, both [B]")
+    arguments.shapes(scores=(scores, "B"), same=(same, "B"))
     if same.dtype != torch.bool:
         raise ValueError(f"same has the type {same.dtype}, which must be torch.bool: True for one character")
     scores, same = scores.detach().double().cpu(), same.cpu()

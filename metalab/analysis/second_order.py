@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..engine.derivatives import differentiate
+from ..learners.learner import check_episode
 from ..learners.maml import MAML, rate_of
 from ..learners.sparse_maml import GATE
 from ..nets import Params
@@ -70,10 +72,14 @@ def compare_meta_gradients(
         seed: seed of the random directions.
 
     Raises:
-        ValueError: `directions` is less than 1, or the loss has a kink along every direction.
+        TypeError, ValueError: an argument is of another type or does not fit the others, `directions` is less than 1,
+            or the loss has a kink along every direction.
     """
-    if directions is not None and directions < 1:
-        raise ValueError(f"directions={directions} must be at least 1, or None for every parameter")
+    if directions is not None:
+        arguments.whole(directions=directions)
+    arguments.whole(least=0, seed=seed)
+    _check_learner(learner)
+    check_episode(learner, params, episode, outputs=getattr(learner.net, "outputs", None))
     episode = episode.to(torch.float64)
     params = {name: p.detach().double() for name, p in params.items()}
     names = [name for name in params if not name.startswith(GATE)]
@@ -123,7 +129,12 @@ def meta_loss(learner: MAML, params: Params, episode: Episode) -> Tensor:
         learner: the algorithm.
         params: θ, without the task axis.
         episode: the tasks.
+
+    Raises:
+        TypeError, ValueError: an argument is of another type, or does not fit the others.
     """
+    _check_learner(learner)
+    check_episode(learner, params, episode, outputs=getattr(learner.net, "outputs", None))
     rates = learner.rates(params)
     theta = {name: p.expand(episode.tasks, *p.shape) for name, p in learner.weights(params).items()}
     graph = any(p.requires_grad for p in theta.values())
@@ -182,8 +193,10 @@ def hessian_share(learner: MAML, params: Params, episode: Episode) -> HessianSha
         episode: the tasks.
 
     Raises:
-        ValueError: there are no inner steps, so that there is no such term.
+        TypeError, ValueError: an argument is of another type or does not fit the others, or there are no inner steps,
+            so that there is no such term.
     """
+    _check_learner(learner)
     if learner.inner_steps < 1:
         raise ValueError(f"inner_steps={learner.inner_steps} leaves no Hessian term: it must be at least 1")
     rates = learner.rates(params)
@@ -209,6 +222,11 @@ def hessian_share(learner: MAML, params: Params, episode: Episode) -> HessianSha
         [(_flat(term.values()).norm() / length).item() for term in terms],
         [by_layer(term) for term in terms],
     )
+
+
+def _check_learner(learner: object) -> None:
+    if not isinstance(learner, MAML):
+        raise TypeError(f"learner={arguments.shown(learner)} must be MAML, or an algorithm that inherits from it")
 
 
 def _context(learner: MAML, episode: Episode) -> Tensor | None:

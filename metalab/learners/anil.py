@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..arguments import shown
 from ..nets import Params
 from .maml import MAML, Rates
 
@@ -25,10 +26,16 @@ class ANIL(MAML):
         head: names of the parameters that adapt. The default is Conv4's last layer; MLP's is `("w3", "b3")`.
 
     Raises:
+        TypeError, ValueError: as for MAML, or `head` is no tuple of names.
         ValueError: `init` finds that the network has no parameter of such a name.
     """
 
     head: tuple[str, ...] = ("head", "bias")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.head, tuple) or not all(isinstance(name, str) for name in self.head):
+            raise TypeError(f"head={shown(self.head)} must be a tuple of names of parameters")
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the network."""

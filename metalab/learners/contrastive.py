@@ -12,12 +12,13 @@ trained with one label and tested with the other takes every different pair for 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .. import arguments
+from ..arguments import shown
 from .siamese import Siamese, balanced_mean, kinds_of_pairs
 
 
@@ -27,9 +28,23 @@ def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
     With a margin of 0 nothing is pushed apart, and an embedding of everything in one point is perfect.
 
     Raises:
-        ValueError: the margin is negative or not finite: no distance is below it.
+        TypeError, ValueError: the arguments are no tensors of one shape, a distance is negative, a label is not 0 or 1,
+            or the margin is negative or not finite: no distance is below it.
     """
-    _check(margin)
+    arguments.real(least=0, margin=margin)
+    if not isinstance(distance, Tensor) or not isinstance(same, Tensor):
+        raise TypeError(f"distance={shown(distance)} and same={shown(same)} must be tensors of one shape")
+    if distance.shape != same.shape or not distance.numel():
+        shapes = f"{list(distance.shape)} and {list(same.shape)}"
+        raise ValueError(f"distance and same have the shapes {shapes}; they must have one shape, and not be empty")
+    if same.dtype != torch.bool and same.device.type == "cpu" and not ((same == 0) | (same == 1)).all():
+        raise ValueError("same has values other than 0 and 1; it must be True, or 1, for two drawings of one character")
+    if distance.device.type == "cpu" and not (distance >= 0).all():
+        raise ValueError("distance has values that are negative or not a number; no distance is")
+    return _contrastive_loss(distance, same, margin)
+
+
+def _contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
     return torch.where(same.bool(), distance.square(), (margin - distance).relu().square())
 
 
@@ -44,20 +59,18 @@ class Contrastive(Siamese):
             that still do ("hard negative mining", Simo-Serra et al. 2015).
 
     Raises:
-        ValueError: the margin is negative or not finite.
+        TypeError, ValueError: the margin is negative or not finite, or `hardest` is less than 1.
     """
 
     margin: float = 1.0
     hardest: int | None = None
 
     def __post_init__(self) -> None:
-        _check(self.margin)
+        super().__post_init__()
+        arguments.real(least=0, margin=self.margin)
+        if self.hardest is not None:
+            arguments.whole(hardest=self.hardest)
 
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
         same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
-        return balanced_mean(contrastive_loss(-similarity, same, self.margin), drawings, hardest=self.hardest)
-
-
-def _check(margin: float) -> None:
-    if not (margin >= 0 and math.isfinite(margin)):
-        raise ValueError(f"margin={margin} must be a finite number of at least 0: no distance is negative")
+        return balanced_mean(_contrastive_loss(-similarity, same, self.margin), drawings, hardest=self.hardest)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..engine.derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
-from .learner import WithStatistics
+from .learner import WithStatistics, check_episode, check_net, check_params
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,9 @@ class FineTuning(WithStatistics):
         inner_lr: the learning rate of the fine-tuning, which is plain gradient descent on the mean cross-entropy.
         inner_steps: K, the number of its steps.
         body: True fine-tunes every layer; False leaves all but the fresh last layer as it was trained.
+
+    Raises:
+        TypeError, ValueError: an argument is of another type, the network has no outputs, or a number is negative.
     """
 
     net: Conv4
@@ -35,13 +39,30 @@ class FineTuning(WithStatistics):
     inner_steps: int = 20
     body: bool = True
 
+    def __post_init__(self) -> None:
+        check_net(self.net)
+        if self.net.outputs is None:
+            raise ValueError(f"net={self.net} must have as many outputs as there are training characters")
+        arguments.real(least=0, inner_lr=self.inner_lr)
+        arguments.whole(least=0, inner_steps=self.inner_steps)
+        arguments.flag(body=self.body)
+
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the classifier."""
         return self.net.init(generator)
 
     def meta_gradient(self, params: Params, batch: tuple[Tensor, Tensor]) -> tuple[Params, dict[str, Tensor]]:
-        """Return the ordinary gradient for images [B, 1, H, W] with labels [B]; nothing is "meta" in this training."""
+        """Return the ordinary gradient for images [B, 1, H, W] with labels [B]; nothing is "meta" in this training.
+
+        Raises:
+            TypeError, ValueError: the batch is no pair of such tensors, or does not fit the parameters.
+        """
+        if not isinstance(batch, tuple) or len(batch) != 2:
+            raise TypeError(f"batch={arguments.shown(batch)} must be a pair of images and labels")
         images, labels = batch
+        arguments.shapes(images=(images, "B 1 H W"), labels=(labels, "B"))
+        check_params(self, params, images)
+        arguments.labels(self.net.outputs, labels=labels)
 
         def loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             logits = self.net(theta, images[None])
@@ -54,8 +75,10 @@ class FineTuning(WithStatistics):
         """Fine-tune on each task's support set, then answer its queries: logits [T, Q, N].
 
         Raises:
-            ValueError: there are no `stats` of the training pictures.
+            TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats` of the
+                training pictures.
         """
+        check_episode(self, params, episode)
         ways, stats = episode.ways, self._statistics()
         net = replace(self.net, outputs=ways)
         fresh = {"head": params["head"].new_zeros(net.channels, ways), "bias": params["bias"].new_zeros(ways)}

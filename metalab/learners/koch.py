@@ -30,10 +30,11 @@ class Koch(Siamese):
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the embedding, and start the head as a distance."""
+        params = self.net.init(generator)
         width = self.net.outputs or self.net.channels
         # The negative sum of the coordinates' distances, scaled to the size that logits have.
         alpha = torch.full((width,), -(width**-0.5), device=generator.device)
-        return {**self.net.init(generator), "pair_weight": alpha, "pair_bias": alpha.new_zeros(())}
+        return {**params, "pair_weight": alpha, "pair_bias": alpha.new_zeros(())}
 
     def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
         """Return the logits of p(same) for embeddings [..., A, E] and [..., B, E]: [..., A, B]."""

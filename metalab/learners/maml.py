@@ -21,11 +21,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..engine.cores import sum_over_tasks
 from ..engine.derivatives import Derivatives, differentiate, is_by_hand
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
+from .learner import check_episode, check_net
 
 Rates = float | Tensor | dict[str, float | Tensor]  # α: one for all parameters, or one for each by name
 
@@ -46,7 +48,8 @@ class MAML:
             paper's code does; False normalises it by the statistics of the support set.
 
     Raises:
-        ValueError: the order is neither 1 nor 2, or the inner steps or the inner learning rate are negative.
+        TypeError, ValueError: an argument is of another type, the order is neither 1 nor 2, or the inner steps or the
+            inner learning rate are negative or not finite.
     """
 
     net: Net
@@ -57,12 +60,12 @@ class MAML:
     transductive: bool = True
 
     def __post_init__(self) -> None:
-        if self.order not in (1, 2):
-            raise ValueError(f"order={self.order!r} must be 1 (first-order MAML) or 2 (MAML)")
-        if self.inner_steps < 0:
-            raise ValueError(f"inner_steps={self.inner_steps} must be 0 or more")
-        if not isinstance(self.inner_lr, Tensor) and not self.inner_lr >= 0:
-            raise ValueError(f"inner_lr={self.inner_lr} must be 0 or more")
+        check_net(self.net)
+        arguments.function(loss=self.loss)
+        arguments.real(least=0, inner_lr=self.inner_lr)
+        arguments.whole(least=0, inner_steps=self.inner_steps)
+        arguments.one_of((1, 2), order=self.order)
+        arguments.flag(transductive=self.transductive)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the network."""
@@ -77,7 +80,12 @@ class MAML:
         return params
 
     def adapt(self, params: Params, episode: Episode) -> list[Params]:
-        """Take the inner steps on each task's support set: the trajectory [θ_0, …, θ_K], each [T, ...]."""
+        """Take the inner steps on each task's support set: the trajectory [θ_0, …, θ_K], each [T, ...].
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner.
+        """
+        self._check(params, episode)
         rates = self.rates(params)
         trajectory = [for_tasks(self.weights(params), episode.tasks)]
         for _ in range(self.inner_steps):
@@ -86,19 +94,35 @@ class MAML:
         return trajectory
 
     def predict(self, params: Params, episode: Episode) -> Tensor:
-        """Adapt to each task's support set, then answer its queries: [T, Q, out]."""
+        """Adapt to each task's support set, then answer its queries: [T, Q, out]; errors as in `adapt`."""
         return self.answer(self.adapt(params, episode)[-1], episode)
 
     @torch.no_grad()
     def answer(self, theta: Params, episode: Episode) -> Tensor:
-        """Answer the queries with networks of parameters θ [T, ...], as they are: [T, Q, out]."""
+        """Answer the queries with networks of parameters θ [T, ...], as they are: [T, Q, out].
+
+        Raises:
+            TypeError, ValueError: θ and the episode do not fit the network.
+        """
+        if not isinstance(episode, Episode):
+            raise TypeError(f"episode={arguments.shown(episode)} must be an Episode")
+        if not isinstance(theta, dict) or not theta:
+            raise TypeError(f"theta={arguments.shown(theta)} must be a dictionary of tensors [T, ...]")
         return self.net(theta, episode.query_x, context=self._context(episode))
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """Return the gradient of the mean query loss with respect to `params`, and the metrics after adaptation."""
+        """Return the gradient of the mean query loss with respect to `params`, and the metrics after adaptation.
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner.
+        """
+        self._check(params, episode)
         sums = sum_over_tasks(lambda some: self._sums(params, some), episode)
         gradient, metrics = ({name: total / episode.tasks for name, total in sum_.items()} for sum_ in sums)
         return gradient, metrics
+
+    def _check(self, params: Params, episode: Episode) -> None:
+        check_episode(self, params, episode, outputs=getattr(self.net, "outputs", None))
 
     def _sums(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
         """Return the sums over an episode's tasks of the meta-gradients and of the metrics."""

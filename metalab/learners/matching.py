@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .learner import check_logits
 from .prototypical import PrototypicalNet
 
 SHORTEST = 1e-3  # a shorter embedding is not stretched to length 1: at 0 it has no direction, and its slope is infinite
@@ -30,11 +31,13 @@ def matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways:
         ways: N.
 
     Raises:
-        ValueError: the embeddings of support and queries have different widths.
+        TypeError, ValueError: the arguments are no tensors of these shapes, or a class has no support.
     """
-    if support_z.shape[-1] != query_z.shape[-1]:
-        widths = f"{support_z.shape[-1]} and {query_z.shape[-1]}"
-        raise ValueError(f"support_z and query_z are embeddings of {widths} numbers: the widths must agree")
+    check_logits(support_z, support_y, query_z, ways)
+    return _matching_logits(support_z, support_y, query_z, ways)
+
+
+def _matching_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
     support_z, query_z = (F.normalize(z, dim=2, eps=SHORTEST) for z in (support_z, query_z))
     attention = (query_z @ support_z.mT).softmax(2)  # [T, Q, S]
     member = F.one_hot(support_y, ways).to(attention.dtype)  # [T, S, N]
@@ -46,4 +49,4 @@ class MatchingNet(PrototypicalNet):
 
     def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
         """Return the log-probabilities of the classes; shapes as in `PrototypicalNet.logits`."""
-        return matching_logits(support_z, support_y, query_z, ways)
+        return _matching_logits(support_z, support_y, query_z, ways)

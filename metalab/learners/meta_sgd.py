@@ -44,7 +44,8 @@ class MetaSGD(MAML):
         """Return MAML's meta-gradient, and that of what is learned about the inner step, with the metrics.
 
         Raises:
-            ValueError: there are no inner steps, so that nothing could be learned about them.
+            TypeError, ValueError: parameters and episode do not fit this learner, or there are no inner steps, so that
+                nothing could be learned about them.
         """
         if self.inner_steps < 1:
             raise ValueError(

@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import arguments
 from ..engine.derivatives import gradient
 from ..losses import accuracy, cross_entropy
 from ..nets import Conv4, Params, for_tasks
 from ..tasks import Episode
-from .learner import WithStatistics
+from .learner import WithStatistics, check_episode, check_logits, check_net
 
 
 def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
@@ -30,7 +31,15 @@ def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways
         support_y: their labels [T, S], 0 … N − 1.
         query_z: query embeddings [T, Q, E].
         ways: N.
+
+    Raises:
+        TypeError, ValueError: the arguments are no tensors of these shapes, or a class has no support.
     """
+    check_logits(support_z, support_y, query_z, ways)
+    return _prototype_logits(support_z, support_y, query_z, ways)
+
+
+def _prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
     member = F.one_hot(support_y, ways).to(support_z.dtype)  # [T, S, N]
     prototypes = member.transpose(1, 2) @ support_z / member.sum(1).unsqueeze(2)  # [T, N, E]
     return -(query_z.unsqueeze(2) - prototypes.unsqueeze(1)).square().sum(3)
@@ -45,17 +54,29 @@ class PrototypicalNet(WithStatistics):
         net: the embedding f, a Conv4 without outputs.
         transductive: how `predict` normalises: False by `stats`, measured on training images (the paper uses running
             statistics); True by the test episode's own pictures, queries included.
+
+    Raises:
+        TypeError: an argument is of another type.
     """
 
     net: Conv4
     transductive: bool = False
+
+    def __post_init__(self) -> None:
+        check_net(self.net)
+        arguments.flag(transductive=self.transductive)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the embedding."""
         return self.net.init(generator)
 
     def meta_gradient(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """Return the gradient of the episodes' mean query loss with respect to `params`, and the metrics."""
+        """Return the gradient of the episodes' mean query loss with respect to `params`, and the metrics.
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner.
+        """
+        check_episode(self, params, episode)
 
         def query_loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             logits = self._answer(self.net(theta, _images(episode)), episode)
@@ -70,8 +91,10 @@ class PrototypicalNet(WithStatistics):
         """Compare each query with the class prototypes: logits [T, Q, N].
 
         Raises:
-            ValueError: there are no `stats`, and the learner is not transductive.
+            TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats`, and the
+                learner is not transductive.
         """
+        check_episode(self, params, episode)
         images = _images(episode)
         if self.transductive:
             return self._answer(self.net(for_tasks(params, episode.tasks), images), episode)
@@ -81,7 +104,7 @@ class PrototypicalNet(WithStatistics):
 
     def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
         """Tell the classes apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to logits [T, Q, N]."""
-        return prototype_logits(support_z, support_y, query_z, ways)
+        return _prototype_logits(support_z, support_y, query_z, ways)
 
     def _answer(self, z: Tensor, episode: Episode) -> Tensor:
         support = episode.support_x.shape[1]

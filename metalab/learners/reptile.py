@@ -20,11 +20,13 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..engine.cores import sum_over_tasks
 from ..engine.derivatives import differentiate
 from ..losses import accuracy, cross_entropy
 from ..nets import Net, Params, for_tasks
 from ..tasks import Episode
+from .learner import check_episode, check_net
 
 BETA2, EPSILON = 0.999, 1e-8
 
@@ -45,7 +47,7 @@ class Reptile:
         generator: draws the minibatches of `predict`; None: one that is seeded with 0, anew for each call.
 
     Raises:
-        ValueError: a number is not positive.
+        TypeError, ValueError: an argument is of another type, or a number is not positive.
     """
 
     net: Net
@@ -57,11 +59,13 @@ class Reptile:
     generator: torch.Generator | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for name in ("inner_steps", "inner_batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.inner_lr > 0:
-            raise ValueError(f"inner_lr={self.inner_lr} must be above 0")
+        check_net(self.net)
+        arguments.function(loss=self.loss)
+        arguments.real(above=0, inner_lr=self.inner_lr)
+        arguments.whole(inner_steps=self.inner_steps, inner_batch=self.inner_batch)
+        arguments.flag(transductive=self.transductive)
+        if self.generator is not None:
+            arguments.generator(self.generator)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the network."""
@@ -71,7 +75,13 @@ class Reptile:
         """Return the episode with its support examples in the order in which the inner loop takes them.
 
         The K minibatches follow one another. They come from passes over the support set, each shuffled anew.
+
+        Raises:
+            TypeError, ValueError: an argument is of another type, or the generator is on another device.
         """
+        if not isinstance(episode, Episode):
+            raise TypeError(f"episode={arguments.shown(episode)} must be an Episode")
+        arguments.generator(generator, episode.support_x.device)
         tasks, shots = episode.support_x.shape[:2]
         rows = self.inner_steps * self.inner_batch
         passes = torch.rand(tasks, -(-rows // shots), shots, generator=generator, device=generator.device).argsort(2)
@@ -80,14 +90,19 @@ class Reptile:
         return replace(episode, support_x=episode.support_x[task, order], support_y=episode.support_y[task, order])
 
     def meta_gradient(self, params: Params, streamed: Episode) -> tuple[Params, dict[str, Tensor]]:
-        """Return θ − mean θ̃ for an episode that comes from `stream`, and the metrics of its adapted queries."""
+        """Return θ − mean θ̃ for an episode that comes from `stream`, and the metrics of its adapted queries.
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner.
+        """
+        self._check(params, streamed)
         sums = sum_over_tasks(lambda some: self._sums(params, some), streamed)
         gradient, metrics = ({name: total / streamed.tasks for name, total in sum_.items()} for sum_ in sums)
         return gradient, metrics
 
     @torch.no_grad()
     def _sums(self, params: Params, streamed: Episode) -> tuple[Params, dict[str, Tensor]]:
-        theta = self.adapt(params, streamed)
+        theta = self._adapt(params, streamed)
         outputs = self.net(theta, streamed.query_x)
         metrics = {"loss": self.loss(outputs, streamed.query_y).sum()}
         if self.loss is cross_entropy:
@@ -99,14 +114,21 @@ class Reptile:
         """Train on each task of an episode that comes from `stream`: θ̃ [T, ...].
 
         Raises:
-            ValueError: the episode has another number of support examples than the minibatches take.
+            TypeError, ValueError: parameters and episode do not fit this learner.
         """
+        self._check(params, streamed)
+        return self._adapt(params, streamed)
+
+    def _check(self, params: Params, streamed: Episode) -> None:
+        check_episode(self, params, streamed, outputs=getattr(self.net, "outputs", None), name="streamed")
         rows = self.inner_steps * self.inner_batch
         if streamed.support_x.shape[1] != rows:
             raise ValueError(
                 f"the support set has {streamed.support_x.shape[1]} examples, but {self.inner_steps} minibatches of "
                 f"{self.inner_batch} take {rows}: order them by stream(episode, generator)"
             )
+
+    def _adapt(self, params: Params, streamed: Episode) -> Params:
         theta = for_tasks(params, streamed.tasks)
         squares = {name: torch.zeros_like(p) for name, p in theta.items()}
         batches = zip(
@@ -121,7 +143,12 @@ class Reptile:
         return theta
 
     def predict(self, params: Params, episode: Episode) -> Tensor:
-        """Train on each task's support set, by minibatches drawn from it, then answer its queries: [T, Q, out]."""
+        """Train on each task's support set, by minibatches drawn from it, then answer its queries: [T, Q, out].
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner.
+        """
+        check_episode(self, params, episode, outputs=getattr(self.net, "outputs", None))
         generator = self.generator or torch.Generator(episode.support_x.device).manual_seed(0)
         theta = self.adapt(params, self.stream(episode, generator))
         with torch.no_grad():

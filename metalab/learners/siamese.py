@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .. import arguments
 from ..engine.derivatives import gradient
 from ..nets import Conv4, Params
 from ..tasks import Episode
 from ..tasks.pairs import Pairs
-from .learner import WithStatistics
+from .learner import WithStatistics, check_episode, check_net, check_params
 
 CHUNK = 1000  # how many pictures are embedded at once where no gradient is needed
 
@@ -30,10 +31,15 @@ def differences(a: Tensor, b: Tensor) -> Tensor:
     """Return a − b for all pairs of embeddings [..., A, E] and [..., B, E]: [..., A, B, E].
 
     Raises:
-        ValueError: the embeddings have different widths.
+        TypeError, ValueError: the arguments are no such tensors, or the embeddings have different widths.
     """
-    if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"a and b are embeddings of {a.shape[-1]} and {b.shape[-1]} numbers: the widths must agree")
+    for name, z in {"a": a, "b": b}.items():
+        if not isinstance(z, Tensor) or z.dim() < 2:
+            raise TypeError(f"{name}={arguments.shown(z)} must be a tensor of embeddings [..., {name.upper()}, E]")
+    if a.shape[-1] != b.shape[-1] or a.shape[:-2] != b.shape[:-2]:
+        raise ValueError(
+            f"a and b have the shapes {list(a.shape)} and {list(b.shape)}; they must be [..., A, E] and [..., B, E]"
+        )
     return a.unsqueeze(-2) - b.unsqueeze(-3)
 
 
@@ -66,8 +72,10 @@ def kinds_of_pairs(rows: int, drawings: int, device: torch.device | str = "cpu")
         ValueError: there are fewer than 2 drawings of a character, `rows` is not a multiple of `drawings`, or there is
             only one character.
     """
-    if drawings < 2:
-        raise ValueError(f"drawings={drawings} of a character make no pair of it: at least 2 are needed")
+    arguments.whole(rows=rows)
+    arguments.whole(least=2, drawings=drawings)
+    if not isinstance(device, torch.device):
+        arguments.device(device=device)
     if rows % drawings or rows < 2 * drawings:
         raise ValueError(f"rows={rows} must be 2, 3, … times drawings={drawings}: at least two characters")
     character = torch.arange(rows, device=device) // drawings
@@ -87,15 +95,15 @@ def balanced_mean(values: Tensor, drawings: int, *, hardest: int | None = None) 
         hardest: how many negative pairs of each drawing count, those with the highest loss; None: all of them.
 
     Raises:
-        ValueError: a drawing does not have so many negative pairs.
+        TypeError, ValueError: the values are no such tensor, or a drawing does not have so many negative pairs.
     """
+    arguments.shapes(values=(values, "G B B"))
     positive, negative = kinds_of_pairs(values.shape[-1], drawings, values.device)
     if hardest is None:
         different = _mean(values, negative)
     else:
         count = values.shape[-1] - drawings
-        if not 1 <= hardest <= count:
-            raise ValueError(f"hardest={hardest} must be 1 … {count}, the group's drawings of other characters")
+        arguments.whole(most=count, what="the group's drawings of other characters", hardest=hardest)
         different = values.masked_fill(~negative, -torch.inf).topk(hardest, dim=2).values.mean((1, 2))
     return (_mean(values, positive) + different) / 2
 
@@ -110,6 +118,9 @@ class Siamese(WithStatistics):
     """
 
     net: Conv4
+
+    def __post_init__(self) -> None:
+        check_net(self.net)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the embedding."""
@@ -128,7 +139,12 @@ class Siamese(WithStatistics):
 
         The metrics are the loss; the accuracy, which is the share of drawings whose most similar other drawing in the
         group is of the same character; and the mean similarity of "same" and of "different" pairs.
+
+        Raises:
+            TypeError, ValueError: the batch is no such tensor, or does not fit the parameters.
         """
+        arguments.shapes(batch=(batch, "G P K 1 H W"))
+        check_params(self, params, batch)
         drawings = batch.shape[2]
         pictures = batch.flatten(1, 2)  # [G, B, 1, H, W]
 
@@ -145,20 +161,35 @@ class Siamese(WithStatistics):
         """Embed pictures [..., 1, H, W], each by itself: [..., E].
 
         Raises:
-            ValueError: there are no `stats` of training pictures.
+            TypeError, ValueError: the images are no such tensor or do not fit the parameters, or there are no `stats`
+                of training pictures.
         """
+        if not isinstance(images, Tensor) or images.dim() < 4 or images.shape[-3] != 1 or not images.numel():
+            raise TypeError(f"images={arguments.shown(images)} must be a tensor of pictures [..., 1, H, W]")
+        check_params(self, params, images)
         chunks = images.flatten(0, -4).split(CHUNK)
         z = torch.cat([self._embed(params, chunk, self._statistics()) for chunk in chunks])
         return z.view(*images.shape[:-3], -1)
 
     def compare(self, params: Params, pairs: Pairs) -> Tensor:
-        """Return how similar the two drawings of each pair are: [B]."""
+        """Return how similar the two drawings of each pair are: [B].
+
+        Raises:
+            TypeError, ValueError: as `embed` does.
+        """
+        if not isinstance(pairs, Pairs):
+            raise TypeError(f"pairs={arguments.shown(pairs)} must be Pairs")
         first, second = (self.embed(params, x) for x in (pairs.first, pairs.second))
         return self.similarity(params, first[:, None], second[:, None])[:, 0, 0]
 
     @torch.no_grad()
     def predict(self, params: Params, episode: Episode) -> Tensor:
-        """Compare each query with each class's most similar support drawing: logits [T, Q, N]."""
+        """Compare each query with each class's most similar support drawing: logits [T, Q, N].
+
+        Raises:
+            TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats`.
+        """
+        check_episode(self, params, episode)
         support_z, query_z = (self.embed(params, x) for x in (episode.support_x, episode.query_x))
         similarity = self.similarity(params, query_z, support_z)  # [T, Q, S]
         classes = torch.arange(episode.ways, device=similarity.device)[:, None]

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import arguments
 from ..nets import Params
 from .siamese import Siamese, kinds_of_pairs
 
@@ -30,14 +31,14 @@ class SupervisedContrastive(Siamese):
         temperature: τ; 0.1 as in the paper.
 
     Raises:
-        ValueError: the temperature is not above 0.
+        TypeError, ValueError: the temperature is not above 0.
     """
 
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise ValueError(f"temperature={self.temperature} must be above 0")
+        super().__post_init__()
+        arguments.real(above=0, temperature=self.temperature)
 
     def similarity(self, params: Params, a: Tensor, b: Tensor) -> Tensor:
         """Return the cosines of embeddings [..., A, E] and [..., B, E]: [..., A, B]."""

@@ -15,12 +15,12 @@ d is the Euclidean distance, as in Hermans' paper; Schroff squares it and embeds
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .. import arguments
 from .siamese import Siamese, kinds_of_pairs
 
 
@@ -33,9 +33,10 @@ def batch_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
         margin: m.
 
     Raises:
-        ValueError: the margin is not above 0, or there are fewer than 2 drawings of a character or 2 characters.
+        TypeError, ValueError: the distances are no such tensor, the margin is not above 0, or there are fewer than 2
+            drawings of a character or 2 characters.
     """
-    _check(margin)
+    _check(distance, margin)
     positive, negative = kinds_of_pairs(distance.shape[-1], drawings, distance.device)
     farthest = distance.masked_fill(~positive, -torch.inf).amax(2)  # [G, B]
     nearest = distance.masked_fill(~negative, torch.inf).amin(2)
@@ -44,7 +45,7 @@ def batch_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
 
 def semi_hard(distance: Tensor, drawings: int, margin: float) -> Tensor:
     """Return the mean over all positive pairs, each with its semi-hard negative: [G]; arguments as in `batch_hard`."""
-    _check(margin)
+    _check(distance, margin)
     positive, negative = kinds_of_pairs(distance.shape[-1], drawings, distance.device)
     # Sort each anchor's negatives, nearest first, and find where in this order each positive would stand.
     negatives = distance.masked_fill(~negative, torch.inf).sort(2).values  # [G, B, B]
@@ -63,24 +64,22 @@ class Triplet(Siamese):
         mining: "hard" or "semi-hard".
 
     Raises:
-        ValueError: the margin is not above 0, or the mining is not known.
+        TypeError, ValueError: the margin is not above 0, or the mining is not known.
     """
 
     margin: float = 0.2
     mining: str = "hard"
 
     def __post_init__(self) -> None:
-        _check(self.margin)
-        if self.mining not in ("hard", "semi-hard"):
-            raise ValueError(f'mining={self.mining!r} must be "hard" or "semi-hard"')
+        super().__post_init__()
+        arguments.real(above=0, margin=self.margin)
+        arguments.one_of(("hard", "semi-hard"), mining=self.mining)
 
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
         mine = batch_hard if self.mining == "hard" else semi_hard
         return mine(-similarity, drawings, self.margin)
 
 
-def _check(margin: float) -> None:
-    if not (margin > 0 and math.isfinite(margin)):
-        raise ValueError(
-            f"margin={margin} must be finite and above 0, or an embedding of everything in one point is perfect"
-        )
+def _check(distance: Tensor, margin: float) -> None:
+    arguments.shapes(distance=(distance, "G B B"))
+    arguments.real(above=0, margin=margin)  # at 0, an embedding of everything in one point is perfect

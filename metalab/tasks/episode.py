@@ -53,7 +53,7 @@ class Episode:
                 and device == y.device == query_x.device == query_y.device
                 and 0 not in (tasks, shots, queries, *size, *out)
                 and type(self.ways) is int
-                and self.ways > 0
+                and 0 < self.ways <= arguments.LARGEST
             ):
                 return
         except (AttributeError, ValueError):  # one of them is no tensor, or has too few axes
@@ -98,7 +98,7 @@ class Episode:
             ValueError: the slice holds no task.
         """
         if not isinstance(tasks, slice):
-            raise TypeError(f"an episode is cut by a slice such as episode[0:1], and not by {arguments.shown(tasks)}")
+            raise TypeError(f"tasks={arguments.shown(tasks)} must be a slice, as in episode[0:1]")
         return self._each(lambda tensor: tensor[tasks])
 
     def to(self, target: torch.device | torch.dtype | str) -> Episode:

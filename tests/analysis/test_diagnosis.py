@@ -649,8 +649,8 @@ def test_a_problem_whose_orders_hardly_differ_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tasks": []}, "0 task: at least 2 are needed"),
-        ({"inner_steps": 0}, "inner_steps=0 must be at least 1"),
+        ({"tasks": []}, "tasks has 0: at least 2 are needed"),
+        ({"inner_steps": 0}, "inner_steps=0 must be a whole number of at least 1"),
         ({"params": [torch.ones(1)]}, "params must be leaf tensors that require gradients"),
     ],
 )

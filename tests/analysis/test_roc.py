@@ -122,9 +122,13 @@ def test_no_other_threshold_has_errors_nearer_to_equal():
     [
         (torch.rand(4), torch.ones(4).bool(), "same is True for 4 of 4 pairs: both kinds are needed"),
         (torch.rand(4), torch.zeros(4).bool(), "same is True for 0 of 4 pairs"),
-        (torch.rand(0), torch.zeros(0).bool(), "same is True for 0 of 0 pairs"),
-        (torch.rand(4), torch.tensor([True, False]), r"shapes \(4,\) and \(2,\)"),
-        (torch.rand(2, 2), torch.eye(2).bool(), r"shapes \(2, 2\) and \(2, 2\)"),
+        (torch.rand(0), torch.zeros(0).bool(), r"scores has the shape \[0\]"),
+        (
+            torch.rand(4),
+            torch.tensor([True, False]),
+            r"same has the shape \[2\]; it must be \[B\], and B is 4 in scores",
+        ),
+        (torch.rand(2, 2), torch.eye(2).bool(), r"scores has the shape \[2, 2\]; it must be \[B\]"),
         (torch.rand(2), torch.tensor([1, 0]), "same has the type torch.int64, which must be torch.bool"),
         (torch.tensor([math.nan, 1.0]), torch.tensor([True, False]), "scores has 1 values that are NaN"),
     ],

@@ -69,7 +69,7 @@ def test_a_pair_beyond_the_margin_is_left_alone():
 
 @pytest.mark.parametrize("margin", [-0.5, float("nan"), float("inf")])
 def test_a_margin_that_makes_no_sense_is_named(margin):
-    with pytest.raises(ValueError, match=f"margin={margin} must be a finite number of at least 0"):
+    with pytest.raises(ValueError, match=f"margin={margin} must be a finite number, at least 0"):
         Contrastive(Conv4(), margin=margin)
     with pytest.raises(ValueError, match=f"margin={margin} must be"):
         contrastive_loss(torch.zeros(1), torch.ones(1), margin)
@@ -95,5 +95,5 @@ def test_with_all_of_them_the_hardest_are_just_all():
 
 @pytest.mark.parametrize("hardest", [0, 5, -1])
 def test_more_hard_pairs_than_there_are_is_refused(hardest):
-    with pytest.raises(ValueError, match=f"hardest={hardest} must be 1 … 4"):
+    with pytest.raises(ValueError, match=f"hardest={hardest} must be a whole number of at least 1"):
         Contrastive(Conv4(), hardest=hardest).loss(torch.zeros(1, 6, 6), drawings=2)

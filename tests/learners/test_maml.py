@@ -149,7 +149,7 @@ def test_inputs_are_left_as_they_were():
 
 def test_inductive_queries_do_not_see_each_other():
     learner, params, episode = character_problem(transductive=False)
-    shorter = Episode(episode.support_x, episode.support_y, episode.query_x[:, :1], episode.query_y[:, :1])
+    shorter = replace(episode, query_x=episode.query_x[:, :1], query_y=episode.query_y[:, :1])
     torch.testing.assert_close(learner.predict(params, shorter), learner.predict(params, episode)[:, :1])
     transductive = replace(learner, transductive=True)
     assert not torch.allclose(transductive.predict(params, shorter), transductive.predict(params, episode)[:, :1])
@@ -159,9 +159,9 @@ def test_inductive_queries_do_not_see_each_other():
     ("options", "message"),
     [
         ({"order": 3}, "order=3 must be 1"),
-        ({"inner_steps": -1}, "inner_steps=-1 must be 0 or more"),
-        ({"inner_lr": -0.1}, "inner_lr=-0.1 must be 0 or more"),
-        ({"inner_lr": float("nan")}, "inner_lr=nan must be 0 or more"),
+        ({"inner_steps": -1}, "inner_steps=-1 must be a whole number of at least 0"),
+        ({"inner_lr": -0.1}, "inner_lr=-0.1 must be a finite number, at least 0"),
+        ({"inner_lr": float("nan")}, "inner_lr=nan must be a finite number, at least 0"),
     ],
 )
 def test_bad_options_are_named(options, message):

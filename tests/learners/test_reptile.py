@@ -166,10 +166,10 @@ def test_an_episode_that_is_no_stream_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"inner_steps": 0}, "inner_steps=0 must be at least 1"),
-        ({"inner_batch": 0}, "inner_batch=0 must be at least 1"),
-        ({"inner_lr": 0.0}, r"inner_lr=0.0 must be above 0"),
-        ({"inner_lr": float("nan")}, "inner_lr=nan must be above 0"),
+        ({"inner_steps": 0}, "inner_steps=0 must be a whole number of at least 1"),
+        ({"inner_batch": 0}, "inner_batch=0 must be a whole number of at least 1"),
+        ({"inner_lr": 0.0}, "inner_lr=0.0 must be a finite number, above 0"),
+        ({"inner_lr": float("nan")}, "inner_lr=nan must be a finite number, above 0"),
     ],
 )
 def test_bad_options_are_named(options, message):

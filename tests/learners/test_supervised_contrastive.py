@@ -50,5 +50,5 @@ def test_embeddings_that_vanish_have_a_finite_gradient():
 
 @pytest.mark.parametrize("temperature", [0, -1.0, float("nan")])
 def test_a_temperature_that_makes_no_sense_is_named(temperature):
-    with pytest.raises(ValueError, match=f"temperature={temperature} must be above 0"):
+    with pytest.raises(ValueError, match=f"temperature={temperature} must be a finite number, above 0"):
         SupervisedContrastive(Conv4(), temperature=temperature)

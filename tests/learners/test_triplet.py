@@ -101,12 +101,12 @@ def test_what_is_far_enough_costs_nothing(mine, plain):
     ],
 )
 def test_a_margin_that_makes_no_sense_is_named(call, margin):
-    with pytest.raises(ValueError, match=f"margin={margin} must be finite and above 0"):
+    with pytest.raises(ValueError, match=f"margin={margin} must be a finite number, above 0"):
         call(margin)
 
 
 def test_a_mining_that_is_not_known_is_named():
-    with pytest.raises(ValueError, match='mining=\'all\' must be "hard" or "semi-hard"'):
+    with pytest.raises(ValueError, match="mining='all' must be 'hard' or 'semi-hard'"):
         Triplet(Conv4(), mining="all")
 
 

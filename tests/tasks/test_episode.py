@@ -129,7 +129,7 @@ def test_another_type_is_named(name, whole):
 
 @pytest.mark.parametrize("index", [0, None, "0", torch.tensor([0]), [0, 1], (slice(2),)])
 def test_an_episode_is_cut_by_slices_alone(index):
-    with pytest.raises(TypeError, match=r"cut by a slice such as episode\[0:1\], and not by"):
+    with pytest.raises(TypeError, match=r"must be a slice, as in episode\[0:1\]"):
         Episode(**regression())[index]
 
 
