@@ -50,7 +50,6 @@ def distort(images: Tensor, generator: torch.Generator, *, strength: float = 1.0
     *_, channels, height, width = 0, 0, 0, *images.shape
     if channels != 1 or height != width or not images.numel():
         raise ValueError(f"images has the shape {list(images.shape)}; it must be [..., 1, H, H], square and not empty")
-    arguments.floats(images=images)
     arguments.generator(generator, images.device)
     pictures = images.reshape(-1, 1, height, width)
     matrix, shift = draw_affine(len(pictures), generator, strength=strength)

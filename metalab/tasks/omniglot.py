@@ -185,7 +185,8 @@ def load(split: str = "alphabets", *, seed: int = 0, download: bool = True) -> t
         TypeError: `seed` is no whole number, or `download` is neither True nor False.
         ValueError: `split` is neither "alphabets" nor "random", or `seed` is less than 0.
         OmniglotNotFound: Omniglot is not on disk, and was not downloaded.
-        OmniglotRefused: METALAB_DATA is set but does not name a folder, or an archive is damaged or altered.
+        OmniglotRefused: METALAB_DATA or METALAB_CACHE is set but cannot name a folder, or an archive is damaged or
+            altered.
     """
     return load_from(split, seed=seed, download=download)[0]
 

@@ -265,7 +265,7 @@ def test_a_repacked_archive_is_as_good(data):
     """Other compression, other order, folders, and what a Mac or Windows adds: the drawings are the same."""
     litter = [".DS_Store", "._images_background", "Thumbs.db", "desktop.ini", "Desktop.ini"]
     extras = [*litter, *(f"images_background/Alpha/{name}" for name in litter), "images_background/", "other/"]
-    extras += ["__MACOSX/", "__MACOSX/._images", "__MACOSX/images_background/._Alpha"]
+    extras += ["__MACOSX/", "__MACOSX/note", "__MACOSX/images_background/._Alpha"]
     archive = zipped([*((name, b"") for name in extras), *reversed(BACKGROUND_FILES.items())], zipfile.ZIP_STORED)
     (data / "images_background.zip").write_bytes(archive)
     assert_is_stand_in(omniglot.load())
@@ -782,6 +782,20 @@ def test_a_server_that_drips_holds_nobody(where, limits, tries, server, pauses, 
     assert missing.startswith(f"{gone}: HTTP Error 404")
 
 
+def test_a_server_that_falls_silent_after_a_fast_beginning_is_left_soon(server, pauses, monkeypatch):
+    """By the least rate alone, it could rest for seconds on what it has sent."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.3)
+
+    def answer(handler):
+        sends(bytes(200_000), claims=10**6)(handler)
+        is_silent(handler)
+
+    began = time.monotonic()
+    with pytest.raises(download.DownloadFailed, match=r"is too slow, it sent 200,\d+ bytes"):
+        fetch(server.offer("a", answer))
+    assert time.monotonic() - began < 8
+
+
 def test_a_slow_server_that_is_fast_enough_is_waited_for(server, monkeypatch):
     """It takes longer than the time without a byte, and is above the least rate."""
     monkeypatch.setattr(download, "TIMEOUT", 0.4)
@@ -839,6 +853,8 @@ def test_redirects_lead_to_http_alone(to, server, pauses):
     bad = server.offer("a", redirects(to))
     assert fetch(bad, server.offer("good", sends(BACKGROUND_ZIP))) == BACKGROUND_ZIP
     assert server.asked == ["a", "good"]
+    with pytest.raises(download.DownloadFailed, match=r"not allowed|unknown url type: ftp|Invalid|control characters"):
+        fetch(bad)
 
 
 def test_a_flood_is_cut_off(server):

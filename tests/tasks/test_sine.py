@@ -120,7 +120,7 @@ def test_a_generator_elsewhere_is_named():
 @pytest.mark.parametrize(
     ("amplitude", "phase", "message"),
     [
-        (torch.ones(3), torch.ones(2), "phase has the shape .* T is 3 in amplitude"),
+        (torch.ones(3), torch.ones(2), "phase has the shape"),
         (torch.ones(3, 1), torch.ones(3, 1), r"amplitude has the shape \[3, 1\]"),
         (torch.ones(0), torch.ones(0), "amplitude has the shape"),
         (torch.tensor(1.0), torch.tensor(1.0), "amplitude has the shape"),
