@@ -35,6 +35,12 @@ SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},  # or it asks whether it may
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # or a panel out of sight is not on the page
 }
+PAD = """
+import torch
+from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
+from metalab.tasks import glyphs
+Neighbours(glyphs.draw(alphabets=1, seed=0), lambda drawings: drawings.flatten(1)).show()
+"""
 LONG = 1_000_000  # meta-steps, instead of the few that a reader has: the test takes its time
 
 
@@ -102,7 +108,7 @@ if not Path(CHROMIUM).exists() and not ALL:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """The address of a JupyterLab with copies of the lessons, whose panels have a long budget."""
+    """The address of a JupyterLab with a pad, and with copies of the lessons, whose panels have a long budget."""
     place = tmp_path_factory.mktemp("lab")
     for lesson in LESSONS:
         notebook = nbformat.read(ROOT / "notebooks" / f"{lesson.name}.ipynb", as_version=4)
@@ -111,6 +117,9 @@ def server(tmp_path_factory):
         if not lesson.whole:
             notebook.cells = [*notebook.cells[:3], cell]  # title, set-up, imports
         nbformat.write(notebook, place / f"{lesson.name}.ipynb")
+    cells = [nbformat.v4.new_code_cell(PAD)]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or the page asks for one
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), place / "pad.ipynb")
     settings = place / ".config/labconfig/default_setting_overrides.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps(SETTINGS))
@@ -319,3 +328,33 @@ def test_a_page_closed_and_opened_again_loses_nothing(page, browser, server, les
     expect(panel).to_contain_text("Stopped at meta-step")
     idle(again)
     again.close()
+
+
+def test_a_pad_that_is_inked_all_over_says_so_and_can_be_cleared(page, server):
+    page.goto(f"{server}lab/tree/pad.ipynb?token={TOKEN}&reset")
+    idle(page)
+    run_all(page)
+    panel = page.locator(".jp-OutputArea-output", has=page.get_by_role("application")).last
+    pad, answer, alert = panel.get_by_role("application"), panel.get_by_role("status"), panel.get_by_role("alert")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    page.mouse.move(box["x"] + 90, box["y"] + 90)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 190, box["y"] + 190, steps=5)
+    page.mouse.up()
+    expect(panel).to_contain_text("nearest to your drawing")
+    expect(alert).to_have_count(0)
+    page.mouse.move(box["x"] + 1, box["y"] + 1)
+    page.mouse.down()
+    for line in range(36):  # there and back, closer than the pen is wide
+        page.mouse.move(box["x"] + (280 if line % 2 == 0 else 1), box["y"] + 8 * line + 1, steps=2)
+        page.mouse.move(box["x"] + (280 if line % 2 == 0 else 1), box["y"] + min(280, 8 * line + 9))
+    page.mouse.up()
+    expect(alert).to_contain_text("all of the paper is alike")
+    expect(alert).to_contain_text("The answer below is still the one before.")
+    expect(panel).to_contain_text("nearest to your drawing")
+    panel.get_by_role("button", name="Clear").click()
+    expect(alert).to_have_count(0)
+    expect(answer.last).to_contain_text("drawing 1")
+    assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.errors == []

@@ -399,7 +399,10 @@ def test_an_interrupt_while_the_last_picture_is_drawn_keeps_the_steps(displayed,
             raise KeyboardInterrupt
         return draw(done)
 
-    assert len(train_and_draw(trainer(), 3, drawing, alt="")) == 3
+    try:
+        assert len(train_and_draw(trainer(), 3, drawing, alt="")) == 3
+    except KeyboardInterrupt:  # which would end pytest too
+        pytest.fail("the interrupt was not caught")
     assert capsys.readouterr().out == "Interrupted: the last picture may be missing. All 3 steps are kept.\n"
 
 

@@ -291,7 +291,10 @@ BOTH = """
 import asyncio
 handler = get_ipython().kernel.shell_handlers["comm_msg"]
 first, second = lesson.training_panel(), lesson.training_panel()
-await asyncio.gather(first.train(1_000_000), second.train(1_000_000))
+try:
+    await asyncio.gather(first.train(1_000_000), second.train(1_000_000))
+except asyncio.CancelledError:  # both have ended; gather says it was cancelled, and an error would end later cells too
+    print("interrupted")
 """
 
 

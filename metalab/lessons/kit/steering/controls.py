@@ -75,7 +75,7 @@ class Controls:
     def _is_at(self, name: str, value: float, setting: float) -> bool:
         """Tell whether a control with this value is where `setting` puts it."""
         control = self.inputs[name]
-        if value == setting or not isinstance(control, widgets.FloatLogSlider) or not min(value, setting) > 0:
+        if value == setting or not isinstance(control, widgets.FloatLogSlider) or not setting > 0:
             return value == setting
         return abs(math.log(value / setting, control.base)) < 0.501 * control.step
 
