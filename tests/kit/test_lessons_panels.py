@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 
+from metalab.learners import MAML
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.sine_regression import figures as sine
+from metalab.nets import Conv4
 from metalab.tasks import glyphs
 
 ERRORS = [IndexError("it is odd"), KeyboardInterrupt()]
@@ -85,3 +87,15 @@ def test_a_network_that_has_diverged_is_drawn(lesson, number, drawn):
         tensor.fill_(number)
     panel._draw()
     assert "no loss yet" in panel.readout.value
+
+
+def test_maml_is_asked_only_what_its_last_layer_was_trained_for(drawn, figures):
+    learner = MAML(Conv4(outputs=3, channels=4), inner_steps=1)
+    params = learner.init(torch.Generator().manual_seed(0))
+    panel = characters.episode_panel(
+        drawn[1], learner, params, lambda e: torch.rand(e.tasks, e.ways, e.ways), episodes=2
+    )
+    for ways in range(2, 7):
+        panel.controls["ways"].value = ways
+        assert ("MAML's last layer was trained for 3 ways" in panel.picture.text.value) == (ways != 3)
+        assert ("answers by MAML" in figures[-1].axes[0].get_title()) == (ways == 3)
