@@ -15,6 +15,7 @@ import math
 import operator
 import os
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def shown(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python refuses to write out an integer of more than 4,300 digits
         text = f"a number of type {type(value).__name__} with thousands of digits"
+    text = " ".join(text.split())  # on one line
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -47,8 +49,10 @@ def whole(*, least: int = 1, most: int = LARGEST, what: str = "", **arguments: o
         TypeError: a value is no whole number; True and 3.0 are none either.
         ValueError: a value is out of bounds.
     """
-    upper = f" and at most {most}{what and f', {what}'}" if most < LARGEST else ""
     for name, value in arguments.items():
+        if type(value) is int and least <= value <= most:  # nearly always
+            continue
+        upper = f" and at most {most}{what and f', {what}'}" if most < LARGEST else ""
         message = f"{name}={shown(value)} must be a whole number of at least {least}{upper}"
         if isinstance(value, bool | np.bool_ | Tensor):
             raise TypeError(message)
@@ -80,8 +84,10 @@ def real(
         ValueError: a value is not finite, or out of bounds.
     """
     bounds = {"at least": least, "above": above, "at most": most, "below": below}
-    given = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if math.isfinite(bound))
     for name, value in arguments.items():
+        if type(value) is float and least <= value <= most and above < value < below and value - value == 0:
+            continue  # nearly always; the last term says that it is finite
+        given = " and ".join(f"{words} {bound:g}" for words, bound in bounds.items() if math.isfinite(bound))
         message = f"{name}={shown(value)} must be a finite number{given and f', {given}'}"
         if isinstance(value, Tensor) and (value.dim() or value.dtype == torch.bool or value.is_complex()):
             raise TypeError(message)
@@ -222,35 +228,36 @@ def shapes(**arguments: tuple[object, str]) -> dict[str, int]:
         ValueError: a tensor has another shape.
     """
     sizes: dict[str, int] = {}
-    of: dict[str, str] = {}  # the argument that each letter's size comes from
     for name, (value, axes) in arguments.items():
-        letters = axes.split()
-        wanted = f"[{', '.join(letters)}]"
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name}={shown(value)} must be a tensor of shape {wanted}")
-        shape, open_ended = list(value.shape), letters[-1:] == ["..."]
-        letters = letters[: len(letters) - open_ended]
-        if len(shape) < len(letters) or (len(shape) > len(letters) and not open_ended):
-            raise ValueError(f"{name} has the shape {shape}; it must be {wanted}")
+        letters, open_ended = _axes(axes)
+        shape = value.shape if isinstance(value, Tensor) else ()
+        fits = isinstance(value, Tensor) and (len(shape) == len(letters) or (open_ended and len(shape) > len(letters)))
         for letter, size in zip(letters, shape, strict=False):
-            if letter.isdigit():
-                if size != int(letter):
-                    raise ValueError(f"{name} has the shape {shape}; it must be {wanted}")
-            elif size == 0:
-                raise ValueError(f"{name} has the shape {shape}; it must be {wanted} with {letter} of at least 1")
-            elif sizes.setdefault(letter, size) != size:
-                other = of[letter]
-                if other == name:
-                    raise ValueError(f"{name} has the shape {shape}; it must be {wanted}, with the same {letter} twice")
-                raise ValueError(
-                    f"{name} has the shape {shape}; it must be {wanted}, and {letter} is {sizes[letter]} in {other} of "
-                    f"shape {list(arguments[other][0].shape)}"  # type: ignore[attr-defined]
-                )
-            else:
-                of.setdefault(letter, name)
-        if 0 in shape:
-            raise ValueError(f"{name} has the shape {shape}: it is empty")
+            fits = fits and size == (int(letter) if letter.isdigit() else sizes.setdefault(letter, size))
+        if not fits or 0 in shape:
+            raise _misfit(name, value, axes, sizes, [*arguments][: [*arguments].index(name)])
     return sizes
+
+
+@cache
+def _axes(axes: str) -> tuple[list[str], bool]:
+    """Return the named axes, and whether others may follow."""
+    letters = axes.split()
+    return ([*letters[:-1]], True) if letters[-1:] == ["..."] else (letters, False)
+
+
+def _misfit(name: str, value: object, axes: str, sizes: dict[str, int], before: list[str]) -> Exception:
+    """Return the error that says how a value differs from the axes it should have."""
+    wanted = f"[{', '.join(axes.split())}]"
+    if not isinstance(value, Tensor):
+        return TypeError(f"{name}={shown(value)} must be a tensor of shape {wanted}")
+    shape = list(value.shape)
+    says = f"{name} has the shape {shape}; it must be {wanted}"
+    if 0 in shape:
+        return ValueError(f"{says}, and not empty")
+    known = {letter: size for letter, size in sizes.items() if letter in axes.split()}
+    fitting = " with " + ", ".join(f"{letter} = {size}" for letter, size in known.items()) if known else ""
+    return ValueError(f"{says}{fitting}{f', as in {before[0]}' if fitting and before else ''}")
 
 
 def floats(**arguments: Tensor) -> None:
@@ -259,6 +266,9 @@ def floats(**arguments: Tensor) -> None:
     Raises:
         ValueError: one holds other numbers, or they differ.
     """
+    kinds = {(value.dtype, value.device) for value in arguments.values()}
+    if len(kinds) == 1 and next(iter(kinds))[0].is_floating_point:
+        return
     first = next(iter(arguments))
     for name, value in arguments.items():
         if not value.is_floating_point():
@@ -271,18 +281,23 @@ def floats(**arguments: Tensor) -> None:
                 )
 
 
-_look = True  # whether `labels` looks at the values
+_trusted = False
 
 
 @contextlib.contextmanager
 def trusted(yes: bool) -> Iterator[None]:
-    """Leave the values of labels unread in this context, if `yes`. The training loop reads those of its first batch."""
-    global _look
-    before, _look = _look, not yes
+    """Take the batches of this context on trust, if `yes`: the training loop does, once its first batch was checked."""
+    global _trusted
+    before, _trusted = _trusted, yes
     try:
         yield
     finally:
-        _look = before
+        _trusted = before
+
+
+def is_trusted() -> bool:
+    """Tell whether batches are taken on trust here."""
+    return _trusted
 
 
 def labels(ways: int, **arguments: Tensor) -> None:
@@ -294,7 +309,7 @@ def labels(ways: int, **arguments: Tensor) -> None:
     for name, value in arguments.items():
         if value.dtype != torch.int64:
             raise ValueError(f"{name} has the dtype {value.dtype}; labels must be torch.int64")
-        if _look and value.device.type == "cpu":
+        if not _trusted and value.device.type == "cpu":
             low, high = (int(end) for end in value.aminmax())
             if low < 0 or high >= ways:
                 raise ValueError(f"{name} has labels from {low} to {high}; they must lie in 0 … {ways - 1}")

@@ -82,8 +82,9 @@ def _new_partial(path: Path) -> tuple[int, Path]:
 
 def _remove_abandoned(path: Path) -> None:
     start, now = f".{path.name[:BEGINNING]}.", time.time()
-    for other in os.scandir(path.parent):
-        if other.name.startswith(start) and other.name.endswith(".partial"):
-            with contextlib.suppress(OSError):  # another process may remove it first
-                if now - other.stat(follow_symlinks=False).st_mtime > ABANDONED:
+    with contextlib.suppress(OSError):  # another process may remove it first, or the folder may not be listed
+        for other in os.scandir(path.parent):
+            if other.name.startswith(start) and other.name.endswith(".partial"):
+                is_old = now - other.stat(follow_symlinks=False).st_mtime > ABANDONED
+                if is_old and other.is_file(follow_symlinks=False):
                     os.unlink(other)

@@ -25,7 +25,7 @@ def mse(prediction: Tensor, target: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: the arguments are no tensors of these shapes.
     """
-    if not (isinstance(prediction, Tensor) and isinstance(target, Tensor)) or prediction.shape != target.shape:
+    if getattr(prediction, "shape", None) != getattr(target, "shape", ()) or prediction.dim() != 3:
         shapes(prediction=(prediction, "T B out"), target=(target, "T B out"))  # [T, B] would be broadcast
     return (prediction - target).square().mean((1, 2))
 

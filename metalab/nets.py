@@ -27,8 +27,10 @@ def for_tasks(params: Params, tasks: int) -> Params:
         TypeError, ValueError: `params` is no dictionary of tensors, or `tasks` is less than 1.
     """
     arguments.whole(tasks=tasks)
-    _check_params(params, ())
-    return {name: p.detach().expand(tasks, *p.shape) for name, p in params.items()}
+    try:
+        return {name: p.detach().expand(tasks, *p.shape) for name, p in params.items()}
+    except AttributeError:
+        raise TypeError(f"params={arguments.shown(params)} must be a dictionary of tensors") from None
 
 
 def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
@@ -103,7 +105,7 @@ class MLP:
         return layers
 
     def _check(self, x: Tensor) -> None:
-        if not isinstance(x, Tensor) or x.dim() != 3 or x.shape[2] != self.sizes[0]:
+        if getattr(x, "shape", ())[2:] != self.sizes[:1]:
             arguments.shapes(x=(x, f"T B {self.sizes[0]}"))
 
 

@@ -115,7 +115,7 @@ class Trainer:
     def _meta_step(self) -> dict[str, Tensor]:
         """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
         batch = self.sample(self.generator)
-        with trusted(self._looked):  # later batches are like the first, whose labels are looked at
+        with trusted(self._looked):  # later batches are like the first, which is checked
             gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
         self._looked = True
         if not isinstance(gradient, dict) or {name: g.shape for name, g in gradient.items()} != self._shapes:

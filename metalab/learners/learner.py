@@ -61,6 +61,8 @@ def check_params(learner: Learner, params: Params, like: Tensor, *, tasks: int |
         TypeError: `params` is no dictionary of tensors.
         ValueError: a parameter is missing, surplus, of another shape, or of another precision or device than the data.
     """
+    if arguments.is_trusted():
+        return
     if not isinstance(params, dict):
         raise TypeError(f"params={arguments.shown(params)} must be a dictionary of tensors, as learner.init makes")
     expected = _shapes(learner)
@@ -103,12 +105,14 @@ def check_episode(
         TypeError: an argument is of another type.
         ValueError: they do not fit, or a label is not 0 … N − 1 (which is not checked on a GPU).
     """
+    if arguments.is_trusted():
+        return
     if not isinstance(episode, Episode):
         raise TypeError(f"{name}={arguments.shown(episode)} must be an Episode")
     if episode.support_y.dtype == torch.int64:
-        if outputs is not None and outputs != episode.ways:
+        if outputs is not None and outputs < episode.ways:
             raise ValueError(
-                f"the episode has ways={episode.ways}, and the network has {outputs} outputs: they must be the same"
+                f"the {name} has ways={episode.ways}, and the network has only {outputs} outputs: it needs one for each"
             )
         arguments.labels(episode.ways, support_y=episode.support_y, query_y=episode.query_y)
     check_params(learner, params, episode.support_x)

@@ -126,7 +126,7 @@ def test_no_other_threshold_has_errors_nearer_to_equal():
         (
             torch.rand(4),
             torch.tensor([True, False]),
-            r"same has the shape \[2\]; it must be \[B\], and B is 4 in scores",
+            r"same has the shape \[2\]; it must be \[B\] with B = 4",
         ),
         (torch.rand(2, 2), torch.eye(2).bool(), r"scores has the shape \[2, 2\]; it must be \[B\]"),
         (torch.rand(2), torch.tensor([1, 0]), "same has the type torch.int64, which must be torch.bool"),

@@ -13,7 +13,6 @@ from metalab.learners import maml
 from metalab.learners.maml import MAML
 from metalab.losses import cross_entropy
 from metalab.nets import MLP
-from metalab.tasks import Episode
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)

@@ -84,7 +84,7 @@ def test_an_embedding_of_zero_has_a_bounded_slope():
 
 
 def test_embeddings_of_two_widths_are_named():
-    with pytest.raises(ValueError, match=r"query_z has the shape .* and E is 5 in support_z"):
+    with pytest.raises(ValueError, match=r"query_z has the shape .* with .*E = 5"):
         matching_logits(embeddings(3, 0), torch.tensor([[0, 1, 2]] * 2), embeddings(3, 0)[..., :4], 3)
 
 

@@ -4,18 +4,27 @@ The lessons are those of the catalogue. The lesson `07_some_name` has its exerci
 answers to them, right ones and wrong ones, in answers_some_name.py beside this file.
 """
 
+import asyncio
 import contextlib
 import functools
+import gc
 import importlib
 import io
+import os
 import random
+import signal
 import statistics
+import sys
+import threading
+import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from answers import RIGHT, WRONG
+from matplotlib import pyplot
 
 from metalab.lessons.kit import setup
 from metalab.lessons.kit.exercise import Exercise
@@ -229,15 +238,82 @@ def test_an_error_that_only_looks_like_a_stub_is_told():
     assert verdict.says.startswith("It stopped with NotImplementedError, at line ")
 
 
-@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 @every_exercise
-def test_interrupts_pass_through(exercise, interrupt):
+def test_an_interrupt_is_told_with_its_line_and_goes_on(exercise):
     def stopped(*arguments):
-        raise interrupt
+        raise KeyboardInterrupt  # as Ctrl-C does
 
+    line = stopped.__code__.co_firstlineno + 1
     for action in (exercise.check, exercise.or_solution):
-        with pytest.raises(interrupt):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), pytest.raises(KeyboardInterrupt) as caught:
             action(stopped)
+        says = " ".join(out.getvalue().split())
+        assert says == (
+            f"{exercise.name}: the check was interrupted, at line {line}: `raise KeyboardInterrupt # as Ctrl-C does`."
+        )
+        assert caught.value._render_traceback_() == ["KeyboardInterrupt"]  # what IPython shows of it
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError(), BaseException("odd")])
+def test_whatever_else_is_raised_is_told(error):
+    def raises(*arguments):
+        raise error
+
+    verdict = characters.confidence_interval.diagnose(raises)
+    assert verdict.state == "wrong"
+    assert verdict.says.startswith(f"It stopped with {type(error).__name__}")
+
+
+@pytest.mark.parametrize("seconds", [0.3])
+def test_a_loop_without_an_end_is_stopped_and_told_with_its_line(seconds, monkeypatch):
+    def endless(accuracies):
+        while True:
+            accuracies = accuracies + 1
+
+    def sleeps(accuracies):
+        time.sleep(60)
+
+    def catches_all(accuracies):
+        while True:
+            try:  # noqa: SIM105 (as a reader may write it)
+                accuracies = accuracies + 1
+            except:  # noqa: E722
+                pass
+
+    def recursion(accuracies):
+        return recursion(accuracies) + 1
+
+    exercise = characters.confidence_interval
+    monkeypatch.setattr(exercise, "seconds", seconds)
+    threads = threading.active_count()
+    for function in (endless, sleeps, catches_all):
+        start = time.monotonic()
+        says = exercise.diagnose(function).says
+        assert time.monotonic() - start < 10
+        assert says.startswith(f"It was stopped after {seconds} seconds, at line ")
+        assert says.endswith("Is there a loop that does not end?")
+    assert exercise.diagnose(recursion).says.startswith("It stopped with RecursionError")
+    assert threading.active_count() == threads
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_in_another_thread_a_loop_without_an_end_is_stopped_too(monkeypatch):
+    def endless(accuracies):
+        while True:
+            accuracies = accuracies + 1
+
+    exercise = characters.confidence_interval
+    monkeypatch.setattr(exercise, "seconds", 0.3)
+    found = []
+    thread = threading.Thread(target=lambda: found.append(exercise.diagnose(endless)))
+    thread.start()
+    thread.join(30)
+    assert found[0].says.startswith("It was stopped after 0.3 seconds, at line ")
+
+
+def test_a_check_has_ten_seconds_unless_it_says_otherwise():
+    assert {exercise.name: exercise.seconds for exercise in ALL if exercise.seconds != 10} == {"hessian_vector": 20}
 
 
 @every_exercise
@@ -265,22 +341,159 @@ def test_a_result_instead_of_a_function_is_told(exercise):
     assert verdict.says == f"This is 0.5, not a function. Hand over {exercise.name} itself, uncalled."
 
 
+def settings():
+    """Everything that a check puts back."""
+    return {
+        "torch's random numbers": torch.get_rng_state().tolist(),
+        "Python's random numbers": random.getstate(),
+        "numpy's random numbers": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "grad mode": torch.is_grad_enabled(),
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "anomaly": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        "matmul": torch.get_float32_matmul_precision(),
+        "torch's printing": repr(torch.tensor(1 / 3)),
+        "numpy's printing": repr(np.array([1 / 3])),
+        "numpy's errors": np.geterr(),
+        "warnings": list(warnings.filters),
+        "recursion": sys.getrecursionlimit(),
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "folder": os.getcwd(),
+        "environment": dict(os.environ),
+        "interrupts": signal.getsignal(signal.SIGINT),
+        "alarms": signal.getsignal(signal.SIGALRM),
+        "garbage": gc.isenabled(),
+        "figures": pyplot.get_fignums(),
+        "names": dict(globals()),
+    }
+
+
+MEDDLING = [
+    lambda: torch.manual_seed(7),
+    lambda: (random.seed(7), np.random.seed(7)),  # noqa: NPY002
+    lambda: (torch.rand(1), random.random(), np.random.rand()),  # noqa: NPY002
+    lambda: torch.set_grad_enabled(False),
+    lambda: torch.set_default_dtype(torch.float64),
+    lambda: torch.set_default_device("meta"),
+    lambda: torch.set_num_threads(torch.get_num_threads() + 1),
+    lambda: torch.use_deterministic_algorithms(True),
+    lambda: torch.autograd.set_detect_anomaly(True),
+    lambda: torch.set_float32_matmul_precision("medium"),
+    lambda: torch.set_printoptions(precision=1),
+    lambda: np.set_printoptions(precision=1),
+    lambda: np.seterr(all="raise"),
+    lambda: warnings.simplefilter("error"),
+    lambda: sys.setrecursionlimit(5000),
+    lambda: sys.stdout.close(),
+    lambda: setattr(sys, "stdout", None),
+    lambda: os.chdir("/"),
+    lambda: os.environ.update(METALAB_TEST_LEAK="1"),
+    lambda: os.environ.pop("PATH"),
+    lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    gc.disable,
+    lambda: pyplot.figure(),
+    lambda: exec("new_name = 1; np = None", globals()),
+    lambda: print("noise"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MEDDLING)))
+def test_nothing_that_an_answer_sets_stays_set(number):
+    exercise, right = characters.confidence_interval, characters.confidence_interval.answer
+
+    def meddles(*arguments):
+        result = right(*arguments)
+        MEDDLING[number]()
+        return result
+
+    before = settings()
+    with torch.no_grad():
+        assert exercise.diagnose(meddles).state == "right"
+        assert not torch.is_grad_enabled()
+    assert settings() == before
+
+
+@pytest.mark.parametrize(
+    "meddle", [lambda: torch.set_default_dtype(torch.float64), lambda: torch.use_deterministic_algorithms(True)]
+)
 @every_exercise
-def test_global_randomness_prints_and_grad_mode_stay_as_they_were(exercise):
+def test_our_solution_is_right_whatever_was_set_before(exercise, meddle):
+    try:
+        meddle()
+        assert exercise.diagnose(exercise.answer).state == "right"
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.use_deterministic_algorithms(False)
+
+
+@every_exercise
+def test_what_is_printed_is_left_out_and_that_is_said(exercise):
     def noisy(*arguments):
         print("noise")
-        torch.rand(1), random.random(), np.random.rand()  # noqa: NPY002
         return exercise.answer(*arguments)
 
-    def states():
-        return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
-
-    before = states()
-    with torch.no_grad():
-        text = printed(exercise.check, noisy)
-        assert not torch.is_grad_enabled()
+    text = printed(exercise.check, noisy)
     assert text == f"✓ {exercise.name}: right (What it printed while it was checked is left out.)\n"
-    assert states() == before
+
+
+# Running a cell again
+
+
+@every_exercise
+def test_running_the_check_cell_again_still_speaks_of_the_readers_function(exercise):
+    def wrong_answer(*arguments):
+        raise ValueError("mine")
+
+    for function, says in ((stub_with_dots, "not written yet"), (wrong_answer, "It stopped with ValueError: mine")):
+        name = function
+        told = []
+        for _ in range(3):  # the cell with the check, which rebinds the name
+            told.append(printed(exercise.check, name))
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                name = exercise.or_solution(name)
+            assert "the lesson goes on with ours (yours is not" in out.getvalue()
+        assert says in told[0]
+        assert set(told) == {told[0]}
+
+    def repaired(*arguments):
+        return exercise.answer(*arguments)
+
+    assert printed(exercise.check, repaired) == f"✓ {exercise.name}: right\n"
+    assert printed(exercise.check, name) == f"✓ {exercise.name}: right\n"  # ours stands for what came before it
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert exercise.or_solution(name) is repaired
+
+
+@every_exercise
+def test_our_own_solution_is_not_right(exercise):
+    for ours in (
+        exercise.answer,
+        functools.partial(exercise.answer),
+        functools.wraps(exercise.answer)(lambda *_: None),
+    ):
+        exercise._yours = None
+        assert "this is our solution" in printed(exercise.check, ours)
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert exercise.or_solution(ours) is exercise.answer
+
+
+# The cases
+
+
+@every_exercise
+def test_a_check_calls_with_two_sizes(exercise):
+    """No number of one case that a result can be wrong by is that of another case."""
+    assert len(exercise.cases) >= 2
+    assert len({case.what for case in exercise.cases}) == len(exercise.cases)
+
+    def sizes(value):
+        if isinstance(value, torch.Tensor):
+            return tuple(value.shape)
+        return tuple(map(sizes, value)) if isinstance(value, tuple | list) else value if isinstance(value, int) else ()
+
+    assert len({sizes(case.make()) for case in exercise.cases}) == len(exercise.cases) or exercise is sine.sample_task
 
 
 @every_exercise
@@ -314,4 +527,7 @@ def test_an_exercise_says_how_hard_it_is(exercise):
 
 @every_exercise
 def test_inputs_can_be_tried_by_hand(exercise):
-    assert exercise.diagnose(lambda *_: exercise.answer(*exercise.inputs())).state != "not written"
+    for number, case in enumerate(exercise.cases):
+        arguments, same = exercise.inputs(number), case.make()
+        assert len(arguments) == len(same)
+        assert exercise.answer(*arguments) is not None

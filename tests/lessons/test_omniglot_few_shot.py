@@ -24,7 +24,7 @@ def seeded(seed=0):
 
 def noise(classes=8, drawings=7, side=8, seed=1):
     ink = (torch.rand(classes, drawings, side, side, generator=seeded(seed)) < 0.3).to(torch.uint8) * 255
-    return Characters(ink, torch.arange(classes) // 4, ("first_alphabet", "second"), "noise")
+    return Characters(ink, torch.arange(classes) // -(-classes // 2), ("first_alphabet", "second"), "noise")
 
 
 def words(thing):

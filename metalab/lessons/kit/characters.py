@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch.nn.functional as F
-from torch import Tensor
-
 from ...tasks import Characters, glyphs, omniglot
-from .exercise import Wrong
 from .figures import plural
 
 
@@ -31,29 +27,3 @@ def load_characters() -> tuple[Characters, Characters]:
         alphabets = plural(len(characters.names), "alphabet")
         print(f"{name:8} {len(characters):4} characters of {alphabets} ({characters.source})")
     return train, test
-
-
-def recognise(x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Tell which drawing of which character each row shows.
-
-    A row shows the drawing that points in the same direction, so that a rescaled drawing is recognised too.
-
-    Args:
-        x: the rows [N, rows, pixels].
-        images: D drawings of each of C characters [C, D, H, W].
-
-    Returns:
-        The numbers of the characters and of their drawings, each [N, rows].
-
-    Raises:
-        Wrong: a row is none of the drawings.
-    """
-    drawings = images.shape[1]
-    known = F.normalize(images.flatten(2).flatten(0, 1), dim=1)  # [C * D, pixels]
-    similarity, index = (F.normalize(x.float(), dim=2) @ known.T).max(dim=2)
-    if similarity.min() < 0.999:
-        raise Wrong(
-            "Some rows are no drawings of `images`: their pixels are mixed up. A network cannot learn shapes from "
-            "them. Is an axis merged or moved by a reshape, view or transpose that should only have been indexed?"
-        )
-    return index // drawings, index % drawings

@@ -335,7 +335,7 @@ def episode_panel(
         logits = protonet(episode)
         scores = {"prototypes": Score.of(accuracy(logits, episode.query_y))}
         remark, by = "", "prototypes"
-        if ways == maml.net.outputs:
+        if ways <= maml.net.outputs:
             learner = replace(maml, inner_lr=inner_lr, inner_steps=steps)
             logits = learner.predict(maml_params, episode)
             if not torch.isfinite(logits).all():

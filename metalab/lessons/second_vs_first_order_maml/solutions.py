@@ -4,15 +4,15 @@ import torch
 
 
 def adapt(loss, params, inner_lr):
-    """One gradient step on loss(params) from params, a list of tensors: the new list, to be differentiated through."""
+    """Take one gradient step on loss(params) from params, and return the list of new tensors, with their graph."""
     grads = torch.autograd.grad(loss(params), params, create_graph=True)
     return [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
 
 
 def hessian_vector(loss, params, vector):
-    """The Hessian of loss(params) times `vector`, both lists of tensors shaped like params: a list like them.
+    """Return the Hessian of loss(params) times vector, as a list of tensors shaped like params.
 
-    The vector counts as a constant, also where it was computed from params.
+    The vector counts as a constant, even where it was computed from params.
     """
     grads = torch.autograd.grad(loss(params), params, create_graph=True)
     dot = sum((g * v.detach()).sum() for g, v in zip(grads, vector, strict=True))
@@ -20,6 +20,6 @@ def hessian_vector(loss, params, vector):
 
 
 def reptile_update(params, adapted, outer_lr):
-    """Move params, a list of tensors, by outer_lr of the way to the mean of adapted, one such list for each task."""
+    """Move params, a list of tensors, a part outer_lr of the way to the mean of adapted, with a list for each task."""
     means = [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
     return [p + outer_lr * (mean - p) for p, mean in zip(params, means, strict=True)]

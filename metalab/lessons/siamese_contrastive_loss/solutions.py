@@ -4,16 +4,15 @@ import torch
 
 
 def contrastive_loss(distance, same, margin):
-    """The contrastive loss of each pair [B], from its distance [B] and whether it is one character, same [B] bool."""
-    too_near = (margin - distance).clamp(min=0)  # by how much a pair of two characters lacks the margin
-    return torch.where(same, distance**2, too_near**2)
+    """Return the contrastive loss of each pair [B], from its distance [B] and whether it is one character, same [B]."""
+    gap = (margin - distance).clamp(min=0)  # how much the distance falls short of the margin; 0 beyond it
+    return torch.where(same, distance**2, gap**2)
 
 
 def draw_pairs(images, count, generator):
-    """Draw `count` pairs, an even number, from images [characters, drawings, 28, 28].
+    """Draw `count` pairs from images [characters, drawings, 28, 28]: half of one character, half of two.
 
-    Returns first, second [count, 28, 28] and same [count] bool. Half of the pairs, where `same` is True, are two
-    different drawings of one character; the others are drawings of two different characters.
+    Return first, second [count, 28, 28] and same [count] bool, which is True for the pairs of one character.
     """
     same = torch.arange(count) % 2 == 0
     first, second = [], []
@@ -28,8 +27,8 @@ def draw_pairs(images, count, generator):
 def one_shot_answers(support_z, query_z):
     """Name each query's class by its nearest support: shares [Q, N] from support_z [N, E] and query_z [Q, E].
 
-    Row n of support_z is the one example of class n. A query's row has 1 at the class that is nearest (Euclidean) and
-    0 elsewhere. Where k classes are equally near, the query cannot tell: each of them gets 1/k.
+    A query's row has 1 at the class that is nearest (Euclidean) and 0 elsewhere. Where k classes are equally near, each
+    of them gets 1/k.
     """
     distances = (query_z[:, None] - support_z).norm(dim=2)  # [Q, N]
     nearest = (distances == distances.min(dim=1, keepdim=True).values).float()
