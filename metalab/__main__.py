@@ -51,7 +51,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message and exit with status 2."""
-        self.exit(2, f"metalab: {message} (see {self.prog} --help)\n")
+        self.exit(2, f"metalab: {short(message)} (see {self.prog} --help)\n")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -208,10 +208,15 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
 
 
 def complain(message: str) -> None:
-    """Print an error, from process 0 alone. A long name or path in it is cut."""
+    """Print an error, from process 0 alone."""
     if processes.rank() == 0:
-        short = re.sub(r"(\S{200})\S{100,}", r"\1…", message)
-        print(f"metalab: {short}", file=sys.stderr)
+        print(f"metalab: {short(message)}", file=sys.stderr)
+
+
+def short(message: str) -> str:
+    """Return a message without characters that would control a terminal, and with long names and paths cut."""
+    plain = "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in message)
+    return re.sub(r"(\S{200})\S{100,}", r"\1…", plain)
 
 
 if __name__ == "__main__":

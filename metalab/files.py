@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import time
 from pathlib import Path
@@ -81,10 +82,10 @@ def _new_partial(path: Path) -> tuple[int, Path]:
 
 
 def _remove_abandoned(path: Path) -> None:
-    start, now = f".{path.name[:BEGINNING]}.", time.time()
+    start, now = re.escape(f".{path.name[:BEGINNING]}."), time.time()
     with contextlib.suppress(OSError):  # another process may remove it first, or the folder may not be listed
         for other in os.scandir(path.parent):
-            if other.name.startswith(start) and other.name.endswith(".partial"):
+            if re.fullmatch(rf"{start}[0-9a-f]{{32}}\.partial", other.name):
                 is_old = now - other.stat(follow_symlinks=False).st_mtime > ABANDONED
                 if is_old and other.is_file(follow_symlinks=False):
                     os.unlink(other)

@@ -30,6 +30,10 @@ from .optim import Adam, Optimizer
 STATE = "trainer."  # in a trainer's state, everything but the parameters has a name that starts with this
 
 
+def _is_scalar(value: object) -> bool:
+    return getattr(value, "shape", None) == ()
+
+
 class Diverged(RuntimeError):
     """The training met a loss that is not a finite number; the trainer is back where its losses were finite."""
 
@@ -120,6 +124,8 @@ class Trainer:
         self._looked = True
         if not isinstance(gradient, dict) or {name: g.shape for name, g in gradient.items()} != self._shapes:
             raise ValueError(self._wrong(gradient))
+        if not isinstance(metrics, dict) or "loss" not in metrics or not all(map(_is_scalar, metrics.values())):
+            raise ValueError(f"the learner's metrics are {shown(metrics)}; they must be scalars, one called 'loss'")
         self._optimizer.step(torch.cat([gradient[name].flatten() for name in self.params]))
         return metrics
 
@@ -144,9 +150,6 @@ class Trainer:
             self._optimizer.rate.fill_(rate)
             totals = {name: totals.get(name, 0) + value for name, value in meta_step().items()}
             self.steps = number
-        if "loss" not in totals or any(value.dim() for value in totals.values()):
-            found = {name: list(value.shape) for name, value in totals.items()}
-            raise ValueError(f"the learner's metrics have the shapes {found}: they must be scalars, one called 'loss'")
         means = (torch.stack(list(totals.values())) / count).tolist()
         metrics = dict(zip(totals, means, strict=True))
         if not math.isfinite(metrics["loss"]):

@@ -143,7 +143,8 @@ def test_the_content_is_on_the_disk_before_the_name(tmp_path, monkeypatch):
 
 def test_what_a_killed_process_left_is_removed_after_a_day_and_nothing_else(tmp_path):
     yesterday = time.time() - 25 * 3600
-    names = [".file.1f.partial", ".file.2f.partial", ".other.1f.partial", "file.partial", ".file.txt"]
+    old, new = (f".file.{digit * 32}.partial" for digit in "1f")
+    names = [old, new, f".other.{'1' * 32}.partial", "file.partial", ".file.txt", ".file.of_the_user.partial"]
     for name in names:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (yesterday, yesterday))

@@ -262,6 +262,16 @@ def test_a_note_cannot_control_the_terminal(tmp_path, capsys):
     assert r"\x1b[1mbold ü" in out
 
 
+@pytest.mark.parametrize("odd", ["\033[31mred", "two\nlines", "\a" * 20])
+def test_a_complaint_about_a_note_cannot_control_the_terminal_either(odd, tmp_path, capsys):
+    assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, note = checkpoint.load(path)
+    for edited in (note | {"minutes": odd}, note | {"sums": {"steps": 1, odd: 1.0}}, note | {"algorithm": odd}):
+        checkpoint.save(path, tensors, edited)
+        assert fails(capsys, "train", "--resume", tmp_path, "--steps", 2)[:-1].isprintable()
+
+
 def test_parameters_of_another_network_are_told(tmp_path, capsys):
     assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
     path = tmp_path / "checkpoint.safetensors"

@@ -315,10 +315,16 @@ def test_a_gradient_that_is_not_like_the_parameters_never_reaches_the_optimizer(
     assert torch.equal(trainer.params["w"], before)
 
 
-@pytest.mark.parametrize("metrics", [{}, {"accuracy": torch.tensor(1.0)}, {"loss": torch.ones(3)}])
-def test_metrics_have_a_loss_and_are_numbers(metrics):
+@pytest.mark.parametrize(
+    "metrics",
+    [{}, {"accuracy": torch.tensor(1.0)}, {"loss": torch.ones(3)}, {"loss": 1.0}, [torch.tensor(1.0)], torch.ones(1)],
+)
+def test_metrics_have_a_loss_and_are_scalars_or_no_step_is_made(metrics):
+    trainer = Trainer(Altered(metrics=lambda _: metrics), sample)
+    before = trainer.params["w"].clone()
     with pytest.raises(ValueError, match="must be scalars, one called 'loss'"):
-        Trainer(Altered(metrics=lambda _: metrics), sample).step()
+        trainer.step()
+    assert torch.equal(trainer.params["w"], before)
 
 
 # What a user hands over

@@ -318,6 +318,8 @@ def _seconds_and_sums(note: dict[str, Any]) -> tuple[float, dict[str, float]]:
         real(least=0, seconds=seconds)
         whole(least=0, steps=sums["steps"])
         real(**{f"the sum of {name}": value for name, value in sums.items()})
+        if odd := [name for name in sums if not name.isprintable()]:
+            raise ValueError(f"{shown(odd[0])} is no name of a metric")
     except (KeyError, TypeError, ValueError, AttributeError) as fault:
         raise ValueError(f"the note of the run is damaged: seconds or sums, {fault}") from None
     return seconds, sums

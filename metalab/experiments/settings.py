@@ -52,7 +52,7 @@ def algorithms(tasks: str) -> list[str]:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) and len(value) <= 80 else shown(value)
+    return value if isinstance(value, str) and len(value) <= 80 and value.isprintable() else shown(value)
 
 
 def _check_algorithm(tasks: str, algorithm: str) -> None:
