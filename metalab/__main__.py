@@ -34,7 +34,7 @@ from . import checkpoint
 from .engine import processes
 from .experiments import first_vs_second_order, scoring
 from .experiments.progress import duration
-from .experiments.runs import CHECKPOINT, Interrupted, Run, usable
+from .experiments.runs import CHECKPOINT, METRICS, Interrupted, Run, usable
 from .experiments.settings import BadSetting, Settings, flag
 from .files import check_replaceable, replace_file
 from .tasks import omniglot
@@ -114,9 +114,11 @@ def evaluate(options: argparse.Namespace) -> int:
         FileNotFoundError: there is no checkpoint.
         ValueError: the checkpoint is damaged, or an option cannot be used.
     """
+    path = options.path / CHECKPOINT if options.path.is_dir() else options.path
     if options.json:
         check_replaceable(options.json)
-    path = options.path / CHECKPOINT if options.path.is_dir() else options.path
+        if options.json.resolve() in (path.resolve(), path.resolve().with_name(METRICS)):
+            raise ValueError(f"--json {options.json} is a file of the run, which would be lost: name another file")
     tensors, note = checkpoint.load(path)
     settings = replace(Settings.from_note(note), device=usable(options.device))
     trained = {name: value for name, value in note.items() if name != "sums"}
@@ -187,6 +189,8 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
         if hasattr(stream, "reconfigure"):  # a terminal may lack the letters of a path
             stream.reconfigure(errors="backslashreplace")
     options = parser.parse_args(arguments)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while the module is imported
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return options.run(options)
     except BadSetting as error:
@@ -220,5 +224,4 @@ def short(message: str) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

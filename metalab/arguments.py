@@ -14,6 +14,7 @@ import contextlib
 import math
 import operator
 import os
+import threading
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -281,23 +282,22 @@ def floats(**arguments: Tensor) -> None:
                 )
 
 
-_trusted = False
+_trusted = threading.local()  # each thread has its own, or one trainer could leave the checks off for all
 
 
 @contextlib.contextmanager
 def trusted(yes: bool) -> Iterator[None]:
     """Take the batches of this context on trust, if `yes`: the training loop does, once its first batch was checked."""
-    global _trusted
-    before, _trusted = _trusted, yes
+    before, _trusted.yes = is_trusted(), yes
     try:
         yield
     finally:
-        _trusted = before
+        _trusted.yes = before
 
 
 def is_trusted() -> bool:
     """Tell whether batches are taken on trust here."""
-    return _trusted
+    return getattr(_trusted, "yes", False)
 
 
 def labels(ways: int, **arguments: Tensor) -> None:
@@ -309,7 +309,7 @@ def labels(ways: int, **arguments: Tensor) -> None:
     for name, value in arguments.items():
         if value.dtype != torch.int64:
             raise ValueError(f"{name} has the dtype {value.dtype}; labels must be torch.int64")
-        if not _trusted and value.device.type == "cpu":
+        if not is_trusted() and value.device.type == "cpu":
             low, high = (int(end) for end in value.aminmax())
             if low < 0 or high >= ways:
                 raise ValueError(f"{name} has labels from {low} to {high}; they must lie in 0 … {ways - 1}")

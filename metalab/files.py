@@ -29,6 +29,10 @@ def replace_file(path: str | Path, data: bytes) -> None:
     """
     if not isinstance(data, bytes | bytearray | memoryview):
         raise TypeError(f"data={arguments.shown(data)} must be bytes")
+    if _is_descriptor(path):
+        with open(path, "ab") as file:  # what was written there before stays
+            file.write(data)
+        return
     path, before = _target(path)
     if before and not stat.S_ISREG(before.st_mode):
         path.write_bytes(data)
@@ -55,6 +59,8 @@ def check_replaceable(path: str | Path) -> None:
         TypeError: `path` is no path.
         OSError: it could not.
     """
+    if _is_descriptor(path):
+        return
     path, before = _target(path)
     if before and stat.S_ISDIR(before.st_mode):
         raise IsADirectoryError(f"{path} is a folder")
@@ -62,6 +68,19 @@ def check_replaceable(path: str | Path) -> None:
         descriptor, partial = _new_partial(path)
         os.close(descriptor)
         partial.unlink()
+
+
+def _is_descriptor(path: str | Path) -> bool:
+    """Tell whether a path stands for an open file, as /dev/stdout does."""
+    arguments.path(path=path)
+    for _ in range(40):  # as many links as the system follows
+        folder = os.path.realpath(os.path.dirname(os.path.abspath(path)))
+        if re.fullmatch(r"/proc/.*/fd|/dev/fd", folder):
+            return True
+        if not os.path.islink(path):
+            return False
+        path = os.path.join(folder, os.readlink(path))
+    return False
 
 
 def _target(path: str | Path) -> tuple[Path, os.stat_result | None]:

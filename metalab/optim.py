@@ -56,7 +56,7 @@ class Adam:
         _check_gradient(self.params, gradient)
         mean, square, count = self.state.values()
         adam(
-            *([self.params], [gradient], [mean], [square], [], [count]),
+            *([self.params], [gradient.contiguous()], [mean], [square], [], [count]),
             fused=True,
             capturable=self._on_gpu,
             lr=self.rate,
@@ -91,6 +91,8 @@ class Descent:
 def _check_vector(params: Tensor) -> None:
     shapes(params=(params, "P"))
     floats(params=params)
+    if not params.is_contiguous():  # the kernels take the numbers as they lie in memory
+        raise ValueError("params must be contiguous: params.contiguous()")
 
 
 def _check_gradient(params: Tensor, gradient: Tensor) -> None:

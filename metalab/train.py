@@ -108,8 +108,8 @@ class Trainer:
         self._vector = torch.cat([p.flatten() for p in start.values()])
         parts = self._vector.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
-        self._looked = False
-        self._shapes = {name: p.shape for name, p in start.items()}
+        self._looked: object = None  # the learner and the sampler whose first batch was checked
+        self._shapes = {name: (p.shape, p.dtype) for name, p in start.items()}
 
         self._optimizer = optimizer(self._vector)
         self._rollback = Rollback(self.state, self._load)
@@ -119,10 +119,11 @@ class Trainer:
     def _meta_step(self) -> dict[str, Tensor]:
         """Take one meta-step and return its metrics. Nothing is read back from the device: a CUDA graph can hold it."""
         batch = self.sample(self.generator)
-        with trusted(self._looked):  # later batches are like the first, which is checked
+        kind = (id(self.learner), id(self.sample))
+        with trusted(self._looked == kind):  # later batches are like the first of their kind, which is checked
             gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
-        self._looked = True
-        if not isinstance(gradient, dict) or {name: g.shape for name, g in gradient.items()} != self._shapes:
+        self._looked = kind
+        if not isinstance(gradient, dict) or {name: (g.shape, g.dtype) for name, g in gradient.items()} != self._shapes:
             raise ValueError(self._wrong(gradient))
         if not isinstance(metrics, dict) or "loss" not in metrics or not all(map(_is_scalar, metrics.values())):
             raise ValueError(f"the learner's metrics are {shown(metrics)}; they must be scalars, one called 'loss'")
@@ -227,12 +228,14 @@ class Trainer:
         """Say how a gradient differs from the parameters."""
         if not isinstance(gradient, dict):
             return f"the learner's gradient is {shown(gradient)}; it must be a dictionary of {', '.join(self._shapes)}"
-        for name, shape in self._shapes.items():
+        for name, (shape, dtype) in self._shapes.items():
             if name not in gradient:
                 return f"the learner's gradient has no {name}; it must have {', '.join(self._shapes)}"
             if gradient[name].shape != shape:
                 got = list(gradient[name].shape)
                 return f"the learner's gradient of {name} has the shape {got}, and the parameter has {list(shape)}"
+            if gradient[name].dtype != dtype:
+                return f"the learner's gradient of {name} is {gradient[name].dtype}, and the parameter is {dtype}"
         surplus = [name for name in gradient if name not in self._shapes]
         return f"the learner's gradient has {surplus[0]}, which is no parameter: {', '.join(self._shapes)}"
 

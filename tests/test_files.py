@@ -172,3 +172,13 @@ def test_whether_a_file_could_be_written_is_known_before(tmp_path):
         check_replaceable(tmp_path / "old" / "file")
     with pytest.raises(OSError, match="File name too long"):
         check_replaceable(tmp_path / ("x" * 4000))
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="there is no such name here")
+def test_standard_output_keeps_what_was_written_to_it(tmp_path):
+    log = tmp_path / "log"
+    log.write_bytes(b"old ")
+    code = "from metalab.files import *; check_replaceable('/dev/stdout'); replace_file('/dev/stdout', b'new')"
+    with log.open("ab") as file:
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=file, check=True)
+    assert log.read_bytes() == b"old new"

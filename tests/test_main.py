@@ -344,3 +344,24 @@ def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
     _out, err = process.communicate(timeout=30)
     assert err == ""
     assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.parametrize("reader", ["head -1", "true"])
+def test_a_training_goes_on_when_nobody_reads_its_progress(reader, tmp_path):
+    command = f"{sys.executable} -m metalab train sine --steps 30000 --minutes 0.25 --out {tmp_path / 'run'} | {reader}"
+    subprocess.run(["bash", "-c", command], timeout=120, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["taken"] > 1000
+
+
+def test_a_training_needs_no_standard_output(tmp_path):
+    command = f"{sys.executable} -m metalab train sine --steps 20 --out {tmp_path / 'run'} >&-"
+    assert subprocess.run(["bash", "-c", command], timeout=120, stderr=subprocess.PIPE, text=True).returncode == 0
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")[1]["taken"] == 20
+
+
+@pytest.mark.parametrize("name", ["checkpoint.safetensors", "metrics.jsonl"])
+def test_results_never_replace_a_file_of_the_run(name, tmp_path, capsys):
+    assert run("train", "sine", "--steps", 1, "--out", tmp_path) == 0
+    before = (tmp_path / name).read_bytes()
+    assert "is a file of the run" in fails(capsys, "evaluate", tmp_path, "--json", tmp_path / name)
+    assert (tmp_path / name).read_bytes() == before

@@ -27,3 +27,16 @@ def test_what_adam_keeps_is_changed_in_place():
     adam.rate.fill_(0.1)
     adam.step(torch.ones(3))
     assert all(adam.state[name] is tensor and tensor.any() for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("optimizer", [Adam, Descent])
+def test_numbers_that_do_not_lie_side_by_side_are_taken_as_they_are(optimizer):
+    for gradient in (torch.arange(1.0, 11)[::2], torch.ones(1).expand(5)):
+        params, same = torch.zeros(5), torch.zeros(5)
+        for p, g in ((params, gradient), (same, gradient.clone())):
+            one = optimizer(p)
+            one.rate.fill_(0.1)
+            one.step(g)
+        assert torch.equal(params, same)
+    with pytest.raises(ValueError, match="params must be contiguous"):
+        optimizer(torch.zeros(10)[::2])

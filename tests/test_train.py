@@ -1,7 +1,8 @@
 import math
 import re
+import threading
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import noise
@@ -10,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from on_device import OnDevice
 
+from metalab import arguments
 from metalab.engine import cuda_graph
 from metalab.learners import ANIL, MAML, MetaSGD, PrototypicalNet, Reptile, SparseMAML
 from metalab.losses import mse
@@ -304,7 +306,7 @@ class Altered(Toy):
         (lambda g: {"v": g["w"]}, "has no w; it must have w"),
         (lambda g: g | {"v": g["w"]}, "has v, which is no parameter: w"),
         (lambda g: [g["w"]], "is .*; it must be a dictionary of w"),
-        (lambda g: {"w": g["w"].float()}, r"gradient is torch.float32 of shape \[3\]; it must be like the parameters"),
+        (lambda g: {"w": g["w"].float()}, "of w is torch.float32, and the parameter is torch.float64"),
     ],
 )
 def test_a_gradient_that_is_not_like_the_parameters_never_reaches_the_optimizer(alter, says, optimizer):
@@ -325,6 +327,28 @@ def test_metrics_have_a_loss_and_are_scalars_or_no_step_is_made(metrics):
     with pytest.raises(ValueError, match="must be scalars, one called 'loss'"):
         trainer.step()
     assert torch.equal(trainer.params["w"], before)
+
+
+def test_a_new_sampler_is_checked_again_and_other_threads_are_not_trusted():
+    characters = noise.noise(12, 20, seed=0)
+    trainer = Trainer(MAML(Conv4(3, channels=4)), lambda g: characters.sample(2, 3, 1, 1, g))
+    trainer.step()
+    other = characters.sample(2, 3, 1, 1, torch.Generator().manual_seed(0))
+    trainer.sample = lambda g: replace(other, support_y=other.support_y + 1)
+    with pytest.raises(ValueError, match="support_y has labels from 1 to 3"):
+        trainer.step()
+    seen = []
+    with arguments.trusted(True):
+        thread = threading.Thread(target=lambda: seen.append(arguments.is_trusted()))
+        thread.start()
+        thread.join()
+    assert seen == [False]
+
+
+def test_a_loss_that_mixes_the_tasks_is_refused():
+    trainer = Trainer(MAML(MLP(), F.mse_loss, 0.01), lambda g: sine.sample(3, 5, 5, g))
+    with pytest.raises(ValueError, match=r"loss returned the shape \[\]; it must be \[T\], here \[\d\]"):
+        trainer.step()
 
 
 # What a user hands over

@@ -176,6 +176,8 @@ def diagnose(function: Callable[..., object], problem: Problem | None = None) ->
         raise TypeError(f"problem={shown(problem)} must be a Problem")
     params = problem.params
     right, first = _flat(_meta_gradient(problem)), _flat(_meta_gradient(problem, order=1))
+    if not (right.isfinite().all() and first.isfinite().all()):
+        raise ValueError("the gradients of this problem are not finite: give it a smaller inner_lr")
     if (right - first).norm() < 10 * TOLERANCE * right.norm():
         raise ValueError("first and second order hardly differ on this problem: give it a larger inner_lr")
 

@@ -76,7 +76,10 @@ class _Autograd:
     def __init__(self, net: Net, loss: TaskLoss, params: Params, x: Tensor, y: Tensor, context: Tensor | None) -> None:
         def losses(theta: Params) -> tuple[Tensor, Tensor]:
             outputs = net(theta, x, context=context)
-            return loss(outputs, y), outputs.detach()
+            each = loss(outputs, y)
+            if each.shape != outputs.shape[:1]:  # a mean over all tasks would make every step too short
+                raise ValueError(f"loss returned the shape {list(each.shape)}; it must be [T], here [{len(outputs)}]")
+            return each, outputs.detach()
 
         self._loss, self._params = losses, params
         self._gradient, self._losses, self.outputs = gradient(losses, params, has_aux=True)

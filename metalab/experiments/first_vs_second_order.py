@@ -308,6 +308,9 @@ def run(options: argparse.Namespace) -> int:
         kept = ("algorithm", "equal", "seed")
         done = {tuple(r[key] for key in kept) for r in measured["runs"]}
         seeds = range(options.first_seed, options.first_seed + options.seeds)
+        if (count := len({r["seed"] for r in measured["runs"]} | set(seeds))) > len(STUDENT) + 1:
+            most = f"{len(STUDENT) + 1} are the most"
+            raise ValueError(f"{options.out} would have {count} seeds: {most}; name another --out file")
         for planned in plan(comparison, measured["step_ms"], seeds):
             if tuple(planned[key] for key in kept) in done:
                 continue

@@ -34,7 +34,7 @@ class Progress:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self.out = out or sys.stdout
-        self.in_place = self.out.isatty()
+        self.in_place = self.out is not None and self.out.isatty()
         self._due = 0.0
 
     def show(self, step: int, steps: int, metrics: dict[str, float], *, per_second: float, left: float) -> None:
@@ -54,11 +54,17 @@ class Progress:
         rate = f"{per_second:.0f}" if per_second >= 10 else f"{per_second:.2g}"
         line = f"step {step}/{steps}  {words(metrics)}  {rate} steps/s  {duration(left)} left"
         # The escape sequence clears what remains of a longer line.
-        self.out.write(f"\r{line}\033[K" if self.in_place else f"{line}\n")
-        self.out.flush()
+        self._print(f"\r{line}\033[K" if self.in_place else f"{line}\n")
 
     def end(self) -> None:
         """End the line, so that the next output does not overwrite it."""
         if self.in_place and self._due:
-            self.out.write("\n")
-            self.out.flush()
+            self._print("\n")
+
+    def _print(self, text: str) -> None:
+        try:
+            if self.out is not None:
+                self.out.write(text)
+                self.out.flush()
+        except (OSError, ValueError):  # nobody reads any more, which is no reason to end a training
+            self.out, self.in_place = None, False

@@ -78,7 +78,7 @@ class FineTuning(WithStatistics):
             TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats` of the
                 training pictures.
         """
-        check_episode(self, params, episode)
+        check_episode(self, params, episode, every_class=True)
         ways, stats = episode.ways, self._statistics()
         net = replace(self.net, outputs=ways)
         fresh = {"head": params["head"].new_zeros(net.channels, ways), "bias": params["bias"].new_zeros(ways)}

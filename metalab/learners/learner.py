@@ -90,7 +90,13 @@ def _shapes(learner: Learner) -> dict[str, torch.Size]:
 
 
 def check_episode(
-    learner: Learner, params: Params, episode: Episode, *, outputs: int | None = None, name: str = "episode"
+    learner: Learner,
+    params: Params,
+    episode: Episode,
+    *,
+    outputs: int | None = None,
+    name: str = "episode",
+    every_class: bool = False,
 ) -> None:
     """Check that parameters and an episode fit a learner, by what can be told without waiting for a device.
 
@@ -100,6 +106,7 @@ def check_episode(
         episode: the tasks.
         outputs: how many classes the learner's network can tell apart; None if any number.
         name: what the learner calls the episode.
+        every_class: whether the learner needs an example of every class.
 
     Raises:
         TypeError: an argument is of another type.
@@ -115,6 +122,8 @@ def check_episode(
                 f"the {name} has ways={episode.ways}, and the network has only {outputs} outputs: it needs one for each"
             )
         arguments.labels(episode.ways, support_y=episode.support_y, query_y=episode.query_y)
+        if every_class:
+            _check_that_no_class_is_missing(episode.support_y, episode.ways)
     check_params(learner, params, episode.support_x)
 
 
@@ -128,6 +137,10 @@ def check_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: in
     arguments.shapes(support_z=(support_z, "T S E"), support_y=(support_y, "T S"), query_z=(query_z, "T Q E"))
     arguments.floats(support_z=support_z, query_z=query_z)
     arguments.labels(ways, support_y=support_y)
+    _check_that_no_class_is_missing(support_y, ways)
+
+
+def _check_that_no_class_is_missing(support_y: Tensor, ways: int) -> None:
     if support_y.device.type == "cpu":
         missing = ~(support_y.unsqueeze(2) == torch.arange(ways)).any(1)  # [T, N]
         if missing.any():

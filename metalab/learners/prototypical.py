@@ -76,7 +76,7 @@ class PrototypicalNet(WithStatistics):
         Raises:
             TypeError, ValueError: parameters and episode do not fit this learner.
         """
-        check_episode(self, params, episode)
+        check_episode(self, params, episode, every_class=True)
 
         def query_loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
             logits = self._answer(self.net(theta, _images(episode)), episode)
@@ -94,7 +94,7 @@ class PrototypicalNet(WithStatistics):
             TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats`, and the
                 learner is not transductive.
         """
-        check_episode(self, params, episode)
+        check_episode(self, params, episode, every_class=True)
         images = _images(episode)
         if self.transductive:
             return self._answer(self.net(for_tasks(params, episode.tasks), images), episode)

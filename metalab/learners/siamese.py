@@ -189,7 +189,7 @@ class Siamese(WithStatistics):
         Raises:
             TypeError, ValueError: parameters and episode do not fit this learner, or there are no `stats`.
         """
-        check_episode(self, params, episode)
+        check_episode(self, params, episode, every_class=True)
         support_z, query_z = (self.embed(params, x) for x in (episode.support_x, episode.query_x))
         similarity = self.similarity(params, query_z, support_z)  # [T, Q, S]
         classes = torch.arange(episode.ways, device=similarity.device)[:, None]

@@ -1,7 +1,7 @@
 """What all learners promise, whatever they are: see metalab.learners.learner."""
 
 import inspect
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 
 import noise
 import pytest
@@ -11,7 +11,7 @@ from problems import seeded
 from metalab import learners
 from metalab.experiments.recipes import RECIPES
 from metalab.experiments.settings import Settings
-from metalab.learners import FineTuning, Learner
+from metalab.learners import FineTuning, Learner, MatchingNet, PrototypicalNet, Triplet
 from metalab.nets import Conv4
 
 CLASSES, WAYS, TASKS, QUERIES = 9, 4, 3, 2
@@ -65,3 +65,14 @@ def test_predictions_are_an_answer_to_each_query_and_change_nothing(name):
     assert torch.equal(episode.support_x, drawings[0])
     assert torch.equal(episode.query_x, drawings[1])
     assert torch.equal(learner.predict(params, episode), answers), "the same question, the same answer"
+
+
+@pytest.mark.parametrize("kind", [PrototypicalNet, MatchingNet, Triplet])
+def test_a_class_without_an_example_is_named(kind):
+    characters = noise.noise(6, 4, seed=0)
+    episode = characters.sample(2, 3, 1, 1, torch.Generator().manual_seed(0))
+    learner = kind(Conv4(channels=4))
+    params = learner.init(torch.Generator().manual_seed(0))
+    learner = learner.with_statistics(params, episode.query_x[0])
+    with pytest.raises(ValueError, match="support_y has no example of class 2 in task 0"):
+        learner.predict(params, replace(episode, support_y=episode.support_y.clamp(max=1)))
