@@ -3,31 +3,46 @@
 python -m benchmarks meta-step             # the meta-step's speed next to other libraries
 python -m benchmarks meta-step --memory    # its peak memory over inner steps
 python -m benchmarks panels                # what the lessons' panels cost
+python -m benchmarks gpu                   # everything that only a GPU can tell
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
+from functools import partial
+from importlib import import_module
 
 from metalab.__main__ import Parser, run
 
-from . import meta_step, panels, report
+COMMANDS = {
+    "meta-step": "measure the meta-step's speed, or its memory, next to other libraries",
+    "panels": "measure what the lessons' panels cost",
+    "gpu": "check, time and train on a GPU",
+    "report": "write the results page",
+}
 
 
 def parser() -> Parser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line. A command whose packages are missing says so when it is called."""
     top = Parser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
-    commands = top.add_subparsers(required=True, metavar="meta-step | panels | report")
-    for name, module, about in (
-        ("meta-step", meta_step, "measure the meta-step's speed, or its memory, next to other libraries"),
-        ("panels", panels, "measure what the lessons' panels cost"),
-        ("report", report, "write the results page"),
-    ):
+    commands = top.add_subparsers(required=True, metavar=" | ".join(COMMANDS))
+    for name, about in COMMANDS.items():
         p = commands.add_parser(name, help=about)
-        module.add_arguments(p)
-        p.set_defaults(run=module.run)
+        try:
+            module = import_module(f"{__package__}.{name.replace('-', '_')}")
+        except ModuleNotFoundError as missing:
+            p.set_defaults(run=partial(refuse, f"{name} needs a package that is not installed here: {missing.name}"))
+        else:
+            module.add_arguments(p)
+            p.set_defaults(run=module.run)
     return top
+
+
+def refuse(reason: str, _options: argparse.Namespace) -> int:
+    """Raise a ValueError with this reason."""
+    raise ValueError(reason)
 
 
 def main(arguments: list[str] | None = None) -> int:

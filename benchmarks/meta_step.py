@@ -444,22 +444,27 @@ PEAK = """
 import sys, torch
 from dataclasses import replace
 from benchmarks import meta_step
-method, inner_steps, quick, device = sys.argv[1:]
+method, inner_steps, quick = sys.argv[1:]
 work = meta_step.small(meta_step.MEMORY) if quick == "quick" else meta_step.MEMORY
-print(meta_step.peak_of(method, replace(work, inner_steps=int(inner_steps)), torch.device(device)))
+print(meta_step.peak_of(method, replace(work, inner_steps=int(inner_steps)), torch.device("cpu")))
 """
 
 
 def memory(device: torch.device, *, quick: bool = False) -> dict[str, Any]:
-    """Measure the peak memory of each method and number of inner steps, each in a process of its own."""
+    """Measure the peak memory of each method and number of inner steps; on a CPU, each in a process of its own."""
+
+    def peak(method: str, work: Work) -> int:
+        if device.type == "cuda":
+            return peak_of(method, work, device)
+        arguments = [sys.executable, "-c", PEAK, method, str(work.inner_steps), "quick" if quick else "full"]
+        return int(subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
     inner_steps = INNER_STEPS[:1] if quick else INNER_STEPS
     work = small(MEMORY) if quick else MEMORY
     peaks: dict[str, list[int]] = {method: [] for method in MEMORY_METHODS}
     for steps in inner_steps:
         for method in MEMORY_METHODS:
-            arguments = [sys.executable, "-c", PEAK, method, str(steps), "quick" if quick else "full", str(device)]
-            printed = subprocess.run(arguments, check=True, stdout=subprocess.PIPE, text=True).stdout
-            peaks[method].append(int(printed))
+            peaks[method].append(peak(method, replace(work, inner_steps=steps)))
             print(f"{steps:3} inner steps  {method:22} {peaks[method][-1] / 2**20:8.1f} MiB", flush=True)
     numbers = sum(p.numel() for p in work.net.init(torch.Generator()).values())
     return {
@@ -484,8 +489,12 @@ def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = 
         first[name] = from_a_standing_start(name, device, times=1 if quick else 3)
         words = "{step_seconds:.2f} s after {import_seconds:.2f} s of import".format(**first[name])
         print(f"first meta-step, {name}: {words}", flush=True)
-    settings = {"rounds": rounds, "seconds_per_round": seconds, "dtype": "float32", "outer_lr": OUTER_LR}
-    return {"settings": settings, "works": works, "first_step": first}
+    return {"settings": settings(rounds=rounds, seconds=seconds), "works": works, "first_step": first}
+
+
+def settings(*, rounds: int, seconds: float) -> dict[str, Any]:
+    """Return how the works were timed, for the results page."""
+    return {"rounds": rounds, "seconds_per_round": seconds, "dtype": "float32", "outer_lr": OUTER_LR}
 
 
 def table(result: dict[str, Any]) -> str:

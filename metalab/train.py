@@ -63,7 +63,8 @@ class Trainer:
         seed: seed of the first parameters and of everything that is sampled.
         params: the parameters to start from, if not fresh ones.
         device: where to train.
-        recordings: how many recordings of the meta-step are kept on a GPU, for learners that are used again.
+        recordings: how many recordings of the meta-step are kept on a GPU, for learners that are used again. With 0,
+            nothing is recorded: the meta-step runs as it does on a CPU, which is slower, and can be debugged.
 
     Attributes:
         params: the parameters; they are the same tensors throughout.
@@ -90,7 +91,7 @@ class Trainer:
                 raise TypeError(f"learner={shown(learner)} must be a learner: it has no method `{method}`")
         function(sample=sample, optimizer=optimizer)
         whole(least=0, seed=seed)
-        whole(recordings=recordings)
+        whole(least=0, recordings=recordings)
         check_device(device=device)
         if not callable(outer_lr):
             real(least=0, outer_lr=outer_lr)

@@ -30,9 +30,9 @@ class Recordings:
     def of(self, body: Body, *key: Hashable) -> Body:
         """Return a recording of `body`: the one made before under the same objects `key`, or a new one.
 
-        On a CPU there is nothing to record: `body` is returned.
+        On a CPU there is nothing to record, and with `most` 0 nothing is kept: `body` is returned.
         """
-        if self._state[0].device.type != "cuda":
+        if self._state[0].device.type != "cuda" or not self._most:
             return body
         identity = tuple(map(id, key))  # the recording keeps the objects, so that no others can have these numbers
         if identity not in self._kept:
