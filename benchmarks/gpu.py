@@ -9,6 +9,7 @@ counts. A second run with the same --out keeps the parts that are done, and cont
     check    is it right?  recorded against eager against CPU           check-cuda.json
     speed    how fast?     `benchmarks meta-step`, kernels, TF32        bench-cuda.json, kernels-cuda.json
     memory   peak memory over inner steps                               memory-cuda.json
+    compiled the step after torch.compile, which takes two minutes      compiled-cuda.json
     table    the papers' Omniglot table, as far as the time goes        runs/*.json, and a checkpoint for each
 """
 
@@ -18,6 +19,8 @@ import argparse
 import json
 import math
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,9 +45,11 @@ from metalab.nets import MLP, Conv4
 from metalab.tasks import Characters, Episode, glyphs, omniglot, sine
 from metalab.train import Diverged, Trainer
 
-PARTS = ("check", "speed", "memory", "table")
+PARTS = ("check", "speed", "memory", "compiled", "table")
+FILES = ("check", "bench", "kernels", "memory", "compiled")  # the kinds of files, but for the trained networks
 ROUNDS, SECONDS = 5, 0.2  # of the speed part: rounds, and seconds of work in each for each contestant
 EXACT = 1e-9  # relative difference of two computations in float64, of which one was made elsewhere
+ROUNDED_RATE = 1e-6  # likewise after some steps: a GPU's Adam has its rate in float32
 SINGLE = 10.0  # times the CPU's error in float32: a GPU adds in another order
 STEPS = 10
 
@@ -123,6 +128,7 @@ def check(characters: Characters, device: torch.device) -> list[dict[str, Any]]:
     """Compare recorded, eager and CPU computations; nothing may differ by more than its precision allows."""
     checks = Checks()
     cpu, gpu = characters.to("cpu"), characters.to(device)
+    torch.backends.cudnn.deterministic = True  # as in a run
     with tf32(False):  # PyTorch lets convolutions use it otherwise
         for name, settings in small_settings():
             everyone(checks, name, settings, cpu, gpu, device)
@@ -146,7 +152,10 @@ def everyone(
         return difference(vector(learner.meta_gradient(here, moved(batch, where, dtype))[0]), vector(exact))
 
     def single() -> float:
-        return gradient(device, torch.float32) / max(1e-6, gradient(torch.device("cpu"), torch.float32))
+        least = (
+            1e-3 if settings.algorithm == "reptile" else 1e-6
+        )  # Reptile's Adam divides rounding errors by themselves
+        return gradient(device, torch.float32) / max(least, gradient(torch.device("cpu"), torch.float32))
 
     def steps_from_the_cpu() -> float:
         there, here = (moved(batch, where, torch.float64) for where in ("cpu", device))
@@ -164,7 +173,7 @@ def everyone(
 
     checks.most(f"{name}: meta-gradient, float64, from the CPU's", EXACT, lambda: gradient(device, torch.float64))
     checks.most(f"{name}: meta-gradient, float32, error over the CPU's", SINGLE, single)
-    checks.most(f"{name}: {STEPS} recorded steps, float64, from the CPU's", 1e-7, steps_from_the_cpu)
+    checks.most(f"{name}: {STEPS} recorded steps, float64, from the CPU's", ROUNDED_RATE, steps_from_the_cpu)
     checks.most(f"{name}: {STEPS} recorded steps with their own draws, from eager ones", 1e-5, recorded)
 
 
@@ -255,7 +264,8 @@ def kernels(work: meta_step.Work, device: torch.device, *, rounds: int, steps: i
 
     Returns:
         "kernels" of a step and their time in "kernels_ms"; the step's time "recorded_ms", "eager_ms" and "tf32_ms"
-        (recorded, with TF32), medians of the rounds; and "tf32_error", the relative error of a meta-gradient with it.
+        (recorded, with TF32), medians of the rounds; and the relative errors of a meta-gradient, "float32_error" and
+        "tf32_error".
     """
     sample = work.sampler(torch.Generator(device).manual_seed(1), characters=4400 if device.type == "cuda" else 40)
 
@@ -289,9 +299,55 @@ def kernels(work: meta_step.Work, device: torch.device, *, rounds: int, steps: i
         found["longest"] = dict(sorted(longest.items(), key=lambda item: -item[1])[:12])
     params, episode = work.start(torch.Generator(device).manual_seed(0))
     exact, _ = work.learner().meta_gradient({n: p.double() for n, p in params.items()}, episode.to(torch.float64))
-    with tf32(True):
-        found["tf32_error"] = difference(vector(work.learner().meta_gradient(params, episode)[0]), vector(exact))
+    for name in ("float32_error", "tf32_error"):
+        with tf32(name == "tf32_error"):
+            found[name] = difference(vector(work.learner().meta_gradient(params, episode)[0]), vector(exact))
     return found | {name: statistics.median(values) for name, values in times.items()}
+
+
+COMPILED = """
+import json, sys, torch
+from benchmarks import gpu, meta_step
+name, device, quick = sys.argv[1:]
+work = meta_step.small(meta_step.WORKS[name]) if quick == "quick" else meta_step.WORKS[name]
+gpu.step_of_a_compiled_trainer(work, torch.device(device), rounds=1 if quick == "quick" else gpu.ROUNDS)
+"""
+
+
+def compiled(names: list[str], device: torch.device, *, quick: bool) -> dict[str, Any]:
+    """Time the meta-step after `torch.compile`: all works are compiled at once, and timed one after another."""
+    words = [str(device), "quick" if quick else "full"]
+    processes = {
+        name: subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", COMPILED, name, *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    }
+    for process in processes.values():
+        process.stdout.readline()  # it has compiled
+    found = {}
+    for name, process in processes.items():
+        printed, _ = process.communicate("now\n")
+        found[name] = json.loads(printed or '{"error": "the process failed"}')
+        print(name, found[name], flush=True)
+    return found
+
+
+def step_of_a_compiled_trainer(work: meta_step.Work, device: torch.device, *, rounds: int) -> None:
+    """Compile, print a line, wait for one, and print the result of timing as JSON: see `compiled`."""
+    sample = work.sampler(torch.Generator(device).manual_seed(1))
+    begin = time.perf_counter()
+    trainer = Trainer(work.learner(), sample, outer_lr=meta_step.OUTER_LR, device=device, compiled=True)
+    trainer.step(2)
+    seconds = time.perf_counter() - begin
+    print("compiled", flush=True)
+    input()
+    steps = 1 if device.type == "cpu" else 30
+    ms = [1e3 * meta_step.seconds_per_step(lambda n: trainer.step(n) and None, steps, device) for _ in range(rounds)]
+    print(json.dumps({"title": work.title, "compile_seconds": seconds, "ms": statistics.median(ms)}))
 
 
 # The papers' table
@@ -374,6 +430,10 @@ def run(options: argparse.Namespace) -> int:
                 write(options, "bench", data | {"first_step": {}}, about)
         elif part == "memory":
             write(options, "memory", {"benchmark": "memory"} | meta_step.memory(device, quick=options.quick), about)
+        elif part == "compiled":
+            works = names[:1] if options.quick else names
+            data = {"benchmark": "compiled", "works": compiled(works, device, quick=options.quick)}
+            write(options, "compiled", data, about)
         else:
             left = 60 * options.minutes - (time.monotonic() - begin)
             table(options.out, options.device, seconds=len(ROWS) if options.quick else left, quick=options.quick)

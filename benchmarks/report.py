@@ -2,6 +2,7 @@
 
 python -m benchmarks meta-step --out results/bench-cpu.json              # these three write the files
 python -m benchmarks meta-step --memory --out results/memory-cpu.json
+python -m benchmarks gpu --out results                              # on a GPU
 python -m metalab evaluate DIR --json results/runs/NAME.json
 python -m benchmarks report                                         # this writes results/README.md and its figures
 """
@@ -12,6 +13,7 @@ import argparse
 import hashlib
 import io
 import json
+import math
 import shlex
 import textwrap
 from collections.abc import Iterator
@@ -150,6 +152,9 @@ class Measurements:
     speed: list[Measured]
     memory: list[Measured]
     panels: list[Measured]
+    checks: list[Measured]
+    kernels: list[Measured]
+    compiled: list[Measured]
     runs: list[Measured]
     notes: str
 
@@ -169,6 +174,9 @@ class Measurements:
             files("bench-*.json", "python -m benchmarks meta-step", "machine", "works"),
             files("memory-*.json", "python -m benchmarks meta-step --memory", "machine", "peak_bytes"),
             files("panels-*.json", "make panels", "machine", "trainings", "answers"),
+            files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
+            files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
+            files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("runs/*.json", "python -m metalab evaluate --json", "trained", "results"),
             notes.read_text().strip() if notes.exists() else "",
         )
@@ -182,6 +190,7 @@ def page(measured: Measurements) -> str:
     sections = {
         "Trained networks": networks(measured.runs),
         "Speed": (part for bench in measured.speed for part in speed(bench)),
+        "On a GPU": (part for part in on_a_gpu(measured)),
         "Memory": (part for memory in measured.memory for part in peaks(memory)),
         "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
         "Findings": [measured.notes] if measured.notes else [],
@@ -359,6 +368,53 @@ def peaks(memory: Measured) -> Iterator[str]:
     yield table(["inner steps", *map(str, data["inner_steps"])], rows)
     step = data["adapted_parameters_bytes"] / 2**20
     yield f"The tasks' parameters, which metalab keeps for each inner step at order 2, take {step:.1f} MiB a step."
+
+
+def on_a_gpu(measured: Measurements) -> Iterator[str]:
+    """Yield the paragraphs on what only a GPU can tell."""
+    for check in measured.checks:
+        checks = check.data["checks"]
+        failed = [f"{found['check']}: {found['value']}" for found in checks if not found["passed"]]
+        yield f"### {check.data['machine']['name']}: is it right?"
+        yield (
+            f"`python -m benchmarks gpu` on {on(check.data['machine'])}: {len(checks) - len(failed)} of {len(checks)} "
+            f"checks passed{'' if failed else '.'}{'; failed: ' if failed else ''}{'; '.join(failed)}"
+        )
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        for found in checks:
+            learner, _, what = found["check"].rpartition(": ")
+            kinds.setdefault(what if " on " in learner else found["check"], []).append(found)
+        rows = [
+            [kind, str(len(found)), f"{max(worst(f) for f in found):.1e}", f"{found[0]['most']:g}"]
+            for kind, found in kinds.items()
+        ]
+        yield table(["check", "learners and tasks", "worst", "at most"], rows)
+    for kernels in measured.kernels:
+        compiled = {c.data["machine"]["name"]: c.data["works"] for c in measured.compiled}
+        fused = compiled.get(kernels.data["machine"]["name"], {})
+        yield f"### {kernels.data['machine']['name']}: where the time of a meta-step goes"
+        yield (
+            "Sampling and Adam included; milliseconds, medians. Recorded: one CUDA graph holds the step. Eager: Python "
+            "launches each kernel. Compiled: `torch.compile` fuses kernels before the recording, and took the seconds "
+            "named last. TF32: matrix products of 10 bits of mantissa, with the relative error of a meta-gradient "
+            "against one in float64 and, for comparison, that error in float32."
+        )
+        header = ["work", "kernels", "their time", "recorded", "eager", "compiled", "TF32", "error", "in float32", "s"]
+        rows = []
+        for name, work in kernels.data["works"].items():
+            quick = fused.get(name, {})
+            times = [milliseconds(work[key]) for key in ("kernels_ms", "recorded_ms", "eager_ms") if key in work]
+            after = milliseconds(quick["ms"]) if "ms" in quick else ""
+            errors = [f"{work[key]:.1e}" for key in ("tf32_error", "float32_error")]
+            seconds = f"{quick['compile_seconds']:.0f}" if "ms" in quick else ""
+            count = str(work.get("kernels", ""))
+            rows.append([work["title"], count, *times, after, milliseconds(work["tf32_ms"]), *errors, seconds])
+        yield table(header, rows)
+
+
+def worst(found: dict[str, Any]) -> float:
+    """Return a check's value; infinity for one that broke off."""
+    return math.inf if isinstance(found["value"], str) else found["value"]
 
 
 def panel_costs(panels: Measured) -> Iterator[str]:

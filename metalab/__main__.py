@@ -70,12 +70,12 @@ def train(options: argparse.Namespace) -> int:
             raise ValueError(
                 "--resume takes all settings from the checkpoint: only --steps and --minutes may be given with it"
             )
-        run = Run.resume(options.resume, **given)
+        run = Run.resume(options.resume, compiled=options.compile, **given)
     elif tasks is None:
         raise ValueError("name what to train on, sine or omniglot, or a run to continue: --resume DIR")
     else:
         settings = Settings.of(tasks, **given)
-        run = Run.start(settings, options.out or default_folder(settings))
+        run = Run.start(settings, options.out or default_folder(settings), compiled=options.compile)
     words, code = "", 0
     try:
         run.train()
@@ -162,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
             p.add_argument(flag(f.name), type=kind, choices=choices, help=f.metadata["help"], default=argparse.SUPPRESS)
     p.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; default: one in build/")
     p.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
+    p.add_argument("--compile", action="store_true", help="spend some minutes on torch.compile, then train faster")
     p.set_defaults(run=train)
     p = commands.add_parser("evaluate", help=EVALUATE.replace("%", "%%"), description=EVALUATE)
     p.add_argument("path", type=Path, help="a run's folder, or a checkpoint file")

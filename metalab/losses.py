@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
+from .arguments import is_trusted, shapes
 from .arguments import labels as check_labels
-from .arguments import shapes
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -51,5 +51,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _check(logits: Tensor, labels: Tensor) -> None:
+    if is_trusted():
+        return
     sizes = shapes(logits=(logits, "T B N"), labels=(labels, "T B"))
     check_labels(sizes["N"], labels=labels)

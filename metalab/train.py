@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from .arguments import device as check_device
-from .arguments import floats, function, real, shown, tensors, trusted, whole
+from .arguments import flag, floats, function, real, shown, tensors, trusted, whole
 from .engine import processes
+from .engine.compiled import Compiled
 from .engine.cores import keep_freed_memory
 from .engine.cuda_graph import Recordings
 from .engine.rollback import Rollback
@@ -65,6 +66,8 @@ class Trainer:
         device: where to train.
         recordings: how many recordings of the meta-step are kept on a GPU, for learners that are used again. With 0,
             nothing is recorded: the meta-step runs as it does on a CPU, which is slower, and can be debugged.
+        compiled: whether `torch.compile` fuses the kernels of the meta-gradient, which takes a minute or several at the
+            first step. It pays for long trainings on a GPU of learners whose derivatives are written out.
 
     Attributes:
         params: the parameters; they are the same tensors throughout.
@@ -85,6 +88,7 @@ class Trainer:
         params: Params | None = None,
         device: str | torch.device = "cpu",
         recordings: int = 4,
+        compiled: bool = False,
     ) -> None:
         for method in ("init", "meta_gradient"):
             if not callable(getattr(learner, method, None)):
@@ -92,6 +96,7 @@ class Trainer:
         function(sample=sample, optimizer=optimizer)
         whole(least=0, seed=seed)
         whole(least=0, recordings=recordings)
+        flag(compiled=compiled)
         check_device(device=device)
         if not callable(outer_lr):
             real(least=0, outer_lr=outer_lr)
@@ -109,6 +114,7 @@ class Trainer:
         self._vector = torch.cat([p.flatten() for p in start.values()])
         parts = self._vector.split([p.numel() for p in start.values()])
         self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
+        self._compiled = Compiled() if compiled else None
         self._looked: object = None  # the learner and the sampler whose first batch was checked
         self._shapes = {name: (p.shape, p.dtype) for name, p in start.items()}
 
@@ -122,7 +128,10 @@ class Trainer:
         batch = self.sample(self.generator)
         kind = (id(self.learner), id(self.sample))
         with trusted(self._looked == kind):  # later batches are like the first of their kind, which is checked
-            gradient, metrics = processes.averaged(self.learner.meta_gradient, self.params, batch)
+            meta_gradient = self.learner.meta_gradient
+            if self._compiled and self._looked == kind:  # a compiler would stumble over the checks of the first batch
+                meta_gradient = self._compiled.of(self.learner)
+            gradient, metrics = processes.averaged(meta_gradient, self.params, batch)
         self._looked = kind
         if not isinstance(gradient, dict) or {name: (g.shape, g.dtype) for name, g in gradient.items()} != self._shapes:
             raise ValueError(self._wrong(gradient))

@@ -13,7 +13,7 @@ from on_device import OnDevice
 
 from metalab import arguments
 from metalab.engine import cuda_graph
-from metalab.learners import ANIL, MAML, MetaSGD, PrototypicalNet, Reptile, SparseMAML
+from metalab.learners import ANIL, MAML, MetaSGD, PrototypicalNet, Reptile, SparseMAML, maml
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.optim import Adam, Descent
@@ -377,7 +377,8 @@ def test_an_outer_learning_rate_that_is_none_is_refused(rate):
         ({"device": "mps"}, 'device=\'mps\' must be "cpu" or "cuda"'),
         ({"device": None}, "device=None must be"),
         ({"device": "cuda:99"}, "PyTorch finds no such GPU"),
-        ({"recordings": 0}, "recordings=0 must be a whole number"),
+        ({"recordings": -1}, "recordings=-1 must be a whole number"),
+        ({"compiled": 1}, "compiled=1 must be True or False"),
         ({"params": {"w": torch.ones(4)}}, r"w of params has the shape \[4\]; it must be \[3\]"),
         ({"params": {"w": torch.ones(3).int()}}, "w of params has the dtype torch.int32; it must be torch.float64"),
         ({"params": {"v": torch.ones(3)}}, "params has no w"),
@@ -647,6 +648,36 @@ def test_recordings_do_not_pile_up(recorded):
     for trainer.learner in (*learners, learners[2], learners[1], learners[0]):
         trainer.step()
     assert len(recorded) == 4  # the oldest had gone
+
+
+def test_nothing_is_recorded_if_no_recording_is_to_be_kept(recorded):
+    trainer = gpu_trainer(ToyOnGpu(), recordings=0)
+    trainer.step(3)
+    assert recorded == []
+    assert len(trainer.learner.seen) == 3
+
+
+@pytest.mark.parametrize("algorithm", [MAML, MetaSGD, ANIL])
+def test_a_compiled_training_is_the_same_training(algorithm, monkeypatch):
+    """The compiler has to take the whole of the meta-gradient: without a break, as on a GPU."""
+    plain, calls = torch.compile, []
+
+    def take_all(function, **options):
+        calls.append(function)
+        return plain(function, backend="eager", fullgraph=True, **options)
+
+    monkeypatch.setattr(torch, "compile", take_all)
+    monkeypatch.setattr(maml, "sum_over_tasks", lambda work, episode: work(episode))
+    characters = noise.noise(6, 4, seed=0)
+    learner = algorithm(Conv4(3, channels=4), inner_steps=2)
+    eager, compiled = (
+        Trainer(learner, lambda g: characters.sample(2, 3, 1, 1, g), compiled=compiled) for compiled in (False, True)
+    )
+    eager.step(4)
+    compiled.step(4)
+    assert calls == [learner.meta_gradient]
+    for name, p in eager.params.items():
+        torch.testing.assert_close(compiled.params[name], p, rtol=1e-3, atol=1e-5)
 
 
 def test_without_a_gpu_nothing_is_recorded(recorded):

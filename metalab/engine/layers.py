@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..losses import cross_entropy, mse
@@ -173,19 +174,24 @@ class Convolution(Layer):
         return patches(x.view(x.shape[0], -1, self.size, self.size, x.shape[2]))
 
     def _put_back(self, *products):
-        """Add Σ ∂y Wᵀ, over pairs (∂y, W), where the patches came from: one or two of the nine positions at a time."""
-        tasks, rows, channels = self.x.shape[0], self.x.shape[1], self.x.shape[2] // 9
-        half = (self.size + 1) // 2
-        x = self.x.new_zeros(tasks, rows // half**2, self.size + 2, half + 1, 2, channels)
-        for i, j, width in [(i, *columns) for i in range(3) for columns in ((0, 2), (2, 1))]:
-            here = slice((3 * i + j) * channels, (3 * i + j + width) * channels)
-            (dy, w), *others = products
-            part = times(dy, w[:, here].mT)
-            for dy, w in others:
-                add_product(part, dy, w[:, here].mT)
-            place = x[:, :, i : i + 2 * half - 1 : 2, j // 2 : j // 2 + half, :width]
-            place += part.view(place.shape)
-        return x.flatten(3, 4)[:, :, 1 : self.size + 1, 1 : self.size + 1].reshape(tasks, -1, channels)
+        """Add Σ ∂y Wᵀ, over pairs (∂y, W), where the patches came from.
+
+        The centre of a patch is at an even row and column. An even row is in the middle of one patch (row 1 of its 3),
+        and an odd one at the end of a patch (row 2) and at the beginning of the next (row 0). Columns are alike.
+        """
+        (dy, w), *others = products
+        part = times(dy, w.mT)
+        for dy, w in others:
+            add_product(part, dy, w.mT)
+        half, channels = (self.size + 1) // 2, part.shape[2] // 9
+        part = part.view(part.shape[0], -1, half, half, 3, 3, channels)  # patches' rows and columns, rows and columns
+        x = part.new_empty(*part.shape[:2], half, 2, half, 2, channels)  # the picture's rows and columns
+        x.copy_(part[..., 1:, 1:, :].transpose(3, 4))
+        x[:, :, :-1, 1] += part[:, :, 1:, :, 0, 1:]
+        x[:, :, :, :, :-1, 1] += part[:, :, :, 1:, 1:, 0].transpose(3, 4)
+        x[:, :, :-1, 1, :-1, 1] += part[:, :, 1:, 1:, 0, 0]
+        picture = x.flatten(4, 5).flatten(2, 3)[:, :, : self.size, : self.size]
+        return picture.reshape(len(part), -1, channels)
 
 
 class BatchNorm(Layer):
@@ -247,9 +253,10 @@ class FirstBlock(Layer):
         self.weight, self.shift = weight, shift
 
     def forward(self, params, x):
+        self.pictures = x.shape[1]
         x = patches(x.permute(0, 1, 3, 4, 2))
         self.x = x - x.mean(1, keepdim=True)
-        self.cov = torch.bmm(self.x.mT, self.x) / x.shape[1]
+        self.cov = self._outer(self.x) / x.shape[1]
         w = params[self.weight]
         self.cov_w = torch.bmm(self.cov, w)
         self.r = ((w * self.cov_w).sum(1, keepdim=True) + EPSILON).rsqrt()
@@ -257,7 +264,7 @@ class FirstBlock(Layer):
 
     def backward(self, params, dy):
         self.d_shift = dy.sum(1)
-        self.d_wr = torch.bmm(self.x.mT, dy)  # ∂L/∂(w r)
+        self.d_wr = self._outer(dy)  # ∂L/∂(w r)
         self.d_r = (self.d_wr * params[self.weight]).sum(1, keepdim=True)
 
     def gradient(self, params):
@@ -270,7 +277,7 @@ class FirstBlock(Layer):
 
     def tangent_backward(self, params, v, dy_t):
         self.d_shift_t = dy_t.sum(1)
-        self.d_wr_t = torch.bmm(self.x.mT, dy_t)
+        self.d_wr_t = self._outer(dy_t)
         self.d_r_t = (self.d_wr_t * params[self.weight] + self.d_wr * v[self.weight]).sum(1, keepdim=True)
 
     def tangent_gradient(self, params, v):
@@ -281,6 +288,11 @@ class FirstBlock(Layer):
             self.weight: through_wr - through_r - 3 * self.r**2 * self.r_t * self.cov_w * self.d_r,
             self.shift: self.d_shift_t,
         }
+
+    def _outer(self, dy):
+        """Return Xᵀ ∂y, summed picture by picture: a single product, of 9×64 numbers, would leave a GPU idle."""
+        x, dy = (rows.unflatten(1, (self.pictures, -1)).flatten(0, 1) for rows in (self.x, dy))
+        return torch.bmm(x.mT, dy).unflatten(0, (-1, self.pictures)).sum(1)
 
 
 class SpatialMean(Layer):
@@ -336,11 +348,7 @@ def patches(x: Tensor) -> Tensor:
         [T, B·⌈H/2⌉·⌈W/2⌉, 9·C].
     """
     tasks, batch, height, width, channels = x.shape
-    padded = x.new_empty(tasks, batch, height + 2, width + 2, channels)
-    for edge in (0, -1):
-        padded[:, :, edge] = 0
-        padded[:, :, :, edge] = 0
-    padded[:, :, 1:-1, 1:-1] = x
+    padded = F.pad(x, (0, 0, 1, 1, 1, 1))
     t, b, h, w, c = padded.stride()
     shape = (tasks, batch, (height + 1) // 2, (width + 1) // 2, 3, 3, channels)
     return padded.as_strided(shape, (t, b, 2 * h, 2 * w, h, w, c)).reshape(tasks, -1, 9 * channels)

@@ -46,12 +46,13 @@ class Run:
     Args:
         settings: the settings of the run.
         folder: where it is saved.
+        compiled: whether `torch.compile` fuses the kernels first, see `Trainer`.
 
     Raises:
         ValueError: a setting cannot be used (the device or the number of drawings, for example). Nothing was written.
     """
 
-    def __init__(self, settings: Settings, folder: Path) -> None:
+    def __init__(self, settings: Settings, folder: Path, *, compiled: bool = False) -> None:
         self.settings = settings
         self.folder = folder
         self.seconds = 0.0  # of training so far
@@ -79,10 +80,11 @@ class Run:
             optimizer=settings.recipe.optimizer,
             seed=settings.seed,
             device=device,
+            compiled=compiled,
         )
 
     @classmethod
-    def start(cls, settings: Settings, folder: Path) -> Run:
+    def start(cls, settings: Settings, folder: Path, *, compiled: bool = False) -> Run:
         """Start a fresh run in a folder that does not hold one.
 
         Raises:
@@ -91,7 +93,7 @@ class Run:
             OSError: the folder cannot be written to.
         """
         _check_free(folder)
-        run = cls(settings, folder)
+        run = cls(settings, folder, compiled=compiled)
         run._lock()
         try:
             _check_free(folder)  # nobody else can have started here since
@@ -105,7 +107,7 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, folder: Path, **longer: Any) -> Run:
+    def resume(cls, folder: Path, *, compiled: bool = False, **longer: Any) -> Run:
         """Return the run in `folder` as its last checkpoint left it. `longer` may give it other `steps` or `minutes`.
 
         Raises:
@@ -114,7 +116,7 @@ class Run:
                 it.
         """
         _tensors, note = checkpoint.load(folder / CHECKPOINT)
-        run = cls(replace(Settings.from_note(note), **longer), folder)
+        run = cls(replace(Settings.from_note(note), **longer), folder, compiled=compiled)
         run._lock()
         try:
             run._take_up(*checkpoint.load(folder / CHECKPOINT))
