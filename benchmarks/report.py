@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.meta_step import FIRST_ORDER, OURS, PEERS, SAMPLING
+from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from metalab.experiments.progress import duration
 from metalab.experiments.recipes import RECIPES, paper
 from metalab.files import replace_file
@@ -343,7 +343,7 @@ def verdict(goal: dict[str, Any] | None) -> str:
     """Return a goal, and whether it was reached, for a table cell."""
     if goal is None:
         return ""
-    sign, unit = ("≤", " ms") if goal["of"] == "ms" else ("≥", "")
+    sign, unit = {"ms": ("≤", " ms"), FLOOR: ("≤", f" ({goal['reached'] or 0:.2f})")}.get(goal["of"], ("≥", ""))
     return f"{sign} {goal['goal']:.3g}{unit}: {'reached' if goal['met'] else 'missed'}"
 
 

@@ -58,7 +58,7 @@ def test_a_peer_that_does_other_work_is_not_timed(monkeypatch):
     result = meta_step.compare(meta_step.small(meta_step.SINE), CPU, rounds=1, seconds=0.0)
     assert result["contestants"]["vmap"]["error"].startswith("its meta-gradient differs from ours by ")
     assert "ms" not in result["contestants"]["vmap"]
-    assert set(result["ratios"]) == {meta_step.BY_AUTOGRAD, "higher", "torchopt", "create_graph loop"}
+    assert set(result["ratios"]) == {meta_step.BY_AUTOGRAD, "higher", "torchopt", "create_graph loop", meta_step.FLOOR}
 
 
 def test_a_peer_that_is_not_installed_is_named_so(monkeypatch):
@@ -96,8 +96,8 @@ def test_turns_alternate_and_the_median_counts(monkeypatch):
     with meta_step.Threads(1):
         prepared = 1
         result = meta_step.compare(meta_step.SINE, CPU, rounds=3, seconds=0.0)
-    names = [meta_step.OURS, meta_step.FIRST_ORDER, meta_step.BY_AUTOGRAD, *PEERS]
-    assert [name for name, _ in turns[-21:]] == 3 * names
+    names = [meta_step.OURS, meta_step.FIRST_ORDER, meta_step.BY_AUTOGRAD, *PEERS, meta_step.FLOOR]
+    assert [name for name, _ in turns[-24:]] == 3 * names
     assert result["contestants"]["higher"]["rounds"] == pytest.approx([90, 10, 20])
     assert [result["contestants"]["higher"][k] for k in ("ms", "min", "max")] == pytest.approx([20, 10, 90])
     assert result["ratios"]["higher"] == pytest.approx(10)
@@ -114,6 +114,24 @@ def test_the_better_way_and_thread_count_are_chosen(monkeypatch):
         entry = meta_step.Entry.prepare(runs, CPU, seconds=0.3)
         assert (entry.way, entry.threads, entry.steps) == ("fast", 1, 30)
         assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("name", meta_step.WORKS)
+def test_the_floor_is_all_products_of_the_meta_gradient_and_nothing_else(name):
+    work = meta_step.small(meta_step.WORKS[name])
+    params, episode = work.start(seeded())
+    with meta_step.Threads(1), meta_step.Products() as ours:
+        work.learner().meta_gradient(params, episode)
+    with meta_step.Products() as floor:
+        meta_step.products_alone(work, params, episode)(1)
+    assert len(ours.found) > 5
+    assert [shapes for _, shapes in floor.found[len(ours.found) :]] == [shapes for _, shapes in ours.found]
+
+
+def test_a_goal_over_the_floor_is_a_bound_from_above():
+    judged = [meta_step.judge(meta_step.FLOOR, 1.5, 3.0, {meta_step.FLOOR: ratio}) for ratio in (0.5, 0.8)]
+    assert [(goal["reached"], goal["met"]) for goal in judged] == [(2.0, False), (1.25, True)]
+    assert meta_step.goal_text(judged[0]) == "at most 1.5 times matrix products alone: 2, missed"
 
 
 def test_by_autograd_no_derivative_is_written_out_and_the_meta_gradient_is_the_same():
@@ -178,7 +196,13 @@ def test_the_command_writes_what_it_prints(tmp_path, capsys):
     assert data["machine"]["name"] == machine.name("cpu")
     assert torch.__version__.startswith(data["machine"]["versions"]["torch"])  # it may end in +cpu or +cu130
     sine = data["works"]["sine"]
-    assert set(sine["contestants"]) == {meta_step.OURS, meta_step.FIRST_ORDER, meta_step.BY_AUTOGRAD, *PEERS}
+    assert set(sine["contestants"]) == {
+        meta_step.OURS,
+        meta_step.FIRST_ORDER,
+        meta_step.BY_AUTOGRAD,
+        *PEERS,
+        meta_step.FLOOR,
+    }
     assert sine["ratios"]["higher"] == sine["contestants"]["higher"]["ms"] / sine["contestants"]["metalab"]["ms"]
     start = data["first_step"]["sine"]
     assert start["import_seconds"] > 0
