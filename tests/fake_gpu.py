@@ -4,8 +4,7 @@
         torch.zeros(3, device=device) + torch.zeros(3)  # raises WrongDevice
 
 An operation raises WrongDevice where a GPU would refuse it: if it mixes tensors of the GPU with others (tensors without
-axes may mix, as in PyTorch), or if a generator of another device draws. One thing is stricter here: PyTorch lets a
-tensor of the CPU index one of the GPU, and waits for it.
+axes may mix, and the CPU's may index the GPU's, as in PyTorch), or if a generator of another device draws.
 
 What `cuda_graph.record` is given runs as it is at each replay. It must not do what a CUDA graph could not hold: read a
 number back, copy from one device to the other, or make a tensor on the CPU.
@@ -29,6 +28,7 @@ from metalab.engine import cuda_graph
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 NAME = "A GPU that is not there"
 WAIT = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
+INDEX = ("index", "index_put", "index_put_")
 COPY = ("_to_copy", "copy_")
 
 _recorded = False  # whether what runs now would be in a CUDA graph
@@ -68,8 +68,11 @@ class OnGPU(Tensor):
     def __repr__(self) -> str:
         return f"OnGPU({self.numbers!r})"
 
-    def tolist(self) -> Any:  # PyTorch refuses it to all subclasses; that of a GPU's tensor copies and waits
+    def tolist(self) -> Any:  # PyTorch has this and the next for its own class only
         return self.cpu().tolist()
+
+    def __format__(self, wanted: str) -> str:
+        return format(self.cpu(), wanted)
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, arguments: tuple = (), options: Any = None) -> Any:
@@ -81,7 +84,10 @@ def _run(function: Any, arguments: tuple, options: dict[str, Any]) -> Any:
     name = function.overloadpacket.__name__
     tensors = [t for t in tree_leaves((arguments, options)) if isinstance(t, Tensor)]
     ours = [t for t in tensors if isinstance(t, OnGPU)]
+    assert all(isinstance(t, OnGPU) or not t.is_meta for t in tensors), f"the numbers that {name} is given are lost"
     others = [t for t in tensors if not isinstance(t, OnGPU) and t.dim()]
+    if name in INDEX and ours and isinstance(arguments[0], OnGPU) and not _recorded:  # a list is such an index too
+        others = [t for t in others if not any(t is index for index in arguments[1])]
     target = options.get("device")
     here = torch.device(target).type != "cpu" if target is not None else bool(ours)
     if name == "copy_":
@@ -92,7 +98,8 @@ def _run(function: Any, arguments: tuple, options: dict[str, Any]) -> Any:
     elif ours and others:
         shapes = f"{[list(t.shape) for t in ours]} of the GPU with {[list(t.shape) for t in others]} of the CPU"
         raise WrongDevice(f"{name} mixes {shapes}")
-    if _recorded and ours and name in WAIT:
+    masked = name in INDEX and any(isinstance(i, Tensor) and i.dtype == torch.bool for i in arguments[1])
+    if _recorded and ours and (name in WAIT or masked):
         raise WrongDevice(f"{name} waits for the GPU, which a CUDA graph cannot hold")
     if target is not None:
         options = options | {"device": CPU}
@@ -117,6 +124,8 @@ class _Calls(TorchFunctionMode):
     """Gives the GPU its number in each call, and checks that generators draw on their own device."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: tuple = (), options: Any = None) -> Any:
+        if function in (Tensor.__getitem__, Tensor.__setitem__):
+            arguments = arguments[0], _index(arguments[1]), *arguments[2:]
         numbered = tree_map(_numbered, (arguments, options or {}))
         result = function(*numbered[0], **numbered[1])
         generator = numbered[1].get("generator")
@@ -127,6 +136,13 @@ class _Calls(TorchFunctionMode):
 
 def _numbered(value: Any) -> Any:
     return GPU if isinstance(value, str | torch.device) and str(value) == "cuda" else value
+
+
+def _index(index: Any) -> Any:
+    """Make a tensor of the CPU of each list in an index, as PyTorch does; for "meta" it would drop the numbers."""
+    if isinstance(index, tuple):
+        return tuple(map(_index, index))
+    return torch.tensor(index) if isinstance(index, list) else index
 
 
 class _Generator(torch.Generator):

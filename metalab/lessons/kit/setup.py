@@ -61,7 +61,8 @@ def ready(lesson: str) -> torch.device:
         raise ValueError(f"{VARIABLE}={wanted!r} must be 'cpu' or 'cuda', or not be set")
     if wanted == "cuda" and not name:
         raise ValueError(f"{VARIABLE} asks for a GPU, but {reason}")
-    where = name if wanted == "cuda" else f"CPU, {reason or f'because {VARIABLE} asks for it'}"
+    why = f"because {reason}" if reason else f"because {VARIABLE} asks for it"
+    where = name if wanted == "cuda" else f"CPU, {why}"
     print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {where}.")
     seconds = catalogue()["lessons"][lesson]
     untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet"
@@ -78,12 +79,12 @@ def _gpu() -> tuple[str, str]:
     import torch
 
     if not torch.cuda.is_available():
-        return "", "no GPU found"
+        return "", "no GPU was found"
     name = torch.cuda.get_device_name()
     try:  # a GPU may be too old for this PyTorch, or its memory may be full
         torch.ones(2, device="cuda").sum().item()
     except RuntimeError as error:
-        return "", f"because the GPU {name} does not work here ({str(error).strip().splitlines()[0]})"
+        return "", f"the GPU {name} does not work here ({str(error).strip().splitlines()[0]})"
     return name, ""
 
 
