@@ -84,7 +84,8 @@ def _gpu() -> tuple[str, str]:
     try:  # a GPU may be too old for this PyTorch, or its memory may be full
         torch.ones(2, device="cuda").sum().item()
     except RuntimeError as error:
-        return "", f"the GPU {name} does not work here ({str(error).strip().splitlines()[0]})"
+        reason = str(error).partition("\n")[0]
+        return "", f"the GPU {name} does not work here ({reason})"
     return name, ""
 
 
