@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
+from .arguments import device as check_device
 from .arguments import path as check_path
 from .arguments import shown
 from .files import replace_file
@@ -70,18 +71,21 @@ def load(path: str | Path) -> tuple[Params, dict[str, Any]]:
     return {name: p.float() if p.dtype == torch.float16 else p for name, p in tensors.items()}, about
 
 
-def shipped(name: str) -> tuple[Params, dict[str, Any]]:
-    """Read parameters that come with the package, by name: `shipped("sine_maml_5shot")`.
+def shipped(name: str, device: str | torch.device = "cpu") -> tuple[Params, dict[str, Any]]:
+    """Read parameters that come with the package, by name, onto a device: `shipped("sine_maml_5shot")`.
 
     Raises:
-        ValueError: there are none of that name.
+        TypeError: `device` is no device.
+        ValueError: there are none of that name, or no such device.
     """
     folder = files("metalab") / "parameters"
     names = sorted(file.name.removesuffix(".safetensors") for file in folder.iterdir())
     if name not in names:
         raise ValueError(f"name={shown(name)} must be one of {', '.join(names)}")
+    check_device(device=device)
     with as_file(folder / f"{name}.safetensors") as path:
-        return load(path)
+        params, about = load(path)
+    return {name: p.to(device) for name, p in params.items()}, about
 
 
 def _checksum(tensors: Params, note: str) -> str:

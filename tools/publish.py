@@ -50,7 +50,7 @@ if found != "{version}":
 {get}
 from metalab.lessons.kit import setup
 
-setup.ready("{lesson}")
+device = setup.ready("{lesson}")
 """
 NO_SOURCE = """\
 raise RuntimeError(

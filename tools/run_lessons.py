@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{without[0]} has no line in {setup.FILE.name}: add one, with its title and what it teaches")
         if not two_cores():
             parser.error("--times: there are fewer than two cores here, or on this system it cannot keep to two")
-        device = "gpu" if torch.cuda.is_available() else "cpu"
+        device = "gpu" if torch.cuda.is_available() and os.environ.get(setup.VARIABLE) != "cpu" else "cpu"
     passed = [run(path, options.out, rewrite=options.write, device=device) for path in paths]
     return 0 if all(passed) else 1
 

@@ -22,7 +22,7 @@ from ..arguments import shown
 from .siamese import Siamese, balanced_mean, kinds_of_pairs
 
 
-def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
+def contrastive_loss(distance: Tensor, same: Tensor, margin: float | Tensor) -> Tensor:
     """Return the loss of each pair, for distances and labels `same` (True or 1 where y = 1) of one shape.
 
     With a margin of 0 nothing is pushed apart, and an embedding of everything in one point is perfect.
@@ -44,7 +44,7 @@ def contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
     return _contrastive_loss(distance, same, margin)
 
 
-def _contrastive_loss(distance: Tensor, same: Tensor, margin: float) -> Tensor:
+def _contrastive_loss(distance: Tensor, same: Tensor, margin: float | Tensor) -> Tensor:
     return torch.where(same.bool(), distance.square(), (margin - distance).relu().square())
 
 
@@ -53,7 +53,8 @@ class Contrastive(Siamese):
     """The contrastive loss over the pairs of a group. The positive pairs together weigh as much as the negative ones.
 
     Args:
-        margin: m, in units of the embedding.
+        margin: m, in units of the embedding. A tensor without axes may be changed in place while a training runs; a
+            step that was recorded on a GPU then follows.
         hardest: how many negative pairs of each drawing count, the nearest ones; None: all, as in the paper. Most pairs
             are soon far beyond the margin and teach nothing, so that training goes several times faster on the pairs
             that still do ("hard negative mining", Simo-Serra et al. 2015).
@@ -62,7 +63,7 @@ class Contrastive(Siamese):
         TypeError, ValueError: the margin is negative or not finite, or `hardest` is less than 1.
     """
 
-    margin: float = 1.0
+    margin: float | Tensor = 1.0
     hardest: int | None = None
 
     def __post_init__(self) -> None:

@@ -1,10 +1,16 @@
-"""The panels of all lessons that are more than a `Panel`: whatever fails, they say so and can be used again."""
+"""The panels of all lessons that are more than a `Panel`: whatever fails, they say so and can be used again.
 
+Those that steer a training do so on a GPU too.
+"""
+
+import asyncio
 import math
 
 import pytest
 import torch
+from fake_gpu import OnGPU, fake_gpu
 
+from metalab.engine import cuda_graph
 from metalab.learners import MAML
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
@@ -99,3 +105,36 @@ def test_maml_is_asked_only_what_its_last_layer_was_trained_for(drawn, figures):
         panel.controls["ways"].value = ways
         assert ("MAML's last layer was trained for 3 ways" in panel.picture.text.value) == (ways > 3)
         assert ("answers by MAML" in figures[-1].axes[0].get_title()) == (ways <= 3)
+
+
+def on(device, lesson, drawn):
+    """A lesson's panel that steers a training on a device."""
+    if lesson in (characters, siamese):
+        return lesson.training_panel(*(each.to(device) for each in drawn))
+    return lesson.training_panel(device=device)
+
+
+@pytest.mark.parametrize(
+    "lesson", [sine, characters, siamese, orders], ids=lambda lesson: lesson.__name__.split(".")[-2]
+)
+def test_a_training_on_a_gpu_is_steered_without_another_recording(lesson, drawn, figures, monkeypatch):
+    with fake_gpu() as gpu:
+        made, record = [], cuda_graph.record
+        monkeypatch.setattr(cuda_graph, "record", lambda *arguments: made.append(1) or record(*arguments))
+        panel = on(gpu, lesson, drawn)
+        assert all(isinstance(p, OnGPU) for p in panel.driver.trainer.params.values())
+        name = "margin" if lesson is siamese else "inner_lr"
+        losses = asyncio.run(panel.train(4, script={2: {name: 1.0}, 3: {"outer_lr": 0.01}, 4: {name: 0.1}}))
+        assert len(losses) == 4
+        assert panel.frames > 1, "it was drawn"
+        assert getattr(panel.driver.trainer.learner, name).item() == pytest.approx(0.1)
+        assert len(made) == 1, "a slider changes a tensor that the recording reads"
+        again = on(gpu, lesson, drawn).driver.replay(panel.history)
+        assert [step.metrics["loss"] for step in again] == pytest.approx(losses, rel=1e-4)
+
+
+def test_a_gpu_trains_the_networks_of_the_papers(drawn, figures):
+    for lesson in (characters, siamese):
+        assert on("cpu", lesson, drawn).driver.trainer.learner.net.channels == 32
+        with fake_gpu() as gpu:
+            assert on(gpu, lesson, drawn).driver.trainer.learner.net.channels == 64

@@ -8,11 +8,22 @@ import ipywidgets as widgets
 import numpy as np
 import pytest
 import torch
+from fake_gpu import fake_gpu
 from PIL import Image
 
 from metalab.lessons.kit import figures, panels
 from metalab.lessons.kit.figures import draw_character, figure, finish, plural, png
-from metalab.lessons.kit.panels import LivePicture, Panel, cause, log_slider, rows, slider, train_and_draw
+from metalab.lessons.kit.panels import (
+    LivePicture,
+    Panel,
+    cause,
+    log_slider,
+    meta_steps,
+    rows,
+    slider,
+    train_and_draw,
+)
+from metalab.optim import Descent
 from metalab.train import Step, Trainer
 
 
@@ -429,6 +440,31 @@ def test_an_error_while_it_trains_is_told_below_the_picture(where, displayed, mo
     with pytest.raises(IndexError):
         train_and_draw(ours, 9, options.pop("draw"), alt="", **options)
     assert "No new picture was drawn (IndexError: it is odd)" in pictures[0].text.value
+
+
+def counting(device):
+    """A training whose loss is the number of the step, and that a CUDA graph can hold."""
+
+    class Counting:
+        def init(self, generator):
+            return {"w": torch.zeros(1, device=generator.device)}
+
+        def meta_gradient(self, params, batch):
+            return {"w": torch.full_like(params["w"], -1.0)}, {"loss": params["w"].sum() + 1}
+
+    return Trainer(Counting(), lambda generator: None, outer_lr=1.0, optimizer=Descent, device=device)
+
+
+def test_a_gpu_takes_several_steps_before_their_metrics_are_read(displayed):
+    ours = counting("cpu")
+    assert [(step.number, step.metrics["loss"]) for step in meta_steps(ours, 3)] == [(1, 1), (2, 2), (3, 3)]
+    with fake_gpu() as gpu:
+        ours = counting(gpu)
+        steps = list(meta_steps(ours, 2 * panels.AT_ONCE + 3))
+        assert [step.number for step in steps] == list(range(1, 24))
+        assert [step.metrics["loss"] for step in steps] == [5.5] * 10 + [15.5] * 10 + [22] * 3
+        assert [step.number for step in train_and_draw(ours, 4, draw, alt="")] == [24, 25, 26, 27]
+        assert displayed[-1][0]["text/plain"] == "4 steps drawn"
 
 
 def failing_run(steps):

@@ -13,6 +13,8 @@ import nbformat
 import pytest
 import torch
 import yaml
+from fake_gpu import NAME as GPU
+from fake_gpu import fake_gpu
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 import metalab
@@ -23,7 +25,10 @@ ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 COLAB = ROOT / "build/colab-venv/bin/python"
 NAME = "01_sine_regression"
-READY, VERSION = f'setup.ready("{NAME}")', "import metalab; print(metalab.__version__)"  # the second needs no torch
+READY, VERSION = (
+    f'device = setup.ready("{NAME}")',
+    "import metalab; print(metalab.__version__)",
+)  # the second needs no torch
 
 
 def read(path):
@@ -319,23 +324,78 @@ def test_set_up_cell_installs_the_tag_of_a_repository(tmp_path):
 # What the set-up cell says.
 
 
-def test_ready_says_the_device_and_both_times(checkout, monkeypatch, capfd):
+HEAD = f"metalab {metalab.__version__} and torch {torch.__version__}. Device:"
+
+
+@pytest.fixture
+def said(checkout, monkeypatch, capfd):
+    """What `ready` prints and returns, with this in METALAB_DEVICE."""
+
+    def say(wanted=None):
+        if wanted is None:
+            monkeypatch.delenv(setup.VARIABLE, raising=False)
+        else:
+            monkeypatch.setenv(setup.VARIABLE, wanted)
+        device = setup.ready(NAME)
+        return capfd.readouterr().out, device
+
+    return say
+
+
+@pytest.mark.parametrize("wanted", [None, "", "cpu"])
+def test_ready_chooses_the_cpu_where_there_is_no_gpu(said, wanted, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    setup.ready(NAME)
-    assert capfd.readouterr().out == (
-        f"metalab {metalab.__version__} and torch {torch.__version__}. Device: CPU, no GPU found.\n"
-        "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet, and trains on the CPU all "
-        "the same.\n"
-        "For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.\n"
+    assert said(wanted) == (
+        f"{HEAD} CPU, because no GPU was found.\n"
+        "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet.\n"
+        "For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.\n",
+        torch.device("cpu"),
     )
+
+
+@pytest.mark.parametrize("wanted", [None, "", "cuda"])
+def test_ready_chooses_the_gpu_that_is_there_and_says_both_times(said, wanted):
     run_lessons.record(NAME, "gpu", 29)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    setup.ready(NAME)
-    assert capfd.readouterr().out == (
-        f"metalab {metalab.__version__} and torch {torch.__version__}. Device: Tesla T4.\n"
-        "Run All takes about 40 seconds on two CPU cores, 30 seconds with a GPU.\n"
-    )
+    with fake_gpu() as gpu:
+        assert said(wanted) == (
+            f"{HEAD} {GPU}.\n"
+            "Run All takes about 40 seconds on two CPU cores, 30 seconds with a GPU.\n"
+            "To stay on the CPU, run this in a cell before this one: %env METALAB_DEVICE=cpu\n",
+            gpu,
+        )
+
+
+def test_ready_stays_on_the_cpu_where_the_reader_wants_it(said):
+    with fake_gpu():
+        words, device = said("cpu")
+    assert words.startswith(f"{HEAD} CPU, because METALAB_DEVICE asks for it.\nRun All takes")
+    assert "For a GPU in Colab" not in words
+    assert device == torch.device("cpu")
+
+
+def test_ready_passes_over_a_gpu_that_does_not_work(said, monkeypatch):
+    with fake_gpu():
+        monkeypatch.setattr(torch, "ones", lambda *_size, **_options: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # a fault of ours is no fault of the GPU's
+            said()
+
+        def fail(*_size, **_options):
+            raise RuntimeError("no kernel image is available\nand much more")
+
+        monkeypatch.setattr(torch, "ones", fail)
+        words, device = said()
+        assert words.startswith(f"{HEAD} CPU, because the GPU {GPU} does not work here (no kernel image is available).")
+        assert device == torch.device("cpu")
+        with pytest.raises(ValueError, match=f"METALAB_DEVICE asks for a GPU, but the GPU {GPU} does not work here"):
+            said("cuda")
+
+
+def test_ready_refuses_another_device(said, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="METALAB_DEVICE='tpu' must be 'cpu' or 'cuda', or not be set"):
+        said("tpu")
+    with pytest.raises(ValueError, match="METALAB_DEVICE asks for a GPU, but no GPU was found"):
+        said("cuda")
 
 
 def test_ready_says_what_is_missing(monkeypatch):

@@ -163,12 +163,15 @@ def catalogue(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("catalogue")
-def test_times_are_kept_for_the_lessons_that_pass(lesson, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("found", "wanted", "device"), [(False, "", "cpu"), (True, "", "gpu"), (True, "cpu", "cpu")])
+def test_times_are_kept_for_the_lessons_that_pass(found, wanted, device, lesson, tmp_path, monkeypatch):
     monkeypatch.setattr(run_lessons, "two_cores", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: found)
+    monkeypatch.setenv(setup.VARIABLE, wanted)
     passing, failing = lesson("x = 1"), lesson("x = 1").with_name("02_failing.ipynb")
     run_lessons.write(new_notebook(cells=[new_code_cell("lost")]), failing)
     assert run_lessons.main([str(passing), str(failing), "--out", str(tmp_path / "out"), "--times"]) == 1
-    device, other = ("gpu", "cpu") if torch.cuda.is_available() else ("cpu", "gpu")
+    other = {"cpu": "gpu", "gpu": "cpu"}[device]
     lessons = setup.catalogue()["lessons"]
     assert list(lessons) == ["01_small", "02_failing", "09_later"]
     assert lessons["01_small"][device] > 0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from ...tasks import Characters, glyphs, omniglot
 from .figures import plural
 
 
-def load_characters() -> tuple[Characters, Characters]:
-    """Return the training and the test characters, and print what they are.
+def load_characters(device: str | torch.device = "cpu") -> tuple[Characters, Characters]:
+    """Return the training and the test characters on a device, and print what they are.
 
     They are the real Omniglot if it can be loaded, and glyphs that our own code draws otherwise.
 
@@ -26,4 +28,4 @@ def load_characters() -> tuple[Characters, Characters]:
     for name, characters in {"train on": train, "test on": test}.items():
         alphabets = plural(len(characters.names), "alphabet")
         print(f"{name:8} {len(characters):4} characters of {alphabets} ({characters.source})")
-    return train, test
+    return train.to(device), test.to(device)

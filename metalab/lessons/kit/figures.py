@@ -1,6 +1,7 @@
 """Figures that are easy to read on a projector.
 
-They are drawn without pyplot, so they look the same in a cell's output and in a live panel.
+They are drawn without pyplot, so they look the same in a cell's output and in a live panel. Matplotlib reads only what
+is on the CPU: a function that draws copies its tensors there, so that it can be given those of a GPU.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
 from .figures import png, show
 
+AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
+
 
 class Drawn(Protocol):
     """A picture that draws itself, faster than a figure does. `kit.steering.view.Canvas` is one."""
@@ -44,6 +46,22 @@ def paragraph(text: str, role: str = "") -> str:
     """Return a text as HTML that shows it as it is. Screen readers announce one with the role "status" or "alert"."""
     role = f" role='{role}'" if role else ""
     return f"<p{role}>{html.escape(text, quote=False)}</p>"
+
+
+def meta_steps(trainer: Trainer, steps: int) -> Iterator[Step]:
+    """Take `steps` meta-steps, and yield each: `for step in meta_steps(trainer, 1000): ...`.
+
+    A GPU would wait while each step's metrics are read, so it takes AT_ONCE steps before they are. These then all have
+    the mean of their metrics, and by the first of them the parameters are already those of the last.
+
+    Raises:
+        TypeError, ValueError, Diverged: as `Trainer.run` does.
+    """
+    every = 1 if trainer.generator.device.type == "cpu" else AT_ONCE
+    before = trainer.steps
+    for last in trainer.run(steps, every=every):
+        yield from (Step(number, last.metrics) for number in range(before + 1, last.number + 1))
+        before = last.number
 
 
 class LivePicture:
@@ -130,7 +148,7 @@ def train_and_draw(
         steps: how many meta-steps to take.
         draw: maps the steps so far to the picture and its caption.
         alt: describes the picture where it cannot be shown.
-        after: is called after every step, whether or not a picture is drawn.
+        after: is called with every step that `meta_steps` yields, whether or not a picture is drawn.
         per_second: how many pictures are drawn per second at most.
 
     Returns:
@@ -147,7 +165,7 @@ def train_and_draw(
     show_widget(picture.box, b"", alt)
     with picture.up_to_date():
         try:
-            for step in trainer.run(steps):
+            for step in meta_steps(trainer, steps):
                 done.append(step)
                 after(step)
                 if picture.due():

@@ -3,12 +3,17 @@
 from __future__ import annotations  # the imports need only Python, because `ready` reports which packages are missing
 
 import json
+import os
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import metalab
 
+if TYPE_CHECKING:
+    import torch
+
+VARIABLE = "METALAB_DEVICE"  # the environment variable by which a reader chooses the device
 FILE = Path(__file__).parents[1] / "catalogue.json"  # `make times` and `make colab REPO=...` write this file
 NEEDS = {  # the name to import: the name to install
     "torch": "torch",
@@ -35,11 +40,14 @@ def catalogue() -> dict[str, Any]:
     return found
 
 
-def ready(lesson: str) -> None:
-    """Print which device there is, and how long `lesson` takes on a CPU and with a GPU.
+def ready(lesson: str) -> torch.device:
+    """Print where `lesson` computes and how long it takes on a CPU and with a GPU, and return the device.
+
+    This is the GPU if there is one that works, and else the CPU. Where METALAB_DEVICE is "cpu", it is the CPU.
 
     Raises:
         ModuleNotFoundError: a package that the lessons need is missing. The message says how to install it.
+        ValueError: METALAB_DEVICE is neither "cpu" nor "cuda", or it is "cuda" and there is no GPU that works.
         KeyError: there is no lesson of this name.
     """
     missing = [package for module, package in NEEDS.items() if find_spec(module) is None]
@@ -47,13 +55,38 @@ def ready(lesson: str) -> None:
         raise ModuleNotFoundError(f"not installed here: {', '.join(missing)}. Run: %pip install {' '.join(missing)}")
     import torch  # imported late, because torch may be the missing package
 
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {gpu or 'CPU, no GPU found'}.")
+    name, reason = _gpu()
+    wanted = os.environ.get(VARIABLE) or ("cuda" if name else "cpu")
+    if wanted not in ("cpu", "cuda"):
+        raise ValueError(f"{VARIABLE}={wanted!r} must be 'cpu' or 'cuda', or not be set")
+    if wanted == "cuda" and not name:
+        raise ValueError(f"{VARIABLE} asks for a GPU, but {reason}")
+    why = f"because {reason}" if reason else f"because {VARIABLE} asks for it"
+    where = name if wanted == "cuda" else f"CPU, {why}"
+    print(f"metalab {metalab.__version__} and torch {torch.__version__}. Device: {where}.")
     seconds = catalogue()["lessons"][lesson]
-    untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet, and trains on the CPU all the same"
+    untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet"
     print(f"Run All {takes(seconds)}{untimed}.")
-    if gpu is None:
+    if wanted == "cuda":
+        print(f"To stay on the CPU, run this in a cell before this one: %env {VARIABLE}=cpu")
+    elif not torch.cuda.is_available():
         print("For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.")
+    return torch.device(wanted)
+
+
+def _gpu() -> tuple[str, str]:
+    """Return the name of the GPU, or else an empty name, and the reason why there is none that works."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "", "no GPU was found"
+    name = torch.cuda.get_device_name()
+    try:  # a GPU may be too old for this PyTorch, or its memory may be full
+        torch.ones(2, device="cuda").sum().item()
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        return "", f"the GPU {name} does not work here ({reason})"
+    return name, ""
 
 
 def takes(seconds: dict[str, Any]) -> str:

@@ -175,7 +175,7 @@ class Game:
     """The few-shot game for the reader: given one drawing of each of N characters, which one does a new drawing show?
 
     Args:
-        characters: the characters that the questions are about.
+        characters: the characters that the questions are about. The questions are on their device.
         ways: the numbers N that the reader can choose from. Each has its own questions and its own score.
         rounds: how many questions there are for each N.
         seed: the seed of the questions.
@@ -185,11 +185,11 @@ class Game:
         self, characters: Characters, *, ways: tuple[int, ...] = (5, 20), rounds: int = 10, seed: int = 0
     ) -> None:
         self.source = characters.source
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator(characters.images.device).manual_seed(seed)
         self.rounds: dict[int, list[Round]] = {}
         for n in ways:
             episodes = [characters.sample(1, n, 1, 1, generator) for _ in range(rounds)]
-            queries = torch.randint(n, (rounds,), generator=generator).tolist()
+            queries = torch.randint(n, (rounds,), generator=generator, device=generator.device).tolist()
             self.rounds[n] = [Round(e, q) for e, q in zip(episodes, queries, strict=True)]
         self.ways = widgets.ToggleButtons(options=[(f"{n} characters", n) for n in ways], description="level")
         self.ways.observe(lambda _change: self._next("New level."), names="value")
@@ -325,7 +325,8 @@ def episode_panel(
 
     @lru_cache(maxsize=1)  # the drawings stay as long as only the inner loop is changed
     def shown(ways: int, shots: int) -> tuple[Episode, Text, Answers, Canvas]:
-        episode = characters.sample(episodes, ways, shots, 1, torch.Generator().manual_seed(seed))
+        generator = torch.Generator(characters.images.device).manual_seed(seed)
+        episode = characters.sample(episodes, ways, shots, 1, generator)
         fig, ax, drawn = _answers(episode)
         title = ax.set_title(" ", fontsize=13)
         return episode, title, drawn, Canvas(fig, [title, *drawn.moving])
@@ -366,8 +367,8 @@ class AnswersPicture:
         self.episode = episode
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """Return the probabilities [Q, N] that the current parameters give, adapted with the current settings."""
-        return driver.trainer.learner.predict(driver.trainer.params, self.episode)[0].softmax(1)
+        """Return the probabilities [Q, N], on the CPU, by the current parameters adapted with the current settings."""
+        return driver.trainer.learner.predict(driver.trainer.params, self.episode)[0].softmax(1).cpu()
 
     def draw(self, figure: SubFigure) -> list[Artist]:
         """Draw the task, and return the artists that move."""
@@ -383,12 +384,18 @@ class AnswersPicture:
 
 
 def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.SteeringPanel:
-    """Return a panel that steers MAML on characters while it trains: `await training_panel(train, test).train(200)`."""
+    """Return a panel that steers MAML on characters while it trains: `await training_panel(train, test).train(200)`.
+
+    It trains where the characters are: on a GPU, as in the paper, with 64 filters and 32 tasks for each meta-step.
+    """
+    device = train.images.device
+    channels, tasks = (32, 8) if device.type == "cpu" else (64, 32)
     values = {"inner_lr": 0.4, "outer_lr": 1e-2, "inner_steps": 1, "order": 2}
     # The inner learning rate is a tensor, which can change without a new learner.
-    learner = MAML(Conv4(outputs=5, channels=32), inner_lr=torch.tensor(0.4), transductive=True)
+    rate = torch.tensor(0.4, device=device)
+    learner = MAML(Conv4(outputs=5, channels=channels), inner_lr=rate, transductive=True)
     rotated = train.with_rotations()
-    driver = steering.Driver(learner, lambda g: rotated.sample(8, 5, 1, 3, g), values, seed=seed)
-    picture = AnswersPicture(test.sample(1, 5, 1, 2, torch.Generator().manual_seed(seed)))
+    driver = steering.Driver(learner, lambda g: rotated.sample(tasks, 5, 1, 3, g), values, seed=seed, device=device)
+    picture = AnswersPicture(test.sample(1, 5, 1, 2, torch.Generator(device).manual_seed(seed)))
     alt = "Panel: sliders that steer MAML on characters while it trains; its loss, and its answers to an unseen task."
     return steering.SteeringPanel(driver, View(picture, loss="query loss (cross-entropy)"), look=picture.look, alt=alt)

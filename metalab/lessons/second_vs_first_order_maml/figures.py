@@ -364,6 +364,7 @@ def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figur
 def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
     """Draw a weight matrix's learned rates (blue where a weight adapts uphill), and its open gates in black."""
     fig, (left, right) = figure(10, 4.2, ncols=2)
+    rates, gates = rates.cpu(), gates.cpu()
     limit = rates.abs().max().item()
     shown = left.imshow(rates.T.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
     fig.colorbar(shown, ax=left, label="inner learning rate")
@@ -424,12 +425,12 @@ class OrderPicture:
         self.episode, self.names = episode, names
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """Return the shares [P], followed by the cosine of the two whole meta-gradients: [P + 1]."""
+        """Return the shares [P], followed by the cosine of the two whole meta-gradients: [P + 1] on the CPU."""
         learner, params = driver.trainer.learner, driver.trainer.params
         second, first = (replace(learner, order=order).meta_gradient(params, self.episode)[0] for order in (2, 1))
         shares = [(second[n] - first[n]).norm() / second[n].norm().clamp(min=1e-30) for n in self.names]
         whole = [torch.cat([grads[n].flatten() for n in self.names]) for grads in (second, first)]
-        return torch.stack([*shares, torch.cosine_similarity(*whole, dim=0)])
+        return torch.stack([*shares, torch.cosine_similarity(*whole, dim=0)]).cpu()
 
     def draw(self, figure: SubFigure) -> list[Artist]:
         """Draw a bar for each parameter, and return the bars."""
@@ -451,15 +452,15 @@ class OrderPicture:
         return f"First and second order are {angle:.0f}° apart; most is left out at {most}."
 
 
-def training_panel(*, seed: int = 0) -> steering.SteeringPanel:
+def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> steering.SteeringPanel:
     """Return a panel that steers MAML on the sine family and shows what first order leaves out.
 
     `await training_panel().train(1000)` trains.
     """
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
-    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
-    driver = steering.Driver(learner, lambda g: sine.sample(25, 10, 10, g), values, seed=seed)
-    episode = sine.sample(25, 10, 10, torch.Generator().manual_seed(seed + 1))
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01, device=device))  # a tensor changes without a new learner
+    driver = steering.Driver(learner, lambda g: sine.sample(25, 10, 10, g), values, seed=seed, device=device)
+    episode = sine.sample(25, 10, 10, torch.Generator(device).manual_seed(seed + 1))
     picture = OrderPicture(episode, list(driver.trainer.params))
     alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
     return steering.SteeringPanel(driver, View(picture, loss="query loss (MSE)"), look=picture.look, alt=alt)

@@ -124,7 +124,7 @@ class Map:
 
     Attributes:
         steps: the meta-step of each picture.
-        points: where the drawings lie in each picture, [P, K, 2].
+        points: where the drawings lie in each picture, [P, K, 2] on the CPU.
         shares: the share of the embedding's variance that each picture shows.
 
     Raises:
@@ -142,7 +142,7 @@ class Map:
 
     def add(self, step: int, params: Params) -> None:
         """Add a picture of the embedding with these parameters, at this meta-step."""
-        z = self.embed(params, self.groups.flatten(0, 1))
+        z = self.embed(params, self.groups.flatten(0, 1)).cpu()
         z = (z - z.mean(0)).nan_to_num(0, 0, 0)  # SVD rejects what a network that has diverged returns
         flat, share = z, 1.0
         if z.shape[1] > 2:
@@ -283,7 +283,7 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
         ValueError: `metalab.analysis.roc.roc` rejects the distances or the labels, or the largest distance is not a
             finite number above 0.
     """
-    distance = distance.double()  # because the threshold is a double too
+    distance, same = distance.double().cpu(), same.cpu()  # double, because the threshold is a double too
     curve = roc(-distance, same)
     top = distance.max().item()
     real(above=0, **{"the largest distance": top})  # the slider ends there
@@ -333,7 +333,7 @@ class MapPicture:
         self.shown = shown
 
     def look(self, driver: steering.Driver) -> Tensor:
-        """Return where the drawings lie now: [P, K, 2]."""
+        """Return where the drawings lie now: [P, K, 2] on the CPU."""
         self.shown.add(driver.steps, driver.trainer.params)
         return self.shown.points[-1]
 
@@ -361,13 +361,19 @@ class MapPicture:
 
 
 def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.SteeringPanel:
-    """Return a panel that steers a contrastive training: `await training_panel(train, test).train(300)`."""
-    learner = Contrastive(Conv4(channels=32), margin=2.0, hardest=5)
+    """Return a panel that steers a contrastive training: `await training_panel(train, test).train(300)`.
+
+    It trains where the characters are: on a GPU with the papers' 64 filters.
+    """
+    device = train.images.device
+    net = Conv4(channels=32 if device.type == "cpu" else 64)
+    learner = Contrastive(net, margin=torch.tensor(2.0, device=device), hardest=5)  # it changes without a new learner
     rotated = Groups(train.with_rotations(), characters=30, drawings=2)
-    images = train.batch(100, torch.Generator().manual_seed(seed))[0]  # few, because every picture embeds them
-    unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator().manual_seed(seed))[0]
+    images = train.batch(100, torch.Generator(device).manual_seed(seed))[0]  # few, because every picture embeds them
+    unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator(device).manual_seed(seed))[0]
     shown = Map(unseen, lambda params, x: learner.with_statistics(params, images).embed(params, x))
-    driver = steering.Driver(learner, lambda g: rotated(1, g), {"margin": 2.0, "outer_lr": 1e-3}, seed=seed)
+    values = {"margin": 2.0, "outer_lr": 1e-3}
+    driver = steering.Driver(learner, lambda g: rotated(1, g), values, seed=seed, device=device)
     picture = MapPicture(shown)
     controls = {
         "margin": slider("margin m", 2.0, 0.0, 3.0, 0.1),
@@ -411,7 +417,7 @@ def print_family(
     learners are timed in turn, and medians are used.
 
     Args:
-        family: the learners by name.
+        family: the learners by name, with their parameters on the characters' device.
         train: the characters that they were trained on.
         test: the characters that the episodes are dealt from.
         images: training drawings [B, 1, H, W], on which batch norm's statistics are measured.
@@ -424,12 +430,15 @@ def print_family(
     """
     predicts = {name: partial(member.tested(images).predict, member.params) for name, member in family.items()}
     rotated = train.with_rotations()
+    device = test.images.device
     trainers = {
-        name: Trainer(member.settings.learner(), member.settings.sampler(rotated)) for name, member in family.items()
+        name: Trainer(member.settings.learner(), member.settings.sampler(rotated), device=device)
+        for name, member in family.items()
     }
-    one = test.sample(1, 5, 1, 1, torch.Generator().manual_seed(seed))
+    one = test.sample(1, 5, 1, 1, torch.Generator(device).manual_seed(seed))
     step_ms = medians_in_turn({name: trainer.step for name, trainer in trainers.items()})
-    answer_ms = medians_in_turn({name: lambda p=predict: p(one) for name, predict in predicts.items()})
+    # The answer is copied to the CPU, because a GPU has not yet computed it when `predict` returns.
+    answer_ms = medians_in_turn({name: lambda p=predict: p(one).cpu() for name, predict in predicts.items()})
     kinds = [(5, False), (20, False), (5, True), (20, True)]
     print(f"{'':12}{'any alphabets':>30}{'one alphabet':>30}")
     print(
@@ -444,7 +453,11 @@ def print_family(
             if ways <= most:
                 deal = Groups(test, ways, 2, within_alphabet=within)
                 scores[name][ways, within] = evaluate(
-                    predict, lambda n, g, deal=deal: as_episode(deal(n, g), shots=1), episodes=episodes, seed=seed
+                    predict,
+                    lambda n, g, deal=deal: as_episode(deal(n, g), shots=1),
+                    episodes=episodes,
+                    seed=seed,
+                    device=device,
                 )
         cells = [scores[name][kind].percent() if kind in scores[name] else "–" for kind in kinds]
         cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"

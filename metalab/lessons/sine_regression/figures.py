@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...learners.maml import MAML
 from ...losses import mse
-from ...nets import MLP, Params, for_tasks
+from ...nets import MLP, Params, device_of, for_tasks
 from ...tasks import Episode
 from ...tasks.sine import X_RANGE, Sine, sample
 from ...train import Diverged, Step, Trainer
@@ -35,6 +35,8 @@ def one_task(amplitude: float, phase: float) -> Sine:
 def support_points(task: Sine, shots: int, *, half: bool = False, seed: int = 0) -> Episode:
     """Return an episode of one task with `shots` support points [1, shots, 1], and with GRID as its query points.
 
+    It is on the CPU, like the task: pictures show it, and a network on a GPU is given `episode.to(device)`.
+
     The support points are the first ones of a fixed row, so that a task with more shots keeps the points it had.
 
     Args:
@@ -51,6 +53,7 @@ def support_points(task: Sine, shots: int, *, half: bool = False, seed: int = 0)
 def draw_tasks(task: Sine, title: str) -> Figure:
     """Draw all waves of a batch of tasks in one picture."""
     fig, ax = figure(9, 3.6)
+    task = Sine(task.amplitude.cpu(), task.phase.cpu())
     x = GRID.expand(task.amplitude.shape[0], -1, -1)
     for line, (a, p) in zip(task(x), zip(task.amplitude, task.phase, strict=True), strict=True):
         ax.plot(GRID.flatten(), line.flatten(), label=f"A = {a:.1f}, φ = {p:.1f}")
@@ -60,11 +63,11 @@ def draw_tasks(task: Sine, title: str) -> Figure:
 
 
 def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) -> None:
-    """Draw the true wave, the support points, and each named curve [201] over the grid."""
+    """Draw the true wave, the support points, and each named curve [201] over the grid. The episode is on the CPU."""
     limit = max(5.5, 1.3 * episode.query_y.abs().max().item())
     ax.plot(GRID.flatten(), episode.query_y.flatten(), color=BLACK, linestyle="--", linewidth=1.5, label="the task")
     for (name, curve), (color, dash) in zip(curves.items(), STYLES, strict=False):
-        ax.plot(GRID.flatten(), curve.flatten(), color=color, linestyle=dash, linewidth=2.5, label=name)
+        ax.plot(GRID.flatten(), curve.cpu().flatten(), color=color, linestyle=dash, linewidth=2.5, label=name)
     ax.plot(
         episode.support_x.flatten(), episode.support_y.flatten(), "o", color=BLACK, markersize=8, label="support points"
     )
@@ -99,8 +102,9 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
         learner = MAML(MLP(), mse, inner_lr=inner_lr, inner_steps=steps)
         errors = []
         for name, params in starts.items():
-            trajectory = learner.adapt(params, episode)
-            before, after = (learner.answer(theta, episode) for theta in (trajectory[0], trajectory[-1]))
+            there = episode.to(device_of(params))
+            trajectory = learner.adapt(params, there)
+            before, after = (learner.answer(theta, there).cpu() for theta in (trajectory[0], trajectory[-1]))
             error = mse(after, episode.query_y).item()
             lines = drawn[name]
             lines["support points"].set_data(episode.support_x.flatten().numpy(), episode.support_y.flatten().numpy())
@@ -146,13 +150,14 @@ def train_with_fit(trainer: Trainer, steps: int, *, title: str) -> list[float]:
         The loss of each meta-step.
     """
     episode = support_points(one_task(3.0, 1.0), 10)
+    there = episode.to(trainer.generator.device)
 
     def draw(done: list[Step]) -> tuple[Figure, str]:
         losses = [step.metrics["loss"] for step in done]
         fig, (left, right) = figure(11, 4, ncols=2)
         draw_losses(left, {"training": losses}, title)
         fits = {
-            f"after {plural(k, 'step')}": replace(trainer.learner, inner_steps=k).predict(trainer.params, episode)
+            f"after {plural(k, 'step')}": replace(trainer.learner, inner_steps=k).predict(trainer.params, there)
             for k in (0, 1, 10)
         }
         draw_fit(right, episode, fits, f"an unseen task, meta-step {trainer.steps}")
@@ -174,14 +179,17 @@ class RetrainPanel:
         steps: the first value of the number of meta-steps.
         inner_lr: the inner learning rate of all runs.
         seed: the seed of all runs.
+        device: where to train.
 
     Attributes:
         runs: the losses of each run, by name.
         params: the parameters of the last run; None before the first one.
     """
 
-    def __init__(self, *, steps: int = 1500, inner_lr: float = 0.01, seed: int = 0) -> None:
-        self.inner_lr, self.seed = inner_lr, seed
+    def __init__(
+        self, *, steps: int = 1500, inner_lr: float = 0.01, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> None:
+        self.inner_lr, self.seed, self.device = inner_lr, seed, device
         self.outer_lr = log_slider("outer learning rate", 1e-3, -5, 0)
         self.order = widgets.ToggleButtons(
             options=[("second order", 2), ("first order", 1)], description="meta-gradient"
@@ -202,13 +210,14 @@ class RetrainPanel:
         learner = MAML(MLP(), mse, inner_lr=self.inner_lr, order=self.order.value)
         name = f"run {len(self.runs) + 1}: outer lr {self.outer_lr.value:.2g}, order {self.order.value}"
         losses = self.runs[name] = []
-        trainer = Trainer(learner, lambda g: sample(25, 10, 10, g), outer_lr=self.outer_lr.value, seed=self.seed)
+        options = {"outer_lr": self.outer_lr.value, "seed": self.seed, "device": self.device}
+        trainer = Trainer(learner, lambda g: sample(25, 10, 10, g), **options)
         self.button.disabled = True
         message = f"{name}: done."
         try:
             with self.picture.up_to_date():
                 try:
-                    for step in trainer.run(self.steps.value):
+                    for step in panels.meta_steps(trainer, self.steps.value):
                         losses.append(step.metrics["loss"])
                         if self.picture.due():
                             self._draw(f"{name}: meta-step {trainer.steps} of {self.steps.value}.")
@@ -238,18 +247,23 @@ class RetrainPanel:
 
 
 class FitPicture:
-    """One task that is never trained on, and how well the current start fits it after 0, 1 and 5 inner steps."""
+    """One task that is never trained on, and how well the current start fits it after 0, 1 and 5 inner steps.
+
+    Args:
+        device: where the network trains.
+    """
 
     STEPS = (0, 1, 5)
 
-    def __init__(self) -> None:
+    def __init__(self, device: str | torch.device = "cpu") -> None:
         self.episode = support_points(one_task(3.0, 1.0), 10)
+        self.there = self.episode.to(device)
 
     def look(self, driver: steering.Driver) -> dict[int, Tensor]:
-        """Return the predictions [201] by the number of inner steps, at the current settings."""
+        """Return the predictions [201] by the number of inner steps, at the current settings, on the CPU."""
         learner = driver.trainer.learner
-        trajectory = replace(learner, inner_steps=max(self.STEPS)).adapt(driver.trainer.params, self.episode)
-        return {steps: learner.answer(trajectory[steps], self.episode).flatten() for steps in self.STEPS}
+        trajectory = replace(learner, inner_steps=max(self.STEPS)).adapt(driver.trainer.params, self.there)
+        return {steps: learner.answer(trajectory[steps], self.there).cpu().flatten() for steps in self.STEPS}
 
     def draw(self, figure: SubFigure) -> list[Artist]:
         """Draw the task, and return the curves that move."""
@@ -272,17 +286,17 @@ class FitPicture:
         return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
 
 
-def training_panel(*, seed: int = 0) -> steering.SteeringPanel:
+def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> steering.SteeringPanel:
     """Return a panel that steers MAML on the sine family while it trains: `await training_panel().train(2000)`."""
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
-    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01))  # a tensor can change without a new learner
-    driver = steering.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed)
-    fit = FitPicture()
+    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01, device=device))  # a tensor changes without a new learner
+    driver = steering.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed, device=device)
+    fit = FitPicture(device)
     alt = "Panel: sliders that steer MAML on sine waves while it trains; its loss, and an unseen task's fit."
     return steering.SteeringPanel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
 
 
 def joint_prediction(params: Params) -> Tensor:
-    """Return the predictions of a network over the grid, without adaptation: [201]."""
+    """Return the predictions of a network over the grid, without adaptation: [201] on the CPU."""
     with torch.no_grad():
-        return MLP()(for_tasks(params, 1), GRID).flatten()
+        return MLP()(for_tasks(params, 1), GRID.to(device_of(params))).cpu().flatten()
