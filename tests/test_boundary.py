@@ -257,6 +257,7 @@ ROWS = {
     ),
     "tasks.characters.Characters.to": Row(alphabet().to, maker(device="cpu")),
     "tasks.characters.Characters.select": Row(alphabet().select, maker(index=lambda: torch.tensor([0, 2]))),
+    "tasks.characters.Characters.hold_out": Row(glyphs.draw(alphabets=3, seed=0).hold_out, maker(every=2)),
     "tasks.characters.Characters.sample": Row(
         alphabet().sample, maker(tasks=2, ways=3, shots=1, queries=1, generator=lambda: seeded())
     ),
