@@ -194,6 +194,16 @@ ROWS = {
     "nets.Conv4.chain": Row(CONV.chain, maker(x=lambda: floats(2, 5, 1, 28, 28))),
     "optim.Adam": Row(optim.Adam, maker(params=lambda: floats(3))),
     "optim.Adam.step": Row(lambda gradient: optim.Adam(floats(3)).step(gradient), maker(gradient=lambda: floats(3))),
+    "optim.Muon": Row(
+        optim.Muon,
+        maker(params=lambda: floats(8), layout={"w": (2, 2), "v": (2, 2)}, hidden=("w",), share=0.2),
+        {"share": AT_LEAST_0, "hidden": {"[]"}},
+    ),
+    "optim.Muon.step": Row(
+        lambda gradient: optim.Muon(floats(4), layout={"w": (2, 2)}, hidden=("w",)).step(gradient),
+        maker(gradient=lambda: floats(4)),
+    ),
+    "optim.orthogonal": Row(optim.orthogonal, maker(matrix=lambda: floats(3, 2))),
     "optim.Descent": Row(optim.Descent, maker(params=lambda: floats(3))),
     "optim.Descent.step": Row(
         lambda gradient: optim.Descent(floats(3)).step(gradient), maker(gradient=lambda: floats(3))
