@@ -155,20 +155,27 @@ class Muon:
 def orthogonal(matrix: Tensor) -> Tensor:
     """Return nearly the orthogonal matrix nearest to `matrix` [m, n]: its singular values become about 1 (0.7 … 1.2).
 
-    Five steps of an iteration after Newton and Schulz do that, with matrix products only. With Jordan's coefficients it
-    grows small singular values fast, and does not converge closer than that.
+    Five steps of an iteration after Newton and Schulz do that, x ← (3.4445 − 4.7750 a + 2.0315 a²) x with a = x xᵀ. With
+    Jordan's coefficients it grows small singular values fast, and does not converge closer than that. All the factors
+    commute, so that they are multiplied first, and x is met only twice: this is half the work for a long matrix.
 
     Raises:
         TypeError, ValueError: it is no such tensor of floating-point numbers.
     """
     shapes(matrix=(matrix, "m n"))
     floats(matrix=matrix)
-    wide = matrix.mT if len(matrix) > matrix.shape[1] else matrix  # the products are smaller
-    x = wide / (wide.norm() + 1e-7)
+    long = len(matrix) > matrix.shape[1]
+    x = matrix.mT if long else matrix  # the products are smaller
+    x = x / (x.norm() + 1e-7)
+    a = x @ x.mT
+    one = torch.eye(len(a), dtype=a.dtype, device=a.device)
+    product = one
     for _ in range(5):
-        a = x @ x.mT
-        x = 3.4445 * x + torch.addmm(a, a, a, beta=-4.7750, alpha=2.0315) @ x
-    return x.mT if len(matrix) > matrix.shape[1] else x
+        factor = torch.addmm(3.4445 * one - 4.7750 * a, a, a, alpha=2.0315)
+        product = product @ factor
+        a = factor @ a @ factor
+    x = product @ x
+    return x.mT if long else x
 
 
 def _check_vector(params: Tensor) -> None:
