@@ -35,7 +35,8 @@ from metalab.experiments import machine
 from metalab.files import check_replaceable, replace_file
 from metalab.learners import MAML, Contrastive, Learner, PrototypicalNet
 from metalab.nets import Conv4, Params
-from metalab.tasks import Characters, Groups, omniglot
+from metalab.optim import Adam, Muon, Optimizer
+from metalab.tasks import Characters, Groups, as_episode, omniglot
 from metalab.train import Trainer
 
 LEVELS = (0.90, 0.93, 0.95, 0.97)
@@ -60,9 +61,21 @@ def cosine(rate: float) -> Callable[[float], float]:
     return lambda share: rate * (1 + math.cos(math.pi * share)) / 2
 
 
-def tasks(count: int, ways: int, queries: int) -> Callable[[Characters], Sampler]:
-    """Return what makes a sampler of 1-shot episodes from training characters."""
-    return lambda source: lambda generator: source.sample(count, ways, 1, queries, generator)
+def tasks(count: int, ways: int, queries: int, *, within: bool = False) -> Callable[[Characters], Sampler]:
+    """Return what makes a sampler of 1-shot episodes from training characters.
+
+    Args:
+        count, ways, queries: the tasks of an episode, their characters, and the query drawings of each character.
+        within: whether the characters of a task are of one alphabet, which makes it harder and teaches more.
+    """
+    if not within:
+        return lambda source: lambda generator: source.sample(count, ways, 1, queries, generator)
+
+    def of(source: Characters) -> Sampler:
+        deal = Groups(source, ways, 1 + queries, within_alphabet=True)
+        return lambda generator: as_episode(deal(count, generator), 1)
+
+    return of
 
 
 def groups(characters: int, drawings: int) -> Callable[[Characters], Sampler]:
@@ -75,6 +88,12 @@ def groups(characters: int, drawings: int) -> Callable[[Characters], Sampler]:
     return of
 
 
+def muon(learner: Learner) -> Callable[[Tensor], Optimizer]:
+    """Return Muon for the convolutions of a learner's Conv4, but for the first, whose rows are pixels."""
+    layout = {name: p.shape for name, p in learner.init(torch.Generator()).items()}
+    return partial(Muon, layout=layout, hidden=("conv2", "conv3", "conv4"))
+
+
 @dataclass(frozen=True)
 class Setting:
     """How a learner is trained.
@@ -84,6 +103,7 @@ class Setting:
         draw: makes its sampler from the training characters, each of whose turns is a character.
         rate: the outer learning rate, by the share of the steps that are taken.
         steps: the number of meta-steps.
+        optimizer: makes the optimizer of the learner's parameters.
         goals: levels, and the seconds on two cores in which each should be reached.
     """
 
@@ -91,6 +111,7 @@ class Setting:
     draw: Callable[[Characters], Sampler]
     rate: Callable[[float], float]
     steps: int
+    optimizer: Callable[[Learner], Callable[[Tensor], Optimizer]] = lambda learner: Adam
     goals: dict[float, float] = field(default_factory=dict)
 
     def trainer(self, source: Characters, seed: int, device: torch.device) -> Trainer:
@@ -99,27 +120,35 @@ class Setting:
         def rate(step: int) -> float:
             return self.rate((step - 1) / self.steps)
 
-        return Trainer(self.learner, self.draw(source), outer_lr=rate, seed=seed, device=device)
+        optimizer = self.optimizer(self.learner)
+        return Trainer(self.learner, self.draw(source), outer_lr=rate, optimizer=optimizer, seed=seed, device=device)
 
 
-WIDE = (16, 32, 64, 128)
+WIDE = (16, 32, 64, 128)  # channels: about as much work as 32 in each block
+PROTOTYPICAL = Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(5e-2), 700, muon)
+MAML_ = Setting(
+    MAML(Conv4(5, channels=(12, 24, 48, 64)), inner_lr=2.0), tasks(8, 5, 3, within=True), cosine(1e-2), 2000
+)
 SETTINGS: dict[str, dict[str, Setting]] = {
     "prototypical": {
         "lessons": Setting(PrototypicalNet(Conv4(channels=32)), tasks(1, 60, 1), straight(3e-3), 1800),
-        "best": Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(1e-2), 1200, {0.95: 12}),
-        "best, longer": Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(1e-2), 5000, {0.97: 60}),
+        "best": replace(PROTOTYPICAL, steps=1000, goals={0.95: 12}),
+        "best, longer": replace(PROTOTYPICAL, steps=5000, goals={0.97: 60}),
     },
     "maml": {
         "lessons": Setting(MAML(Conv4(5, channels=32), inner_lr=0.4), tasks(8, 5, 3), straight(1e-2), 1500),
-        "best": Setting(MAML(Conv4(5, channels=24), inner_lr=2.0), tasks(8, 5, 3), cosine(1e-2), 2000, {0.93: 30}),
-        "best, longer": Setting(
-            MAML(Conv4(5, channels=24), inner_lr=2.0), tasks(8, 5, 3), cosine(1e-2), 6000, {0.95: 90}
-        ),
+        "best": replace(MAML_, steps=2200, goals={0.93: 30}),
+        "best, longer": replace(MAML_, steps=6600, goals={0.95: 90}),
     },
     "contrastive": {
         "lessons": Setting(Contrastive(Conv4(channels=32), margin=2.0, hardest=5), groups(60, 2), straight(3e-3), 2200),
         "best": Setting(
-            Contrastive(Conv4(channels=WIDE), margin=2.0, hardest=5), groups(60, 2), cosine(1e-2), 2200, {0.95: 25}
+            Contrastive(Conv4(channels=WIDE), margin=2.0, hardest=5),
+            groups(60, 2),
+            cosine(5e-2),
+            2000,
+            muon,
+            {0.95: 25},
         ),
     },
 }

@@ -155,8 +155,8 @@ class Muon:
 def orthogonal(matrix: Tensor) -> Tensor:
     """Return nearly the orthogonal matrix nearest to `matrix` [m, n]: its singular values become about 1 (0.7 … 1.2).
 
-    Five steps of an iteration after Newton and Schulz do that, x ← (3.4445 − 4.7750 a + 2.0315 a²) x with a = x xᵀ. With
-    Jordan's coefficients it grows small singular values fast, and does not converge closer than that. All the factors
+    Five steps of an iteration after Newton and Schulz do that: x ← (3.4445 − 4.7750 a + 2.0315 a²) x, a = x xᵀ. With
+    Jordan's coefficients, small singular values grow fast, and all of them end near 1 and not at it. The factors
     commute, so that they are multiplied first, and x is met only twice: this is half the work for a long matrix.
 
     Raises:
