@@ -274,6 +274,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each setting (default 5)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the first one's seed (default 0)")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, help="processor cores to use (default: all)")
     parser.add_argument("--quick", action="store_true", help="a few steps and tasks: tries the command out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there, after each training")
 
@@ -282,7 +283,7 @@ def run(options: argparse.Namespace) -> int:
     """Train seed by seed, the settings in turn, so that a disturbance of the machine affects all of them alike.
 
     Raises:
-        ValueError: there is no GPU here, or there are fewer than 1 seeds.
+        ValueError: there is no GPU here, or there are fewer than 1 seeds or threads.
         OSError: the file cannot be written.
     """
     device = torch.device(options.device)
@@ -290,6 +291,10 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--device {options.device}: PyTorch finds no such GPU here; leave it out to train on the CPU")
     if options.seeds < 1:
         raise ValueError(f"--seeds {options.seeds} must be at least 1")
+    if options.threads is not None:
+        if options.threads < 1:
+            raise ValueError(f"--threads {options.threads} must be at least 1")
+        torch.set_num_threads(options.threads)
     if options.json:
         check_replaceable(options.json)
     data = Data.of(*omniglot.load(), device)

@@ -147,6 +147,16 @@ def test_the_table_says_how_many_did_not_get_there(monkeypatch):
     assert re.search(r"95%  not reached in 2 of 2; goal 4 s: missed", nobody)
 
 
-def test_a_number_of_seeds_that_cannot_be(capsys):
-    assert command.main(["speedrun", "--seeds", "0"]) == 2
-    assert "--seeds 0 must be at least 1" in capsys.readouterr().err
+@pytest.mark.parametrize("flag", ["--seeds", "--threads"])
+def test_a_number_that_cannot_be(flag, capsys):
+    assert command.main(["speedrun", flag, "0"]) == 2
+    assert f"{flag} 0 must be at least 1" in capsys.readouterr().err
+
+
+def test_the_cores_are_those_that_were_asked_for(no_omniglot, tmp_path):
+    file = tmp_path / "speed.json"
+    arguments = ["--quick", "--seeds", "1", "--learner", "maml", "--setting", "best", "--json", str(file)]
+    assert command.main(["speedrun", "--threads", "1", *arguments]) == 0
+    found = json.loads(file.read_text())
+    assert found["machine"]["threads"] == 1
+    assert [run["setting"] for run in found["runs"]] == ["best", "best, longer"]
