@@ -26,6 +26,7 @@ from metalab.learners import (
     Koch,
     MatchingNet,
     MetaSGD,
+    NeighbourhoodComponents,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -381,6 +382,12 @@ ROWS = {
         PrototypicalNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}
     ),
     "learners.matching.MatchingNet": Row(MatchingNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}),
+    "learners.neighbours.NeighbourhoodComponents": Row(
+        NeighbourhoodComponents, maker(net=EMBED, transductive=False), {"transductive": FLAG}
+    ),
+    "learners.neighbours.NeighbourhoodComponents.meta_gradient": with_task(
+        NeighbourhoodComponents(EMBED), "meta_gradient"
+    ),
     "learners.prototypical.PrototypicalNet.init": Row(PrototypicalNet(EMBED).init, maker(generator=lambda: seeded())),
     "learners.prototypical.PrototypicalNet.meta_gradient": with_task(PrototypicalNet(EMBED), "meta_gradient"),
     "learners.prototypical.PrototypicalNet.predict": with_task(measured(PrototypicalNet(EMBED)), "predict"),
