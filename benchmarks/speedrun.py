@@ -33,7 +33,7 @@ from torch import Tensor
 from metalab.evaluate import Score, evaluate
 from metalab.experiments import machine
 from metalab.files import check_replaceable, replace_file
-from metalab.learners import MAML, Contrastive, Learner, PrototypicalNet
+from metalab.learners import MAML, Contrastive, Learner, NeighbourhoodComponents, PrototypicalNet
 from metalab.nets import Conv4, Params
 from metalab.optim import Adam, Muon, Optimizer
 from metalab.tasks import Characters, Groups, as_episode, omniglot
@@ -125,20 +125,29 @@ class Setting:
 
 
 WIDE = (16, 32, 64, 128)  # channels: about as much work as 32 in each block
-PROTOTYPICAL = Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(5e-2), 700, muon)
-MAML_ = Setting(
-    MAML(Conv4(5, channels=(12, 24, 48, 64)), inner_lr=2.0), tasks(8, 5, 3, within=True), cosine(1e-2), 2000
+PROTOTYPICAL = Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(5e-2), 1000, muon, {0.95: 12})
+ALL_PAIRS = replace(PROTOTYPICAL, learner=NeighbourhoodComponents(Conv4(channels=WIDE)))
+SECOND_ORDER = Setting(
+    MAML(Conv4(5, channels=(12, 24, 48, 64)), inner_lr=2.0),
+    tasks(8, 5, 3, within=True),
+    cosine(1e-2),
+    2200,
+    goals={0.93: 30},
 )
 SETTINGS: dict[str, dict[str, Setting]] = {
     "prototypical": {
         "lessons": Setting(PrototypicalNet(Conv4(channels=32)), tasks(1, 60, 1), straight(3e-3), 1800),
-        "best": replace(PROTOTYPICAL, steps=1000, goals={0.95: 12}),
+        "best": PROTOTYPICAL,
         "best, longer": replace(PROTOTYPICAL, steps=5000, goals={0.97: 60}),
+    },
+    "neighbours": {  # a prototypical network, but for the loss it is trained with
+        "best": ALL_PAIRS,
+        "best, longer": replace(ALL_PAIRS, steps=5000, goals={0.97: 60}),
     },
     "maml": {
         "lessons": Setting(MAML(Conv4(5, channels=32), inner_lr=0.4), tasks(8, 5, 3), straight(1e-2), 1500),
-        "best": replace(MAML_, steps=2200, goals={0.93: 30}),
-        "best, longer": replace(MAML_, steps=6600, goals={0.95: 90}),
+        "best": SECOND_ORDER,
+        "best, longer": replace(SECOND_ORDER, steps=6600, goals={0.95: 90}),
     },
     "contrastive": {
         "lessons": Setting(Contrastive(Conv4(channels=32), margin=2.0, hardest=5), groups(60, 2), straight(3e-3), 2200),
