@@ -127,7 +127,9 @@ def slacks(lesson: NotebookNode, *, offset: int, threads: int) -> dict[str, floa
 def judge(values: list[float]) -> tuple[bool, str]:
     """Return whether slacks of one comparison are wide enough, and what they are in words."""
     least, mean = min(values), statistics.fmean(values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
+    if len(values) == 1:
+        return least >= 0, f"{mean:.3g} in one run"
+    deviation = statistics.stdev(values)
     if deviation == 0:
         return least >= 0, f"always {mean:.3g}"
     times = mean / deviation
