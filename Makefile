@@ -6,7 +6,7 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels gpu rooms results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels gpu speedrun margins rooms results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,12 @@ panels: $(STAMP)  ## time trainings with and without their panels, some seven mi
 
 gpu: $(STAMP)  ## check, time and train on a GPU, under nine minutes (ARGS="--device cpu --quick" tries it without one)
 	$(RUN) benchmarks gpu $(ARGS)
+
+speedrun: $(STAMP)  ## measure how soon trainings reach 90 to 97 %, on a quiet machine (ARGS="--json FILE")
+	$(RUN) benchmarks speedrun $(ARGS)
+
+margins: $(STAMP)  ## run every lesson with other seeds: do its checks hold with a margin? Hours (ARGS="--json FILE")
+	$(RUN) benchmarks margins $(ARGS)
 
 rooms: $(STAMP)  ## count the lines of every room of the house
 	$(RUN) tools.rooms

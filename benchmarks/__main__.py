@@ -4,6 +4,8 @@ python -m benchmarks meta-step             # the meta-step's speed next to other
 python -m benchmarks meta-step --memory    # its peak memory over inner steps
 python -m benchmarks panels                # what the lessons' panels cost
 python -m benchmarks gpu                   # everything that only a GPU can tell
+python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95 and 97 %
+python -m benchmarks margins               # how wide the margins of the lessons' checks are, over seeds
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
 
@@ -20,6 +22,8 @@ COMMANDS = {
     "meta-step": "measure the meta-step's speed, or its memory, next to other libraries",
     "panels": "measure what the lessons' panels cost",
     "gpu": "check, time and train on a GPU",
+    "speedrun": "measure how soon trainings reach 90, 93, 95 and 97 %",
+    "margins": "measure how wide the margins of the lessons' checks are, over seeds and threads",
     "report": "write the results page",
 }
 

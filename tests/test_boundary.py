@@ -26,6 +26,7 @@ from metalab.learners import (
     Koch,
     MatchingNet,
     MetaSGD,
+    NeighbourhoodComponents,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -194,6 +195,16 @@ ROWS = {
     "nets.Conv4.chain": Row(CONV.chain, maker(x=lambda: floats(2, 5, 1, 28, 28))),
     "optim.Adam": Row(optim.Adam, maker(params=lambda: floats(3))),
     "optim.Adam.step": Row(lambda gradient: optim.Adam(floats(3)).step(gradient), maker(gradient=lambda: floats(3))),
+    "optim.Muon": Row(
+        optim.Muon,
+        maker(params=lambda: floats(8), layout={"w": (2, 2), "v": (2, 2)}, hidden=("w",), share=0.2),
+        {"share": AT_LEAST_0, "hidden": {"[]"}},
+    ),
+    "optim.Muon.step": Row(
+        lambda gradient: optim.Muon(floats(4), layout={"w": (2, 2)}, hidden=("w",)).step(gradient),
+        maker(gradient=lambda: floats(4)),
+    ),
+    "optim.orthogonal": Row(optim.orthogonal, maker(matrix=lambda: floats(3, 2))),
     "optim.Descent": Row(optim.Descent, maker(params=lambda: floats(3))),
     "optim.Descent.step": Row(
         lambda gradient: optim.Descent(floats(3)).step(gradient), maker(gradient=lambda: floats(3))
@@ -257,6 +268,7 @@ ROWS = {
     ),
     "tasks.characters.Characters.to": Row(alphabet().to, maker(device="cpu")),
     "tasks.characters.Characters.select": Row(alphabet().select, maker(index=lambda: torch.tensor([0, 2]))),
+    "tasks.characters.Characters.hold_out": Row(glyphs.draw(alphabets=3, seed=0).hold_out, maker(every=2)),
     "tasks.characters.Characters.sample": Row(
         alphabet().sample, maker(tasks=2, ways=3, shots=1, queries=1, generator=lambda: seeded())
     ),
@@ -370,6 +382,12 @@ ROWS = {
         PrototypicalNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}
     ),
     "learners.matching.MatchingNet": Row(MatchingNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}),
+    "learners.neighbours.NeighbourhoodComponents": Row(
+        NeighbourhoodComponents, maker(net=EMBED, transductive=False), {"transductive": FLAG}
+    ),
+    "learners.neighbours.NeighbourhoodComponents.meta_gradient": with_task(
+        NeighbourhoodComponents(EMBED), "meta_gradient"
+    ),
     "learners.prototypical.PrototypicalNet.init": Row(PrototypicalNet(EMBED).init, maker(generator=lambda: seeded())),
     "learners.prototypical.PrototypicalNet.meta_gradient": with_task(PrototypicalNet(EMBED), "meta_gradient"),
     "learners.prototypical.PrototypicalNet.predict": with_task(measured(PrototypicalNet(EMBED)), "predict"),

@@ -4,6 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from metalab.engine.derivatives import differentiate
+from metalab.engine.layers import Tape
+from metalab.losses import cross_entropy
 from metalab.nets import MLP, Conv4, for_tasks
 
 POOLS = ["stride", "max"]
@@ -36,12 +39,12 @@ def conv4_of_torch(net, params, t):
             params[f"conv{i}"][t].unflatten(0, (3, 3, -1)).permute(3, 2, 0, 1)
         )  # rows of a patch, columns, channels
         conv = nn.Conv2d(*weight.shape[1::-1], 3, stride=2 if net.pool == "stride" else 1, padding=1, bias=False)
-        norm = nn.BatchNorm2d(net.channels, eps=1e-3)
+        norm = nn.BatchNorm2d(weight.shape[0], eps=1e-3)
         conv.weight.data, norm.bias.data = weight, params[f"shift{i}"][t]
         layers += [conv, norm, nn.ReLU()] + [nn.MaxPool2d(2)] * (net.pool == "max")
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if net.outputs:
-        linear = nn.Linear(net.channels, net.outputs)
+        linear = nn.Linear(*params["head"][t].shape)
         linear.weight.data, linear.bias.data = params["head"][t].T, params["bias"][t]
         layers.append(linear)
     return nn.Sequential(*layers).double()
@@ -85,8 +88,9 @@ def test_mlp_is_a_stack_of_linear_layers():
 
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("outputs", [5, None])
-def test_conv4_is_the_papers_stack(pool, outputs):
-    net = Conv4(outputs, channels=6, pool=pool)
+@pytest.mark.parametrize("channels", [6, (2, 3, 4, 6)])
+def test_conv4_is_the_papers_stack(pool, outputs, channels):
+    net = Conv4(outputs, channels=channels, pool=pool)
     params, x = uneven(net.init(seeded()), 3), pictures(3, 4)
     ours = net(params, x)
     assert ours.shape == (3, 4, outputs or 6)
@@ -130,6 +134,23 @@ def test_without_context_pictures_of_a_batch_see_each_other(pool):
     net = Conv4(5, channels=6, pool=pool)
     params, x = uneven(net.init(seeded()), 1), pictures(1, 4)
     assert not torch.allclose(net(params, x[:, :2]), net(params, x)[:, :2])
+
+
+def test_blocks_of_several_widths_are_differentiated_as_by_autograd():
+    net, y = Conv4(5, channels=(2, 3, 4, 6)), torch.tensor([[0, 1, 2], [2, 0, 4]])
+    params, x = uneven(net.init(seeded()), 2), pictures(2, 3)
+    tape = differentiate(net, cross_entropy, params, x, y)
+    assert isinstance(tape, Tape)  # written out
+    leaves = {name: p.requires_grad_() for name, p in params.items()}
+    grads = torch.autograd.grad(cross_entropy(net(leaves, x), y).sum(), list(leaves.values()))
+    for ours, expected in zip(tape.gradient().values(), grads, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("channels", [(4, 4, 4), (4, 4, 4, 0), (4, 4, 4, 1.5), [4, 4, 4, 4]])
+def test_bad_channels_are_named(channels):
+    with pytest.raises((ValueError, TypeError), match="channels="):
+        Conv4(channels=channels)
 
 
 def test_bad_pool_is_named():

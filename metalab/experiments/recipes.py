@@ -19,6 +19,7 @@ from ..learners import (
     Learner,
     MatchingNet,
     MetaSGD,
+    NeighbourhoodComponents,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -164,6 +165,9 @@ RECIPES = {
     "prototypical": Recipe("prototypical network", lambda s: PrototypicalNet(_conv4(s)), SNELL, **BY_DISTANCE),
     # The following have no published settings for this network, and are trained as a prototypical network is.
     "matching": Recipe("matching network", lambda s: MatchingNet(_conv4(s)), SNELL, **BY_DISTANCE),
+    "neighbours": Recipe(
+        "neighbourhood components", lambda s: NeighbourhoodComponents(_conv4(s)), SNELL, **BY_DISTANCE
+    ),
     "contrastive": Recipe("contrastive loss", _contrastive, but(SNELL, margin=2.0, hardest=5), **ON_GROUPS),
     "supervised_contrastive": Recipe(
         "supervised contrastive loss", lambda s: SupervisedContrastive(_conv4(s)), SNELL, **ON_GROUPS

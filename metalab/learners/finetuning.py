@@ -81,7 +81,7 @@ class FineTuning(WithStatistics):
         check_episode(self, params, episode, every_class=True)
         ways, stats = episode.ways, self._statistics()
         net = replace(self.net, outputs=ways)
-        fresh = {"head": params["head"].new_zeros(net.channels, ways), "bias": params["bias"].new_zeros(ways)}
+        fresh = {"head": params["head"].new_zeros(net.widths[-1], ways), "bias": params["bias"].new_zeros(ways)}
         theta = for_tasks({**params, **fresh}, episode.tasks)
 
         def support_loss(theta: Params) -> Tensor:

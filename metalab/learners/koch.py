@@ -31,7 +31,7 @@ class Koch(Siamese):
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the embedding, and start the head as a distance."""
         params = self.net.init(generator)
-        width = self.net.outputs or self.net.channels
+        width = self.net.outputs or self.net.widths[-1]
         # The negative sum of the coordinates' distances, scaled to the size that logits have.
         alpha = torch.full((width,), -(width**-0.5), device=generator.device)
         return {**params, "pair_weight": alpha, "pair_bias": alpha.new_zeros(())}

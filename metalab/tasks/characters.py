@@ -76,6 +76,27 @@ class Characters:
         arguments.labels(len(self), index=index.cpu())
         return replace(self, images=self.images[index], alphabet=self.alphabet[index])
 
+    def hold_out(self, every: int = 6) -> tuple[Characters, Characters]:
+        """Part training characters by alphabet: train on the first part, choose settings by the second, the validation.
+
+        The validation alphabets are the last of every `every` alphabets, in the order of their names: 5 of Omniglot's
+        30 background alphabets. Settings that are chosen by the test alphabets would make their score too good.
+
+        Raises:
+            TypeError: `every` is no whole number.
+            ValueError: it is less than 2 or more than the number of alphabets, so that a part would have none.
+        """
+        arguments.whole(least=2, most=len(self.names), what="the alphabets", every=every)
+        held = torch.arange(len(self.names)) % every == every - 1
+        return self._only(~held), self._only(held)
+
+    def _only(self, alphabets: Tensor) -> Characters:
+        """Return only the characters of the alphabets in a mask [A], which are counted anew."""
+        alphabets = alphabets.to(self.alphabet.device)
+        chosen = self.select(alphabets[self.alphabet])
+        names = tuple(name for name, kept in zip(self.names, alphabets.tolist(), strict=True) if kept)
+        return replace(chosen, alphabet=(alphabets.cumsum(0) - 1)[chosen.alphabet], names=names)
+
     def with_rotations(self) -> Characters:
         """Return four times as many characters: each turn by 0, 90, 180 or 270 degrees makes another character.
 

@@ -244,3 +244,24 @@ def test_episode_moves_its_floats_alone():
     episode = coded().sample(1, 2, 1, 1, seeded()).to(torch.float64)
     assert episode.support_x.dtype == episode.query_x.dtype == torch.float64
     assert episode.support_y.dtype == episode.query_y.dtype == torch.int64
+
+
+def test_no_alphabet_is_in_both_parts_of_a_split():
+    images = torch.arange(14, dtype=torch.uint8)[:, None, None, None].expand(14, 2, 3, 3)
+    many = Characters(images, torch.arange(14) // 2, tuple(f"alphabet {i}" for i in range(7)), "code")
+    train, validation = many.hold_out(3)
+    assert validation.names == ("alphabet 2", "alphabet 5")
+    assert train.names == tuple(f"alphabet {i}" for i in (0, 1, 3, 4, 6))
+    for part in (train, validation):  # a character keeps its alphabet, and no alphabet is without characters
+        classes = part.images[:, 0, 0, 0]
+        assert [part.names[i] for i in part.alphabet] == [f"alphabet {c // 2}" for c in classes.tolist()]
+        assert (part.alphabet_sizes() == 2).all()
+    assert len(train) + len(validation) == len(many)
+
+
+@pytest.mark.parametrize(
+    ("every", "error"), [(1, ValueError), (3, ValueError), *((v, TypeError) for v in NO_WHOLE_NUMBER)]
+)
+def test_a_split_needs_alphabets_in_both_parts(every, error):
+    with pytest.raises(error, match="every"):
+        coded().hold_out(every)
