@@ -33,7 +33,7 @@ def parser() -> Parser:
     top = Parser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True, metavar=" | ".join(COMMANDS))
     for name, about in COMMANDS.items():
-        p = commands.add_parser(name, help=about)
+        p = commands.add_parser(name, help=about.replace("%", "%%"))
         try:
             module = import_module(f"{__package__}.{name.replace('-', '_')}")
         except ModuleNotFoundError as missing:

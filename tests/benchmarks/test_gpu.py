@@ -89,6 +89,13 @@ def test_without_a_gpu_the_command_says_what_to_do(capsys):
     assert "PyTorch finds no GPU here; try the command out with --device cpu --quick" in capsys.readouterr().err
 
 
+def test_the_help_lists_every_command(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        benchmarks.main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(f"    {name} " in shown for name in benchmarks.COMMANDS)
+
+
 def test_a_command_whose_packages_are_missing_leaves_the_others_alone(monkeypatch, capsys):
     def missing(name):
         raise ModuleNotFoundError("No module named 'ipywidgets'", name="ipywidgets")
