@@ -20,11 +20,6 @@ from .engine.layers import EPSILON, BatchNorm, Convolution, FirstBlock, Layer, L
 from .engine.layers import Params as Params
 
 
-def device_of(params: Params) -> torch.device:
-    """Return the device of parameters, which are all on one."""
-    return next(iter(params.values())).device
-
-
 def for_tasks(params: Params, tasks: int) -> Params:
     """Give each of T tasks the same parameters: [...] to [T, ...]. They share one memory, so do not write to them.
 

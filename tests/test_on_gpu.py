@@ -14,7 +14,7 @@ from metalab.experiments.recipes import RECIPES
 from metalab.experiments.settings import Settings
 from metalab.learners import MAML, FineTuning
 from metalab.losses import mse
-from metalab.nets import MLP, Conv4, device_of
+from metalab.nets import MLP, Conv4
 from metalab.tasks import Groups, as_pairs, distort, sine
 from metalab.train import Trainer
 
@@ -123,7 +123,7 @@ def trained(settings, device):
         episode = sine.sample(2, 5, 3, seeded(device, 1))
     if recipe.tested == "by distance":
         learner = learner.with_statistics(trainer.params, characters.batch(30, seeded(device, 2))[0])
-    assert device_of(trainer.params).type == torch.device(device).type
+    assert all(p.device.type == torch.device(device).type for p in trainer.params.values())
     return losses, learner.predict(trainer.params, episode)
 
 

@@ -467,7 +467,7 @@ def test_a_gpu_takes_several_steps_before_their_metrics_are_read(displayed):
         assert displayed[-1][0]["text/plain"] == "4 steps drawn"
 
 
-def failing_run(steps):
+def failing_run(steps, *, every):
     yield Step(1, {"loss": 1.0})
     raise IndexError("it is odd")
 

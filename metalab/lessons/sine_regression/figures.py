@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...learners.maml import MAML
 from ...losses import mse
-from ...nets import MLP, Params, device_of, for_tasks
+from ...nets import MLP, Params, for_tasks
 from ...tasks import Episode
 from ...tasks.sine import X_RANGE, Sine, sample
 from ...train import Diverged, Step, Trainer
@@ -102,7 +102,7 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
         learner = MAML(MLP(), mse, inner_lr=inner_lr, inner_steps=steps)
         errors = []
         for name, params in starts.items():
-            there = episode.to(device_of(params))
+            there = episode.to(_device_of(params))
             trajectory = learner.adapt(params, there)
             before, after = (learner.answer(theta, there).cpu() for theta in (trajectory[0], trajectory[-1]))
             error = mse(after, episode.query_y).item()
@@ -168,6 +168,11 @@ def train_with_fit(trainer: Trainer, steps: int, *, title: str) -> list[float]:
         trainer, steps, draw, alt="The loss and an unseen task's fit, drawn while the network trains."
     )
     return [step.metrics["loss"] for step in done]
+
+
+def _device_of(params: Params) -> torch.device:
+    """Return the device of parameters, which are all on one."""
+    return next(iter(params.values())).device
 
 
 class RetrainPanel:
@@ -299,4 +304,4 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
 def joint_prediction(params: Params) -> Tensor:
     """Return the predictions of a network over the grid, without adaptation: [201] on the CPU."""
     with torch.no_grad():
-        return MLP()(for_tasks(params, 1), GRID.to(device_of(params))).cpu().flatten()
+        return MLP()(for_tasks(params, 1), GRID.to(_device_of(params))).cpu().flatten()
