@@ -155,7 +155,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
             Contrastive(Conv4(channels=WIDE), margin=2.0, hardest=5),
             groups(60, 2),
             cosine(5e-2),
-            2000,
+            1500,
             muon,
             {0.95: 25},
         ),

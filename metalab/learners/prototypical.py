@@ -42,7 +42,8 @@ def prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways
 def _prototype_logits(support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
     member = F.one_hot(support_y, ways).to(support_z.dtype)  # [T, S, N]
     prototypes = member.transpose(1, 2) @ support_z / member.sum(1).unsqueeze(2)  # [T, N, E]
-    return -(query_z.unsqueeze(2) - prototypes.unsqueeze(1)).square().sum(3)
+    square, to = query_z.square().sum(2, keepdim=True), prototypes.square().sum(2).unsqueeze(1)
+    return torch.baddbmm(square + to, query_z, prototypes.mT, beta=-1, alpha=2)  # −‖q − c‖², by a matrix product
 
 
 @dataclass(frozen=True)
