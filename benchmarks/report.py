@@ -23,6 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
+from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
 from metalab.experiments.progress import duration
 from metalab.experiments.recipes import RECIPES, paper
 from metalab.files import replace_file
@@ -155,6 +156,7 @@ class Measurements:
     checks: list[Measured]
     kernels: list[Measured]
     compiled: list[Measured]
+    speedruns: list[Measured]
     runs: list[Measured]
     notes: str
 
@@ -177,6 +179,7 @@ class Measurements:
             files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
             files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
+            files("speedrun-*.json", "make speedrun", "machine", "runs"),
             files("runs/*.json", "python -m metalab evaluate --json", "trained", "results"),
             notes.read_text().strip() if notes.exists() else "",
         )
@@ -190,6 +193,7 @@ def page(measured: Measurements) -> str:
     sections = {
         "Trained networks": networks(measured.runs),
         "Speed": (part for bench in measured.speed for part in speed(bench)),
+        "Learning per second": (part for run in measured.speedruns for part in learning(run)),
         "On a GPU": (part for part in on_a_gpu(measured)),
         "Memory": (part for memory in measured.memory for part in peaks(memory)),
         "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
@@ -368,6 +372,28 @@ def peaks(memory: Measured) -> Iterator[str]:
     yield table(["inner steps", *map(str, data["inner_steps"])], rows)
     step = data["adapted_parameters_bytes"] / 2**20
     yield f"The tasks' parameters, which metalab keeps for each inner step at order 2, take {step:.1f} MiB a step."
+
+
+def learning(run: Measured) -> Iterator[str]:
+    """Yield the paragraphs on how soon trainings reach an accuracy, on one device."""
+    data = run.data
+    seeds = sorted({found["seed"] for found in data["runs"]})
+    yield f"### {data['machine']['name']}"
+    yield (
+        f"`make speedrun` on {on(data['machine'])}, seeds {seeds[0]} to {seeds[-1]}: seconds of training until 5-way "
+        f"1-shot tasks of the validation alphabets ({', '.join(data['validation alphabets'])}) are answered at a "
+        "level, and from then on in all later tests of the training; and the accuracy on the test alphabets at the "
+        "end. Medians, and the range over the seeds. How the best settings were found: "
+        "[speedrun-search.md](speedrun-search.md)."
+    )
+    rows = []
+    for (learner, setting), same in by_setting(data["runs"]).items():
+        goals = SETTINGS[learner][setting].goals
+        cells = [to_level(same, level, goals.get(level)) for level in LEVELS]
+        seconds = spread([found["seconds"] for found in same], "{:.0f}")
+        tested = spread([100 * found["test"] for found in same], "{:.1f}")
+        rows.append([f"{learner}, {setting}", f"{same[0]['steps']:,}", seconds, *cells, tested])
+    yield table(["training", "steps", "s", *(f"{level:.0%} after s" for level in LEVELS), "test, %"], rows)
 
 
 def on_a_gpu(measured: Measurements) -> Iterator[str]:

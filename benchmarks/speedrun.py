@@ -128,10 +128,10 @@ WIDE = (16, 32, 64, 128)  # channels: about as much work as 32 in each block
 PROTOTYPICAL = Setting(PrototypicalNet(Conv4(channels=WIDE)), tasks(1, 60, 1), cosine(5e-2), 1000, muon, {0.95: 12})
 ALL_PAIRS = replace(PROTOTYPICAL, learner=NeighbourhoodComponents(Conv4(channels=WIDE)))
 SECOND_ORDER = Setting(
-    MAML(Conv4(5, channels=(12, 24, 48, 64)), inner_lr=2.0),
+    MAML(Conv4(5, channels=WIDE), inner_lr=2.0),
     tasks(8, 5, 3, within=True),
     cosine(1e-2),
-    2200,
+    1500,
     goals={0.93: 30},
 )
 SETTINGS: dict[str, dict[str, Setting]] = {
@@ -147,7 +147,7 @@ SETTINGS: dict[str, dict[str, Setting]] = {
     "maml": {
         "lessons": Setting(MAML(Conv4(5, channels=32), inner_lr=0.4), tasks(8, 5, 3), straight(1e-2), 1500),
         "best": SECOND_ORDER,
-        "best, longer": replace(SECOND_ORDER, steps=6600, goals={0.95: 90}),
+        "best, longer": replace(SECOND_ORDER, steps=4800, goals={0.95: 90}),
     },
     "contrastive": {
         "lessons": Setting(Contrastive(Conv4(channels=32), margin=2.0, hardest=5), groups(60, 2), straight(3e-3), 2200),
@@ -250,27 +250,38 @@ def reached(curve: list[list[float]], level: float) -> float | None:
 def table(runs: list[dict[str, Any]]) -> str:
     """Return, for each learner and setting, the seconds to each level and the accuracies at the end: median (range)."""
     lines = []
-    for learner, setting in dict.fromkeys((run["learner"], run["setting"]) for run in runs):
-        same = [run for run in runs if (run["learner"], run["setting"]) == (learner, setting)]
-        seconds = _spread([run["seconds"] for run in same], "{:.1f}")
+    for (learner, setting), same in by_setting(runs).items():
+        seconds = spread([run["seconds"] for run in same], "{:.1f}")
         lines.append(f"{learner}, {setting}: {same[0]['steps']:,} steps in {seconds} s")
         goals = SETTINGS[learner][setting].goals
-        for level in LEVELS:
-            times = [reached(run["curve"], level) for run in same]
-            there = [t for t in times if t is not None]
-            words = f"{_spread(there, '{:.1f}')} s" if there else ""
-            if len(there) < len(times):
-                words += f"{', ' * bool(there)}not reached in {len(times) - len(there)} of {len(times)}"
-            if level in goals:  # a training that never got there is taken as one that gets there last
-                median = statistics.median(math.inf if t is None else t for t in times)
-                words += f"; goal {goals[level]:g} s: {'reached' if median <= goals[level] else 'missed'}"
-            lines.append(f"    {level:4.0%}  {words}")
+        lines += [f"    {level:4.0%}  {to_level(same, level, goals.get(level))}" for level in LEVELS]
         for part in ("validation", "test"):
-            lines.append(f"    {part} alphabets at the end: {_spread([100 * run[part] for run in same], '{:.1f}')} %")
+            lines.append(f"    {part} alphabets at the end: {spread([100 * run[part] for run in same], '{:.1f}')} %")
     return "\n".join(lines)
 
 
-def _spread(values: list[float], form: str) -> str:
+def by_setting(runs: list[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Return the runs of each learner and setting."""
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for run in runs:
+        found.setdefault((run["learner"], run["setting"]), []).append(run)
+    return found
+
+
+def to_level(same: list[dict[str, Any]], level: float, goal: float | None) -> str:
+    """Return in words after how many seconds runs of one setting reach a level, and whether that meets a goal."""
+    times = [reached(run["curve"], level) for run in same]
+    there = [t for t in times if t is not None]
+    words = spread(there, "{:.1f}") if there else ""
+    if len(there) < len(times):
+        words += f"{', ' * bool(there)}not reached in {len(times) - len(there)} of {len(times)}"
+    if goal is not None:  # a training that never got there is taken as one that gets there last
+        median = statistics.median(math.inf if t is None else t for t in times)
+        words += f"; goal {goal:g}: {'reached' if median <= goal else 'missed'}"
+    return words
+
+
+def spread(values: list[float], form: str) -> str:
     """Return the median and the range in words: `12.3 (11.9 … 13.0)`."""
     low, middle, high = (form.format(v) for v in (min(values), statistics.median(values), max(values)))
     return f"{middle} ({low} … {high})" if len(values) > 1 else middle
