@@ -220,8 +220,9 @@ ROWS = {
             params=lambda: MLP.init(seeded()),
             device="cpu",
             recordings=2,
+            compiled=False,
         ),
-        {"outer_lr": AT_LEAST_0, "seed": FROM_0, "params": OPTIONAL},
+        {"outer_lr": AT_LEAST_0, "seed": FROM_0, "params": OPTIONAL, "recordings": FROM_0, "compiled": FLAG},
     ),
     "train.Trainer.step": Row(lambda count: trainer().step(count), maker(count=1)),
     "train.Trainer.run": Row(

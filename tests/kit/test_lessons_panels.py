@@ -118,9 +118,9 @@ def on(device, lesson, drawn):
     "lesson", [sine, characters, siamese, orders], ids=lambda lesson: lesson.__name__.split(".")[-2]
 )
 def test_a_training_on_a_gpu_is_steered_without_another_recording(lesson, drawn, figures, monkeypatch):
-    with fake_gpu() as gpu:
+    with fake_gpu() as gpu, monkeypatch.context() as patch:  # which is undone before the GPU is gone
         made, record = [], cuda_graph.record
-        monkeypatch.setattr(cuda_graph, "record", lambda *arguments: made.append(1) or record(*arguments))
+        patch.setattr(cuda_graph, "record", lambda *arguments: made.append(1) or record(*arguments))
         panel = on(gpu, lesson, drawn)
         assert all(isinstance(p, OnGPU) for p in panel.driver.trainer.params.values())
         name = "margin" if lesson is siamese else "inner_lr"
