@@ -383,8 +383,8 @@ def learning(run: Measured) -> Iterator[str]:
         f"`make speedrun` on {on(data['machine'])}, seeds {seeds[0]} to {seeds[-1]}: seconds of training until 5-way "
         f"1-shot tasks of the validation alphabets ({', '.join(data['validation alphabets'])}) are answered at a "
         "level, and from then on in all later tests of the training; and the accuracy on the test alphabets at the "
-        "end. Medians, and the range over the seeds. How the best settings were found: "
-        "[speedrun-search.md](speedrun-search.md)."
+        'end. Medians, and the range over the seeds; a row without ranges is of one seed. "lessons" are the settings '
+        "that the lessons had when the search began. How the best were found: [speedrun-search.md](speedrun-search.md)."
     )
     rows = []
     for (learner, setting), same in by_setting(data["runs"]).items():

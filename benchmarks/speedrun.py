@@ -134,6 +134,7 @@ SECOND_ORDER = Setting(
     1500,
     goals={0.93: 30},
 )
+# "lessons": as the lessons trained when the search for better settings began, to compare with.
 SETTINGS: dict[str, dict[str, Setting]] = {
     "prototypical": {
         "lessons": Setting(PrototypicalNet(Conv4(channels=32)), tasks(1, 60, 1), straight(3e-3), 1800),
