@@ -1,40 +1,28 @@
-"""Lessons in a real JupyterLab, in a real browser, steered by keyboard while their cells run.
+"""The lessons' panels in a real browser, steered by keyboard while their cells run."""
 
-Needs a chromium at CHROMIUM. Without it the tests are skipped, unless METALAB_TEST_ALL is set. With
-METALAB_SCREENSHOTS set to a folder, a picture of each panel is left there.
-"""
-
-import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pytest
-from jupyter_server.serverapp import list_running_servers
-from playwright.sync_api import expect, sync_playwright
+from lab import (
+    ALL,
+    LEAST_CONTRAST,
+    PATIENCE,
+    ROOT,
+    TOKEN,
+    idle,
+    jupyterlab,
+    open_notebook,
+    press,
+    run_all,
+    slider,
+    use_theme,
+)
+from playwright.sync_api import expect
 
-ROOT = Path(__file__).parents[2]
-CHROMIUM = os.environ.get("METALAB_CHROMIUM", "/usr/bin/chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-ALL = bool(os.environ.get("METALAB_TEST_ALL"))  # take the time that it takes: no lesson in part, and none skipped
-PATIENCE = 240_000  # milliseconds; for a page that hangs: longer than a lesson trains before its panel
-TOKEN = "metalab"
-SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},  # or it asks whether it may
-    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # or a panel out of sight is not on the page
-}
 PAD = """
 import torch
 from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
@@ -102,9 +90,6 @@ LESSONS = [
     ),
 ]
 
-if not Path(CHROMIUM).exists() and not ALL:
-    pytest.skip(f"no browser at {CHROMIUM}", allow_module_level=True)
-
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -120,75 +105,8 @@ def server(tmp_path_factory):
     cells = [nbformat.v4.new_code_cell(PAD)]
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}  # or the page asks for one
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), place / "pad.ipynb")
-    settings = place / ".config/labconfig/default_setting_overrides.json"
-    settings.parent.mkdir(parents=True)
-    settings.write_text(json.dumps(SETTINGS))
-    environment = os.environ | {
-        "JUPYTER_CONFIG_DIR": str(place / ".config"),
-        "JUPYTERLAB_WORKSPACES_DIR": str(place / ".workspaces"),
-        "JUPYTERLAB_SETTINGS_DIR": str(place / ".settings"),
-        "JUPYTER_RUNTIME_DIR": str(place / ".runtime"),
-        "PYTHONPATH": str(ROOT),
-    }
-    options = [
-        f"--ServerApp.root_dir={place}",
-        "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port=0",
-        f"--IdentityProvider.token={TOKEN}",
-        "--LabApp.expose_app_in_browser=True",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    ]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options]
-    with open(place / "server.log", "w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    try:
-        while not (found := list(list_running_servers(runtime_dir=str(place / ".runtime")))):
-            assert process.poll() is None, (place / "server.log").read_text()
-            try:
-                process.wait(0.2)
-            except subprocess.TimeoutExpired:
-                continue
-        yield found[0]["url"]
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A page, and in `page.errors` what its console complained of."""
-    page = browser.new_page(viewport={"width": 1300, "height": 1000})
-    page.set_default_timeout(PATIENCE)
-    expect.set_options(timeout=PATIENCE)
-    page.errors = []
-    page.on("console", lambda message: page.errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: page.errors.append(str(error)))
-    yield page
-    page.close()
-
-
-def open_lesson(page, server, lesson):
-    page.goto(f"{server}lab/tree/{lesson.name}.ipynb?token={TOKEN}&reset")
-    idle(page)
-
-
-def idle(page):
-    """Wait until the kernel has nothing to do: no cell waits for it either, as between two cells of Run All."""
-    kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-    page.wait_for_function(f"{kernel}?.status === 'idle'")
-    expect(page.locator(".jp-InputPrompt", has_text="*")).to_have_count(0)
-
-
-def run_all(page):
-    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    with jupyterlab(place) as address:
+        yield address
 
 
 def steering(page):
@@ -211,49 +129,9 @@ def goes_on(panel):
     assert step_of(panel) > now
 
 
-def slider(panel, name):
-    """The handle of a slider, and what it reads."""
-    box = panel.locator(".widget-hslider", has_text=name)
-    return box.locator(".noUi-handle"), box.locator(".widget-readout")
-
-
-def press(panel, name):
-    """As somebody without a mouse does."""
-    button = panel.get_by_role("button", name=name)
-    button.focus()
-    button.press("Enter")
-
-
-# WCAG 2's contrast of each piece of text with what is behind it, and the least of them with its text.
-LEAST_CONTRAST = """panel => {
-  const numbers = color => color.match(/[\\d.]+/g).map(Number);
-  const luminance = color => {
-    const linear = x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
-    const [r, g, b] = numbers(color).map(x => linear(x / 255));
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const behind = element => {
-    const color = getComputedStyle(element).backgroundColor, parts = numbers(color);
-    return parts.length === 4 && parts[3] === 0 && element.parentElement ? behind(element.parentElement) : color;
-  };
-  const found = [...panel.querySelectorAll('p, label, button, .widget-readout')].filter(e => e.textContent.trim());
-  return found.map(element => {
-    const [dark, light] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => a - b);
-    return [(light + 0.05) / (dark + 0.05), element.textContent];
-  }).sort((a, b) => a[0] - b[0])[0];
-}"""
-
-
-def use_theme(page, name):
-    page.evaluate(f"void window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}})")
-    page.wait_for_function(f"document.body.dataset.jpThemeName === '{name}'")
-    # JupyterLab takes its splash away 0.2 seconds later. If the next theme comes before, it tries to do so twice.
-    expect(page.locator("#jupyterlab-splash")).to_have_count(0)
-
-
 @pytest.mark.parametrize("lesson", LESSONS, ids=str)
 def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, tmp_path):
-    open_lesson(page, server, lesson)
+    open_notebook(page, server, lesson.name)
     run_all(page)
     panel = steering(page)
     expect(panel).to_contain_text(lesson.says)
@@ -311,7 +189,7 @@ def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, t
 
 @pytest.mark.parametrize("lesson", LESSONS[:1], ids=str)
 def test_a_page_closed_and_opened_again_loses_nothing(page, browser, server, lesson):
-    open_lesson(page, server, lesson)
+    open_notebook(page, server, lesson.name)
     run_all(page)
     panel = steering(page)
     goes_on(panel)
@@ -331,8 +209,7 @@ def test_a_page_closed_and_opened_again_loses_nothing(page, browser, server, les
 
 
 def test_a_pad_that_is_inked_all_over_says_so_and_can_be_cleared(page, server):
-    page.goto(f"{server}lab/tree/pad.ipynb?token={TOKEN}&reset")
-    idle(page)
+    open_notebook(page, server, "pad")
     run_all(page)
     panel = page.locator(".jp-OutputArea-output", has=page.get_by_role("application")).last
     pad, answer, alert = panel.get_by_role("application"), panel.get_by_role("status"), panel.get_by_role("alert")
