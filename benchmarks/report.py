@@ -18,8 +18,9 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
@@ -153,6 +154,7 @@ class Measurements:
     speed: list[Measured]
     memory: list[Measured]
     panels: list[Measured]
+    keys: list[Measured]
     checks: list[Measured]
     kernels: list[Measured]
     compiled: list[Measured]
@@ -176,6 +178,7 @@ class Measurements:
             files("bench-*.json", "python -m benchmarks meta-step", "machine", "works"),
             files("memory-*.json", "python -m benchmarks meta-step --memory", "machine", "peak_bytes"),
             files("panels-*.json", "make panels", "machine", "trainings", "answers"),
+            files("keys-*.json", "make keys", "machine", "keys"),
             files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
             files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
@@ -196,7 +199,10 @@ def page(measured: Measurements) -> str:
         "Learning per second": (part for run in measured.speedruns for part in learning(run)),
         "On a GPU": (part for part in on_a_gpu(measured)),
         "Memory": (part for memory in measured.memory for part in peaks(memory)),
-        "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
+        "Panels": chain(
+            (part for panels in measured.panels for part in panel_costs(panels)),
+            (part for keys in measured.keys for part in key_times(keys)),
+        ),
         "Findings": [measured.notes] if measured.notes else [],
         "Not measured": not_measured(measured),
     }
@@ -321,6 +327,14 @@ def speed(bench: Measured) -> Iterator[str]:
             goal = goals.get("ms" if name == SAMPLING else name)
             rows.append([work["title"] if i == 0 else "", name, *timing(r, work["ratios"].get(name)), verdict(goal)])
     yield table(["work", "by", "ms", "fastest … slowest", "threads", "times metalab's", "goal"], rows)
+    profiles = [(work["title"], work["time"]) for work in data["works"].values() if "time" in work]
+    if profiles:
+        yield (
+            "Where the time of our meta-gradient goes, by PyTorch's profiler: the share of each kind of operator in "
+            "the time of all operators. What Python itself takes between them is not in it."
+        )
+        kinds = list(profiles[0][1])
+        yield table(["work", *kinds], [[title, *(f"{time[k]:.0%}" for k in kinds)] for title, time in profiles])
     for name, start in data["first_step"].items():
         goal = f" (goal: {start['goal']:g} s)" if start["goal"] else ""
         yield (
@@ -452,7 +466,7 @@ def panel_costs(panels: Measured) -> Iterator[str]:
     yield (
         f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; "
         f"medians of {max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
-        f"{goals['frames']:g} pictures a second in lesson 1."
+        f"{goals['frames']:g} pictures a second."
     )
     rows = [
         [
@@ -470,6 +484,24 @@ def panel_costs(panels: Measured) -> Iterator[str]:
     )
     rows = [[f"lesson {name}", f"{median(ms):.0f}", f"{max(ms):.0f}"] for name, ms in data["answers"].items()]
     yield table(["panel", "median", "most"], rows)
+
+
+def key_times(keys: Measured) -> Iterator[str]:
+    """Yield the paragraphs on the time from a key to the picture on one machine."""
+    data = keys.data
+    goals = data["goals"]
+    yield (
+        f"`make keys` on {on(data['machine'])}, in JupyterLab and a real browser: milliseconds from an arrow key on a "
+        f"slider until the page has loaded the new picture. Goals: a median of {goals['median']:g}, and "
+        f"{goals['95 of 100']:g} for 95 of 100 keys."
+    )
+    rows = []
+    for name, times in data["keys"].items():
+        tail = quantiles(times, n=20, method="inclusive")[-1]
+        met = median(times) <= goals["median"] and tail <= goals["95 of 100"]
+        numbers = [f"{median(times):.0f}", f"{tail:.0f}", str(len(times))]
+        rows.append([f"lesson {name}", *numbers, "reached" if met else "missed"])
+    yield table(["panel", "median", "95 of 100", "keys", "goals"], rows)
 
 
 def not_measured(measured: Measurements) -> Iterator[str]:

@@ -227,6 +227,22 @@ def test_what_panels_cost(tmp_path):
     assert "medians of 3 rounds (lowest … highest). Goals: 90% of the speed at least, and 8 pictures a second" in text
 
 
+def test_how_soon_a_picture_follows_a_key(tmp_path):
+    goals = {"median": 60.0, "95 of 100": 100.0}
+    keys = {"1: two": [20.0] * 19 + [300.0], "2: one": [20.0] * 10 + [120.0] * 10}
+    text = write(folder(tmp_path, keys_cpu={"machine": MACHINE, "goals": goals, "keys": keys}))
+    assert row(text, "lesson 1: two", "20", "34", "20", "reached")
+    assert row(text, "lesson 2: one", "70", "120", "20", "missed")
+    assert "Goals: a median of 60, and 100 for 95 of 100 keys." in text
+
+
+def test_where_the_time_goes(tmp_path):
+    data = speed_file()
+    next(iter(data["works"].values()))["time"] = {"matrix products": 0.6, "copies": 0.3, "other": 0.1}
+    text = write(folder(tmp_path, bench_cpu=data))
+    assert "| 60% | 30% | 10% |" in text
+
+
 def test_the_figures_show_the_numbers():
     measured = report.Measured("bench-cpu", speed_file(), "")
     (ax,) = report.speed_figure(measured).axes
