@@ -203,6 +203,7 @@ def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, t
     press(panel, "Reset")
     expect(panel).to_contain_text("Back at meta-step 0, with the settings of the start.")
     expect(readout).to_have_text(before)
+    expect(panel).to_contain_text(re.compile(STEP.format(0)))
     press(panel, "Again")
     goes_on(panel)
     press(panel, "Stop")

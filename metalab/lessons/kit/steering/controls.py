@@ -19,7 +19,7 @@ BUTTONS = {  # the icon of each button, and what it does
     "reset": ("undo", "go back to meta-step 0 and to the settings of the start"),
 }
 SPEEDS = [("1 a second", 1.0), ("3 a second", 3.0), ("10 a second", 10.0), ("30 a second", 30.0)]
-FASTEST = ("as fast as it can", math.inf)
+FASTEST = ("fastest", math.inf)
 
 
 def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
