@@ -27,6 +27,7 @@ from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
 from metalab.experiments.progress import duration
 from metalab.experiments.recipes import RECIPES, paper
+from metalab.experiments.runs import RATES, in_words
 from metalab.files import replace_file
 
 if TYPE_CHECKING:
@@ -268,7 +269,9 @@ def of_the_paper(trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def label(trained: dict[str, Any]) -> str:
-    """Return a network's label: `MAML, 5-way 1-shot`, and the settings that differ from the paper's."""
+    """Return a network's label: `MAML, 5-way 1-shot`, the settings that differ from the paper's, and its history."""
+    happened = list(map(in_words, trained.get("history", [])))
+    trained = at_the_start(trained)
     ways = f"{trained['ways']}-way " if trained["ways"] else ""
     default = of_the_paper(trained)
     differs = [
@@ -276,11 +279,19 @@ def label(trained: dict[str, Any]) -> str:
         for name in default
         if name not in NO_MATTER and trained.get(name, default[name]) != default[name]
     ]
-    return ", ".join([RECIPES[trained["algorithm"]].title, f"{ways}{trained['shots']}-shot", *differs])
+    return ", ".join([RECIPES[trained["algorithm"]].title, f"{ways}{trained['shots']}-shot", *differs, *happened])
+
+
+def at_the_start(trained: dict[str, Any]) -> dict[str, Any]:
+    """Return a note with the rates that the training began with."""
+    for event in reversed(trained.get("history", [])):
+        trained = trained | {name: event[name][0] for name in RATES if name in event}
+    return trained
 
 
 def command(trained: dict[str, Any]) -> str:
-    """Return the shortest command that trains with these settings."""
+    """Return the shortest command that trains with the settings at the start."""
+    trained = at_the_start(trained)
     first = paper(trained["tasks"], trained["algorithm"])
     default = of_the_paper(trained) | {name: first[name] for name in ("ways", "shots") if name in first}
     several = ["torchrun", "--nproc-per-node", str(trained["processes"])]

@@ -158,6 +158,19 @@ def test_sine_runs_have_a_table_of_their_own(tmp_path):
             "MAML, 5-way 1-shot, split random",
             "torchrun --nproc-per-node 2 -m metalab train omniglot --split random",
         ),
+        (
+            trained(
+                outer_lr=0.01,
+                history=[
+                    {"step": 7, "diverged": True},
+                    {"step": 7, "outer_lr": [0.1, 0.03]},
+                    {"step": 9, "outer_lr": [0.03, 0.01], "inner_lr": [0.4, 0.4]},
+                ],
+            ),
+            "MAML, 5-way 1-shot, outer lr 0.1, diverged and back at meta-step 7, "
+            "outer lr 0.1 → 0.03 at meta-step 7, outer lr 0.03 → 0.01, inner lr 0.4 → 0.4 at meta-step 9",
+            "python -m metalab train omniglot --outer-lr 0.1",
+        ),
     ],
 )
 def test_a_runs_name_and_command(note, label, command):
