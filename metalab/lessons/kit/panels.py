@@ -280,9 +280,6 @@ def grid(controls: Iterable[widgets.Widget]) -> widgets.Box:
     return box
 
 
-WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "430px"}}
-
-
 def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.HBox]:
     """Return the controls in rows of `per_row`. A row wraps on a narrow page."""
     controls = list(controls)

@@ -24,6 +24,7 @@ from ...nets import Conv4, Params
 from ...tasks import Characters, Episode
 from ...train import Step, Trainer
 from ..kit import panels, steering
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLUE,
     GREEN,
@@ -40,7 +41,7 @@ from ..kit.figures import (
 )
 from ..kit.guessing import Guesses, Question, Rival
 from ..kit.panels import Panel, log_slider, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N] of its queries
 

@@ -28,6 +28,7 @@ from ...losses import mse
 from ...nets import MLP
 from ...tasks import Episode, sine
 from ..kit import steering
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -46,7 +47,7 @@ from ..kit.figures import (
     smooth,
 )
 from ..kit.panels import Panel, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 # The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}

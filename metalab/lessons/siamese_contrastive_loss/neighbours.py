@@ -28,9 +28,9 @@ from torch import Tensor
 from ...arguments import function, shapes, shown, whole
 from ...learners.siamese import distances
 from ...tasks import Characters
+from ..kit.canvas import Canvas
 from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, Label, figure, plural
 from ..kit.panels import LivePicture, cause, show_widget, slider
-from ..kit.steering.view import Canvas
 
 try:
     import anywidget
