@@ -514,9 +514,7 @@ def print_family(
     answer_ms = medians_in_turn({name: lambda p=predict: p(one).cpu() for name, predict in predicts.items()})
     kinds = [(5, False), (20, False), (5, True), (20, True)]
     print(f"{'':12}{'any alphabets':>28}{'one alphabet':>28}")
-    print(
-        f"{'':12}" + "".join(f"{f'{ways}-way':>14}" for ways, _within in kinds) + f"{'to train':>9}{'to answer':>11}"
-    )
+    print(f"{'':12}" + "".join(f"{f'{ways}-way':>14}" for ways, _within in kinds) + f"{'to train':>9}{'to answer':>11}")
     scores: dict[str, dict[tuple[int, bool], Score]] = {}
     for name, predict in predicts.items():
         settings = family[name].settings
