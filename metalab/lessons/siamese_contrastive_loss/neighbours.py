@@ -558,7 +558,7 @@ class Neighbours:
 
     def show(self) -> None:
         """Display the panel."""
-        still, alt = self.picture.image.value, "Panel: the drawings nearest to one you pick, upload or draw."
+        still, alt = self.picture.still(), "Panel: the drawings nearest to one you pick, upload or draw."
         with _custom_widgets() if self._has_pad else nullcontext():
             show_widget(self.box, still, alt)
 
