@@ -30,7 +30,7 @@ from ...learners.siamese import distances
 from ...tasks import Characters
 from ..kit.canvas import Canvas
 from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, Label, figure, plural
-from ..kit.panels import LivePicture, cause, show_widget, slider
+from ..kit.panels import LivePicture, cause, panel_box, show_widget, slider
 
 try:
     import anywidget
@@ -522,13 +522,13 @@ class Neighbours:
         pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload])
         # The pad is to the right of the other controls, so that the answer below is on the same screen.
         controls = widgets.HBox([pick, self.pad], layout=widgets.Layout(flex_flow="row wrap"))
-        self.box = widgets.VBox([controls, self.message, self.picture.box])
+        self.box = panel_box([controls, self.message, self.picture.box])
         self._table = Table(shown, f"nearest among {total:,} drawings ({characters.source})")
         self.pick()
 
     def show(self) -> None:
         """Display the panel."""
-        show_widget(self.box, self.picture.image.value, "Panel: the drawings nearest to one you pick, upload or draw.")
+        show_widget(self.box, self.picture.still(), "Panel: the drawings nearest to one you pick, upload or draw.")
 
     def nearest(self, embedding: Tensor, *, without: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the `shown` drawings that are nearest to an embedding [E], the nearest first.
