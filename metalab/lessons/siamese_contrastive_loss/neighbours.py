@@ -489,13 +489,12 @@ class Neighbours:
         self._picked: int | None = None  # the row of `images` whose answer is shown; None for an upload or a drawing
 
         alphabets = characters.alphabet.unique().tolist()
-        # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
-        self.alphabet = widgets.Select(
+        # This is no Dropdown and no Select, because there JupyterLab takes the arrow keys for itself.
+        self.alphabet = widgets.ToggleButtons(
             options=[(self._alphabet_name(a), a) for a in alphabets],
-            rows=5,
             description="alphabet",
-            style={"description_width": "80px"},
-            layout={"width": "360px"},
+            style={"description_width": "80px", "button_width": "max-content"},
+            layout={"width": "520px", "max_width": "100%"},
         )
         self.character = slider("character", 1, 1, len(self._members(alphabets[0])), 1)
         self.drawing = slider("drawing", 1, 1, drawings, 1)
