@@ -2,6 +2,7 @@
 PYTHON ?= python3
 ARGS ?=
 REPO ?=
+FOLDER ?=
 STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
@@ -11,8 +12,8 @@ RUN := .venv/bin/python -m
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-lab: $(STAMP)  ## open JupyterLab at the lessons (ARGS="--no-browser --port 9999")
-	$(RUN) jupyterlab --allow-root --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+lab: $(STAMP)  ## open your copies of the lessons in JupyterLab (FOLDER=~/lessons, ARGS="--no-browser --port 9999")
+	$(RUN) tools.lab $(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
 
 # A file on each core, the longest first; one thread each, because two trainings that share two cores with two threads
 # each stand still.
@@ -72,8 +73,9 @@ rooms: $(STAMP)  ## count the lines of every room of the house
 results: $(STAMP)  ## rewrite the results page from the measurements in results/
 	$(RUN) benchmarks report $(ARGS)
 
-clean:  ## remove .venv and build
-	rm -rf .venv build
+clean:  ## remove .venv and build, except your copies of the lessons in build/my-lessons
+	rm -rf .venv
+	test ! -d build || find build -mindepth 1 -maxdepth 1 ! -name my-lessons -exec rm -rf {} +
 
 # The stamp is written last: without it the first install was cut short, and the next one starts from nothing.
 $(STAMP): requirements.txt pyproject.toml

@@ -2,7 +2,7 @@
 
 python tests/colab_like.py build/colab-venv/bin/python build/colab/*.ipynb
 
-Colab's own front end cannot be had: `google.colab` is an empty stand-in, and no browser shows the widgets.
+Colab's own front end cannot be had: `google.colab` is a stand-in, and no browser shows the widgets.
 """
 
 import json
@@ -19,6 +19,22 @@ from pathlib import Path
 CELL_TIMEOUT = 300  # seconds; for a cell that hangs
 PURELIB = "import sysconfig; print(sysconfig.get_path('purelib'))"
 CARRIED = re.compile(r"\s*[\w+/=]{100,}")  # a line of the package that a copy carries
+STAND_IN = {  # the files of `google.colab`, with what lessons ask of it
+    "__init__.py": "from . import output",
+    "output.py": """
+custom_widgets = False  # whether an output that is displayed now can have custom widgets
+
+
+def enable_custom_widget_manager():
+    global custom_widgets
+    custom_widgets = True
+
+
+def disable_custom_widget_manager():
+    global custom_widgets
+    custom_widgets = False
+""",
+}
 NEW = {"metalab", "google"}  # what may lie in the environment afterwards, besides what its base has
 
 
@@ -36,7 +52,8 @@ def environment(base: Path, folder: Path) -> Path:
     python = folder / "bin/python"
     packages = Path(output_of(python, "-c", PURELIB))
     (packages / "google/colab").mkdir(parents=True)
-    (packages / "google/colab/__init__.py").touch()
+    for name, source in STAND_IN.items():
+        (packages / "google/colab" / name).write_text(source)
     (packages / "base.pth").write_text(f"{output_of(base, '-c', PURELIB)}\nimport google.colab\n")
     return python
 

@@ -1,5 +1,7 @@
 """What several test files share."""
 
+import metalab  # noqa: F401, I001 - before torch, which reads what this sets
+
 import base64
 
 import pytest

@@ -21,7 +21,7 @@ from tools import publish
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["lessons"]]
+NEEDS = [Requirement(line) for line in PROJECT["dependencies"] + EXTRAS["lessons"] + EXTRAS["pad"]]
 PYTHONS = SpecifierSet(PROJECT["requires-python"])
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
@@ -73,7 +73,7 @@ def test_package_sets_lower_bounds_only(need):
 
 @pytest.mark.parametrize("need", NEEDS, ids=str)
 def test_colabs_build_satisfies_the_package(need):
-    colab = pins("tests/colab.txt") | {"torch": "2.11"}  # Colab's own; the file has ours
+    colab = pins("tests/colab.txt") | {"torch": "2.11.0"}  # Colab's own; the file has ours
     assert need.specifier.contains(colab[canonicalize_name(need.name)])
 
 
@@ -214,6 +214,27 @@ def test_the_wheel_alone_can_be_imported(tmp_path):
 
 def module_of(path):
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+SET_UP = publish.set_up_cell("01_sine_regression", publish.install_nothing())
+STARTS = {
+    "the package": ["-c", "import metalab.learners"],
+    "a lesson": ["-c", SET_UP],
+    "the command line": ["-m", "metalab", "--help"],
+    "the benchmarks": ["-m", "benchmarks", "--help"],
+    "the tests": ["-m", "pytest", "-s", "-p", "no:cacheprovider", "--collect-only", "tests/test_files.py"],
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize(("wanted", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_the_user_wants_something_else(start, wanted, policy):
+    """What the OpenMP library says that it has read: it is loaded with torch, and what is set later is too late."""
+    environ = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environ |= {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": wanted} if wanted else {})
+    done = subprocess.run([sys.executable, *STARTS[start]], cwd=ROOT, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"OMP_WAIT_POLICY ?= ?'(\w+)'", done.stdout + done.stderr) == [policy]
 
 
 def test_core_imports_in_a_process_without_the_lessons_packages():

@@ -29,11 +29,11 @@ import metalab
 from metalab.files import replace_file
 from metalab.lessons.kit import setup
 from tools import rooms
-from tools.run_lessons import write, write_catalogue
+from tools.run_lessons import FOLDED, fold, write, write_catalogue
 
 LARGEST = 3_000_000  # bytes; a copy that carries the package must be smaller
 BRANCH = "colab"  # the release workflow puts the lessons of the newest release on this branch
-FIRST_LINE = "# @title Set-up: run this cell first"
+FIRST_LINE = f"{FOLDED} Set-up: run this cell first"
 TIMES = re.compile(r"\*Run All\* takes .+?(?=;|\.(?:\s|$))")
 LESSONS = re.compile(r"(<!-- lessons: [^>]*-->).*?(<!-- end of lessons -->)", re.DOTALL)
 BADGE = re.compile(r"\s*\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)")
@@ -54,8 +54,9 @@ device = setup.ready("{lesson}")
 """
 NO_SOURCE = """\
 raise RuntimeError(
-    f"This lesson needs metalab {version}, and found {{found}}. In a checkout, start Jupyter with: make lab. "
-    "To open a lesson alone, as in Colab, use the copy that this makes: make colab"
+    f"This lesson needs metalab {version}, and found {{found}}. In a checkout, start "
+    "Jupyter with: make lab. To open a lesson alone, as in Colab, use the copy "
+    "that this makes: make colab"
 )
 """
 INSTALL = """\
@@ -63,8 +64,12 @@ import subprocess
 import sys
 
 if found and "google.colab" not in sys.modules:
-    raise RuntimeError(f"metalab {{found}} is installed, this lesson needs {version}: give it its own environment.")
-{source}pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", {what}]
+    raise RuntimeError(
+        f"metalab {{found}} is installed, and this lesson needs {version}: "
+        "give it an environment of its own."
+    )
+{source}pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
+pip += [{what}]
 done = subprocess.run(pip, capture_output=True, text=True)
 {after}if done.returncode:
     raise RuntimeError(f"pip could not install metalab {version}:\\n{{done.stderr}}")
@@ -83,10 +88,11 @@ try:
 """)
 except ValueError:  # characters are missing
     wheel = b""
-if hashlib.sha256(wheel).hexdigest() != "{sha256}":
+sha256 = "{sha256}"
+if hashlib.sha256(wheel).hexdigest() != sha256:
     raise RuntimeError(
-        "The package in this notebook is damaged: its SHA-256 is not the one it was built with. "
-        "Nothing was installed. Get a new copy of the notebook."
+        "The package in this notebook is damaged: its SHA-256 is not the one it was "
+        "built with. Nothing was installed. Get a new copy of the notebook."
     )
 folder = tempfile.TemporaryDirectory()
 path = Path(folder.name, "metalab-{version}-py3-none-any.whl")
@@ -129,7 +135,7 @@ def badge(lesson: str, repository: str) -> str:
 
 
 def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str | None) -> None:
-    """Bring the title cell and the set-up cell of `notebook` up to date, in place.
+    """Bring the title cell and the set-up cell of `notebook` up to date, in place, and fold what is to be folded.
 
     If the set-up cell is new or changed, or shows an old time, it is run here and gets the output that it has here. If
     it is new, the later cells of an executed notebook are renumbered, so that none of them needs to be run again.
@@ -161,11 +167,12 @@ def refresh(notebook: NotebookNode, lesson: str, install: str, repository: str |
     cell = notebook.cells[1]
     if cell.source != source or setup.takes(seconds) not in str(cell.outputs):
         cell.source, cell.execution_count = source, 1
-        cell.metadata = NotebookNode(cellView="form", tags=["nbval-ignore-output"])
+        cell.metadata = NotebookNode(tags=["nbval-ignore-output"])
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             exec(source, {})
         cell.outputs = [new_output("stream", name="stdout", text=printed.getvalue())]
+    fold(notebook)
 
 
 def lessons_table(lessons: dict[str, dict[str, Any]], repository: str | None) -> str:
@@ -214,16 +221,16 @@ def build_wheel(root: Path) -> bytes:
         return wheel.read_bytes()
 
 
-def without_pictures(notebook: NotebookNode) -> NotebookNode:
-    """Return a copy without pictures, which shows their descriptions until it is run.
+def drop_pictures(notebook: NotebookNode) -> None:
+    """Drop the pictures of `notebook`, in place. It shows their descriptions until it is run.
 
-    Pictures and a wheel together would be too large.
+    Pictures and a wheel together would be too large. Colab cannot fold outputs, so those that are folded are dropped.
     """
-    notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             output.get("data", {}).pop("image/png", None)
-    return notebook
+        if cell.metadata.get("jupyter", {}).get("outputs_hidden"):
+            cell.outputs, cell.execution_count = [], None
 
 
 def refresh_checkout(repository: str | None) -> None:
@@ -252,8 +259,9 @@ def write_copies(paths: list[Path], out: Path, install: str, repository: str | N
         ValueError: a copy would have 3 MB or more.
     """
     for path in paths:
-        notebook = without_pictures(nbformat.read(path, as_version=4))
+        notebook = nbformat.read(path, as_version=4)
         refresh(notebook, path.stem, install, repository)
+        drop_pictures(notebook)
         size = len(nbformat.writes(notebook).encode())
         if size >= LARGEST:
             raise ValueError(f"{path.stem}: its copy would have {size:,} bytes, and less than {LARGEST:,} are wanted")

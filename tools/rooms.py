@@ -22,7 +22,7 @@ ROOMS = {
     "metalab/lessons/kit/": ("what lessons share: figures, panels, steering, exercises, set-up", LATER),
     "metalab/lessons/": ("a folder for each notebook: its figures, its exercises, its solutions", LESSON),
     "benchmarks/": ("the engine next to other libraries, what panels cost, the results page; not in the wheel", AUTHOR),
-    "tools/": ("running and publishing lessons; not in the wheel", AUTHOR),
+    "tools/": ("opening, running and publishing lessons; not in the wheel", AUTHOR),
     "tests/": ("the tests, in the same order", AUTHOR),
 }
 

@@ -26,7 +26,9 @@ from metalab.files import replace_file
 from metalab.lessons.kit import setup
 
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-KEPT = {"tags", "cellView"}  # the parts of a cell's metadata that are kept
+KEPT = {"tags"}  # the parts of a cell's metadata that are kept; `fold` adds those that fold it
+FOLDED = "# @title"  # the first line of a code cell that is folded begins with it; Colab shows the rest of the line
+PREDICT = "**Predict.**"  # a text cell with it asks for a guess, which the outputs of the cells below would spoil
 CELL_TIMEOUT = 300  # seconds after which a cell is taken to hang; lessons should be much faster
 
 
@@ -78,7 +80,7 @@ def normalise(notebook: NotebookNode) -> None:
     """
     kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
     notebook.metadata = NotebookNode(kernelspec=kernel, language_info={"name": "python"})
-    for cell in notebook.cells:  # editors add time stamps, and which cells are folded
+    for cell in notebook.cells:  # editors add time stamps, and which cells their user has folded
         cell.metadata = NotebookNode({key: value for key, value in cell.metadata.items() if key in KEPT})
         if cell.cell_type != "code":
             continue
@@ -91,6 +93,28 @@ def normalise(notebook: NotebookNode) -> None:
             elif output.get("data") != {}:
                 outputs.append(output)
         cell.outputs = outputs
+    fold(notebook)
+
+
+def fold(notebook: NotebookNode) -> None:
+    """Fold in `notebook`, in place, what a reader need not or should not see at first, and unfold everything else.
+
+    Code that begins with a title is folded, in JupyterLab and in Colab. After a text cell that says PREDICT, outputs
+    are folded up to the next text cell. JupyterLab unfolds an output when its cell is run; Colab cannot fold outputs.
+    """
+    predict = False
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            predict = PREDICT in cell.source
+        for key in ("cellView", "jupyter"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            titled = cell.source.startswith(FOLDED)
+            if titled:
+                cell.metadata.cellView = "form"
+            hidden = {"source_hidden": titled, "outputs_hidden": predict}
+            if any(hidden.values()):
+                cell.metadata.jupyter = NotebookNode({key: True for key in hidden if hidden[key]})
 
 
 def output_text(notebook: NotebookNode) -> list[str]:

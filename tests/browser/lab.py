@@ -41,6 +41,14 @@ def jupyterlab(place: Path) -> Iterator[str]:
     settings = place / ".config/labconfig/default_setting_overrides.json"
     settings.parent.mkdir(parents=True)
     settings.write_text(json.dumps(SETTINGS))
+    never = "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"
+    with serving("jupyterlab", "--allow-root", f"--ServerApp.root_dir={place}", never, place=place) as address:
+        yield address
+
+
+@contextmanager
+def serving(*command: str, place: Path) -> Iterator[str]:
+    """Run a Python module that becomes a JupyterLab, whose configuration is in `place`. Yields its address."""
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(place / ".config"),
         "JUPYTERLAB_WORKSPACES_DIR": str(place / ".workspaces"),
@@ -49,16 +57,15 @@ def jupyterlab(place: Path) -> Iterator[str]:
         "PYTHONPATH": str(ROOT),
     }
     options = [
-        f"--ServerApp.root_dir={place}",
+        "--no-browser",
         "--ServerApp.ip=127.0.0.1",
         "--ServerApp.port=0",
         f"--IdentityProvider.token={TOKEN}",
         "--LabApp.expose_app_in_browser=True",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options]
     with open(place / "server.log", "w") as log:
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        arguments = [sys.executable, "-m", *command, *options]
+        process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=log, stderr=log)
     try:
         while not (found := list(list_running_servers(runtime_dir=str(place / ".runtime")))):
             assert process.poll() is None, (place / "server.log").read_text()

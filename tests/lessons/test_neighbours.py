@@ -12,10 +12,12 @@ import time
 import zlib
 from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
+from colab_like import STAND_IN
 from matplotlib.text import Text
 from PIL import Image, ImageFilter
 
@@ -654,6 +656,54 @@ def test_without_anywidget_the_panel_says_how_to_get_the_pad(gallery, figures, m
     panel = Neighbours(gallery, mean_ink, shown=4)
     assert "<code>anywidget</code>" in panel.pad.value
     assert panel.pad in panel.box.children[0].children
+    upload(panel, "h.png", file(grey(H)))
+    assert "nearest to your picture" in words(panel)
+
+
+@pytest.fixture
+def colab(monkeypatch):
+    """A stand-in for Colab's `google.colab.output`, and in `while_displayed` what it was at each display."""
+    output = ModuleType("google.colab.output")
+    exec(STAND_IN["output.py"], vars(output))
+    output.while_displayed = []
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    monkeypatch.setitem(sys.modules, "google.colab.output", output)
+    monkeypatch.setattr(
+        panels, "display", lambda _bundle, **_options: output.while_displayed.append(output.custom_widgets)
+    )
+    return output
+
+
+def test_in_colab_only_the_panel_with_the_pad_is_displayed_with_custom_widgets(gallery, figures, colab):
+    pytest.importorskip("anywidget")
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    panels.show_widget(panel.box, b"", "another panel")
+    panel.show()
+    panels.show_widget(panel.box, b"", "another panel")
+    assert colab.while_displayed == [False, True, False]
+    panel.pad.strokes = [[[0.3, 0.3], [0.3, 0.7]]]
+    assert "nearest to your drawing" in words(panel)
+
+
+@pytest.mark.parametrize("missing", ["the module", "the function", "the version"])
+def test_a_colab_without_custom_widgets_is_told_and_the_panel_goes_on(missing, gallery, figures, colab, monkeypatch):
+    pytest.importorskip("anywidget")
+    if missing == "the module":
+        monkeypatch.setitem(sys.modules, "google.colab.output", None)
+    elif missing == "the function":
+        del colab.enable_custom_widget_manager
+    else:
+
+        def refuse():
+            raise ValueError("unknown version: <5>")
+
+        colab.enable_custom_widget_manager = refuse
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    panel.show()
+    assert colab.while_displayed == [False]
+    assert "A pad to draw on cannot be shown in this Colab (" in panel.pad.value
+    assert panel.pad.value.endswith("Upload a picture, or use the sliders.")
+    assert ("unknown version: &lt;5&gt;" in panel.pad.value) is (missing == "the version")
     upload(panel, "h.png", file(grey(H)))
     assert "nearest to your picture" in words(panel)
 

@@ -9,6 +9,7 @@ from tools import publish
 REPOSITORY = setup.catalogue()["repository"]
 INSTALL = publish.install_from(REPOSITORY) if REPOSITORY else publish.install_nothing()
 SET_UP = publish.set_up_cell("00_small", INSTALL)
+FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}}
 
 
 def read(path):
@@ -20,7 +21,7 @@ def small_lesson():
     """Return a lesson of four cells, as `make notebooks` writes it."""
     cells = [
         new_markdown_cell("# A small lesson", id="title"),
-        new_code_cell(SET_UP, id="set-up", execution_count=1, metadata={"cellView": "form"}),
+        new_code_cell(SET_UP, id="set-up", execution_count=1, metadata=FOLDED),
         new_code_cell("x = 1\nprint(x)", id="first", execution_count=2, outputs=[stream("1\n")]),
         new_code_cell("assert x == 1\nx", id="second", execution_count=3, outputs=[result("1", 3)]),
     ]

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import html
 import io
+import sys
 import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 
 import ipywidgets as widgets
 import numpy as np
@@ -395,6 +397,37 @@ if anywidget is not None:
         pen = traitlets.Float(PEN / DOTS).tag(sync=True)  # its width, as a share of the width of the paper
 
 
+@contextmanager
+def _custom_widgets() -> Iterator[None]:
+    """Let what is displayed inside have custom widgets. They need no help but in Colab.
+
+    There, the outputs that are displayed meanwhile get a manager of widgets that comes from elsewhere. It is switched
+    off again, because it cannot show some of the core widgets (github.com/googlecolab/colabtools/issues/3571).
+    """
+    output = import_module("google.colab.output") if "google.colab" in sys.modules else None
+    if output:
+        output.enable_custom_widget_manager()
+    try:
+        yield
+    finally:
+        if output:
+            output.disable_custom_widget_manager()
+
+
+def _make_pad() -> widgets.Widget:
+    """Return a pad, or a text that says why there can be none here."""
+    if anywidget is None:
+        return widgets.HTML("A pad to draw on appears here where the package <code>anywidget</code> is installed.")
+    try:
+        with _custom_widgets():  # in Colab, anywidget would switch them on for good
+            return Pad()
+    except Exception as error:
+        if "google.colab" not in sys.modules:
+            raise
+        why = f"A pad to draw on cannot be shown in this Colab ({html.escape(cause(error))})."
+        return widgets.HTML(f"{why} Upload a picture, or use the sliders.")
+
+
 def uploaded(value: dict | tuple) -> tuple[str, bytes]:
     """Return name and content of the file in a `FileUpload`'s value: {name: file} in ipywidgets 7, (file,) in 8."""
     name, file = next(iter(value.items())) if isinstance(value, dict) else (value[0]["name"], value[0])
@@ -511,12 +544,9 @@ class Neighbours:
         self.upload.observe(self._on_upload, names="value")
         self.message = widgets.HTML()
         self.picture = LivePicture()
-        if anywidget is None:
-            self.pad = widgets.HTML(
-                "A pad to draw on appears here where the package <code>anywidget</code> is installed."
-            )
-        else:
-            self.pad = Pad()
+        self.pad = _make_pad()
+        self._has_pad = self.pad.has_trait("strokes")
+        if self._has_pad:
             self.pad.observe(self._on_stroke, names="strokes")
         pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload])
         # The pad is to the right of the other controls, so that the answer below is on the same screen.
@@ -527,7 +557,9 @@ class Neighbours:
 
     def show(self) -> None:
         """Display the panel."""
-        show_widget(self.box, self.picture.still(), "Panel: the drawings nearest to one you pick, upload or draw.")
+        still, alt = self.picture.still(), "Panel: the drawings nearest to one you pick, upload or draw."
+        with _custom_widgets() if self._has_pad else nullcontext():
+            show_widget(self.box, still, alt)
 
     def nearest(self, embedding: Tensor, *, without: int | None = None) -> tuple[Tensor, Tensor]:
         """Return the `shown` drawings that are nearest to an embedding [E], the nearest first.
