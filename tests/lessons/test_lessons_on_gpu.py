@@ -1,6 +1,6 @@
 """The lessons compute on the GPU that is there: none of their cells mixes devices, from the set-up cell to the last.
 
-The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and nothing is asserted that only a
+And they run without Omniglot. The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and nothing is asserted that only a
 whole training shows.
 """
 
@@ -9,6 +9,7 @@ import asyncio
 import importlib
 import inspect
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import noise
@@ -109,3 +110,22 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
     exercises = [value for value in vars(exercises_of(lesson)).values() if isinstance(value, Exercise)]
     assert handed or not any(users_of(lesson, exercise) for exercise in exercises)
     assert not any(isinstance(t, OnGPU) for t in handed), "an answer may make tensors, and they are on the CPU"
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_cell_runs_without_omniglot(lesson, short, drawn, figures, monkeypatch, capsys):
+    def load():
+        raise omniglot.OmniglotNotFound("Nothing in any of the places that were tried.")
+
+    monkeypatch.setattr(omniglot, "load", load)
+    monkeypatch.setattr(glyphs, "draw", lambda **_options: replace(drawn[1], source="glyphs"))
+    space = {"__name__": "__main__"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for number, source in enumerate(cells_of(lesson), start=1):
+            if any(name in source for name in ON_CPU):
+                continue
+            code = compile(without_asserts(source), f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            if (waiting := eval(code, space)) is not None:
+                asyncio.run(waiting)
+    assert ("(glyphs)" in capsys.readouterr().out) == ("load_characters" in space)

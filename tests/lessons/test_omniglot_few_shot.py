@@ -63,7 +63,7 @@ def test_omniglot_is_used_where_it_can_be_had(monkeypatch, capsys):
     ]
 
 
-def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_why(monkeypatch, capsys):
+def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_how_to_get_it(monkeypatch, capsys):
     def load():
         raise omniglot.OmniglotNotFound("Nothing in any of the places looked at.")
 
@@ -72,7 +72,9 @@ def test_without_omniglot_the_lesson_runs_on_glyphs_and_says_why(monkeypatch, ca
     train, test = load_characters()
     out = capsys.readouterr().out
     assert out.startswith("Omniglot could not be loaded, so this lesson runs on glyphs")
-    assert "Nothing in any of the places looked at." in out
+    assert "python -m metalab data" in out
+    assert "Nothing in any of the places looked at." not in out, "the list of places is for `metalab data`"
+    assert all(len(line) <= 88 for line in out.splitlines())
     assert "characters of 30 alphabets (glyphs)" in out
     assert "characters of 20 alphabets (glyphs)" in out
     assert train.source == test.source == "glyphs"

@@ -514,10 +514,8 @@ def print_family(
     # The answer is copied to the CPU, because a GPU has not yet computed it when `predict` returns.
     answer_ms = medians_in_turn({name: lambda p=predict: p(one).cpu() for name, predict in predicts.items()})
     kinds = [(5, False), (20, False), (5, True), (20, True)]
-    print(f"{'':12}{'any alphabets':>30}{'one alphabet':>30}")
-    print(
-        f"{'':12}" + "".join(f"{f'{ways}-way':>15}" for ways, _within in kinds) + f"{'to train':>11}{'to answer':>11}"
-    )
+    print(f"{'':12}{'any alphabets':>28}{'one alphabet':>28}")
+    print(f"{'':12}" + "".join(f"{f'{ways}-way':>14}" for ways, _within in kinds) + f"{'to train':>9}{'to answer':>11}")
     scores: dict[str, dict[tuple[int, bool], Score]] = {}
     for name, predict in predicts.items():
         settings = family[name].settings
@@ -534,6 +532,6 @@ def print_family(
                     device=device,
                 )
         cells = [scores[name][kind].percent() if kind in scores[name] else "–" for kind in kinds]
-        cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:9.0f} s{answer_ms[name]:8.1f} ms"
-        print(f"{name:12}" + "".join(f"{cell:>15}" for cell in cells) + cost)
+        cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:7.0f} s{answer_ms[name]:8.1f} ms"
+        print(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells) + cost)
     return scores
