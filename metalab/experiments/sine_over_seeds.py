@@ -2,8 +2,8 @@
 
 python -m metalab.experiments.sine_over_seeds --out build/sine.json    # some ten minutes on one core
 
-One training shows what one network does. A statement about *methods* needs several trainings, and their spread. With the
-same seed, all methods start from the same parameters.
+One training shows what one network does. A statement about *methods* needs several trainings, and their spread. With
+the same seed, all methods start from the same parameters.
 
 Each start is fine-tuned to new tasks by gradient descent. The test tasks are the same for all trainings, and so are the
 validation tasks, on which an inner learning rate may be chosen.
@@ -43,6 +43,7 @@ MARKS = (0, 1, 5, 10, 100)  # after so many gradient steps the errors are measur
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # among which a rate is chosen
 TUNED = (1, 5, 10)  # after so many gradient steps a chosen rate is tested
 OUTER = [(rate, order) for order in (2, 1) for rate in (0.001, 0.01, 0.1)]  # of short trainings, with a constant rate
+FAILED = 100.0  # a task whose error is above this, or no number, has failed: its steps diverged
 SHORT, LAST = 2000, 50  # their meta-steps, and how many of the last losses are averaged
 
 
@@ -135,8 +136,14 @@ def measure(method: str, seed: int) -> dict[str, Any]:
         found = {rate: mean_error(training.params, steps, rate, "validation") for rate in RATES}
         best = min((rate for rate in RATES if math.isfinite(found[rate])), key=found.__getitem__)
         tuned[steps] = {"rate": best, "error": mean_error(training.params, steps, best, "test")}
-    errors = {steps: error.mean().item() for steps, error in tested.items()}
-    return {"method": method, "seed": seed, "errors": errors, "tuned": tuned}
+    return {
+        "method": method,
+        "seed": seed,
+        "errors": {steps: error.mean().item() for steps, error in tested.items()},
+        "medians": {steps: error.nan_to_num(math.inf).median().item() for steps, error in tested.items()},
+        "failed": {steps: int((~(error < FAILED)).sum()) for steps, error in tested.items()},
+        "tuned": tuned,
+    }
 
 
 def measure_short(outer_lr: float, order: int, seed: int) -> dict[str, Any]:
@@ -163,7 +170,7 @@ def main(arguments: list[str] | None = None) -> int:
     for seed in range(options.seeds):
         for method in METHODS:
             runs.append(measure(method, seed))
-            print(f"seed {seed}, {method}: {runs[-1]['errors']}", flush=True)
+            print(f"seed {seed}, {method}: {runs[-1]['errors']}, failed {runs[-1]['failed']}", flush=True)
         for outer_lr, order in OUTER:
             short.append(measure_short(outer_lr, order, seed))
             print(f"seed {seed}, outer rate {outer_lr}, order {order}: {short[-1]['loss']:.3f}", flush=True)

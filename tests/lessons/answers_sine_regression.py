@@ -2234,7 +2234,7 @@ def _(params, draw, steps, inner_lr, outer_lr, watch):
         value.backward()
         adam.step()
         adam.zero_grad(set_to_none=False)
-        watch(float(value))
+        watch(float(value.detach()))
     return tuple(p.detach() for p in start)
 
 
@@ -2657,6 +2657,19 @@ def _(params, draw, steps, inner_lr, outer_lr, watch):
     return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
 
 
+@wrong(exercises.meta_train, "Is step() called before backward()?")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        adam.step()
+        adam.zero_grad()
+        loss.backward()
+        watch(loss.item())
+    return params
+
+
 @wrong(exercises.meta_train, "Loop over range(steps)")
 def _(params, draw, steps, inner_lr, outer_lr, watch):
     for _ in steps:
@@ -2966,7 +2979,7 @@ def _(error, rates):
 @right(exercises.tune)
 def _(error, rates):
     errors = {rate: error(rate, "validation") for rate in sorted(rates)}
-    errors = {rate: value for rate, value in errors.items() if value == value}  # noqa: PLR0124 (nan is not itself)
+    errors = {rate: value for rate, value in errors.items() if value == value}
     best = sorted(errors, key=errors.get)[0]
     return best, error(best, "test")
 
@@ -3126,7 +3139,7 @@ def _(error, rates):
     return error(min(errors, key=errors.get), "test")
 
 
-@wrong(exercises.tune, "are called \"validation\" and \"test\", and not 'train'")
+@wrong(exercises.tune, 'are called "validation" and "test", and not \'train\'')
 def _(error, rates):
     best = min(rates, key=lambda rate: error(rate, "train"))
     return best, error(best, "test")
@@ -3145,7 +3158,7 @@ def _(error, rates):
     return best, error(best, "test")
 
 
-@wrong(exercises.tune, "0.01 is not one of the rates")
+@wrong(exercises.tune, "0.001 is not one of the rates")
 def _(error, rates):
     errors = {rate: error(rate, "validation") for rate in (0.001, 0.01, 0.1)}
     best = min(errors, key=errors.get)

@@ -8,9 +8,9 @@ import torch
 from test_sine_regression import grown
 
 from metalab.experiments import sine_over_seeds as study
+from metalab.learners import MAML
 from metalab.lessons.kit.figures import png
 from metalab.lessons.sine_regression import concepts, figures
-from metalab.learners import MAML
 from metalab.losses import mse
 from metalab.nets import MLP
 
@@ -50,7 +50,11 @@ def test_errors_are_drawn_with_their_intervals():
     values = torch.tensor([1.0, 2.0, 4.0])
     fig, words = concepts.draw_errors({"MAML": {0: values, 1: values / 2, 100: values / 4}}, "errors")
     [line] = fig.axes[0].get_lines()
-    assert line.get_xydata().tolist() == [[0, pytest.approx(7 / 3)], [1, pytest.approx(7 / 6)], [100, pytest.approx(7 / 12)]]
+    assert line.get_xydata().tolist() == [
+        [0, pytest.approx(7 / 3)],
+        [1, pytest.approx(7 / 6)],
+        [100, pytest.approx(7 / 12)],
+    ]
     assert "MAML" in words
 
 
@@ -71,9 +75,14 @@ def test_a_live_curve_shows_what_an_error_left(monkeypatch):
     shown = []
     monkeypatch.setattr(concepts, "show_widget", lambda *_: None)
     monkeypatch.setattr(concepts, "show", lambda fig, text: shown.append(text))
-    with pytest.raises(KeyboardInterrupt), concepts.LiveCurve("a training", 4) as watch:
-        watch(1.0)
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with concepts.LiveCurve("a training", 4) as watch:
+            watch(1.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert len(shown) == 1
     with concepts.LiveCurve("nothing", 4):
         pass
@@ -93,7 +102,9 @@ def test_what_was_measured_has_every_method_with_every_seed():
     found = concepts.measured()
     seeds = range(10)
     assert {(run["method"], run["seed"]) for run in found["runs"]} == {(m, s) for m in study.METHODS for s in seeds}
-    assert {(r["outer_lr"], r["order"], r["seed"]) for r in found["short"]} == {(*o, s) for o in study.OUTER for s in seeds}
+    assert {(r["outer_lr"], r["order"], r["seed"]) for r in found["short"]} == {
+        (*o, s) for o in study.OUTER for s in seeds
+    }
     assert (found["steps"], found["outer_lr"], found["inner_lr"]) == (study.STEPS, study.OUTER_LR, study.INNER_LR)
     errors = concepts.over_seeds(found["runs"], "MAML", 1)
     assert len(errors) == 10

@@ -52,7 +52,7 @@ def draw_start() -> tuple[Figure, str]:
         _arrow(ax, start, (0.86 * x, 0.86 * y), color, width=2.5)
         _arrow(ax, other, (x - 0.12, y - 0.05), GREY, width=1.2, dash="--", bend=-0.12)
     ax.plot(*start, "o", color=BLACK, markersize=11)
-    ax.annotate("a good start θ", start, (-0.25, 0.35), fontsize=TEXT + 1, ha="right")
+    ax.annotate("a good start θ", start, (0.3, -0.08), fontsize=TEXT + 1, va="top")
     ax.plot(*other, "o", color=GREY, markersize=9)
     ax.annotate("another start:\nlong ways", other, (-4.5, -2.55), fontsize=TEXT, color=GREY)
     ax.set(xlim=(-5.4, 4.6), ylim=(-2.9, 2.3), xticks=[], yticks=[])
@@ -75,24 +75,24 @@ def draw_loops() -> tuple[Figure, str]:
     ax.axis("off")
     _frame(ax, (1, 2), 98, 48, VERMILION, "outer loop: change the start (a meta-step)")
     _frame(ax, (28, 12), 45, 31, BLUE, "inner loop: adapt to one task", sheets=2)
-    _box(ax, (3, 22), 11, 12, "start\nθ", BLACK)
-    _box(ax, (16, 22), 9.5, 12, "draw\ntasks", VERMILION)
+    _box(ax, (3, 22), 9, 12, "start\nθ", BLACK)
+    _box(ax, (16, 22), 8.5, 12, "draw\ntasks", VERMILION)
     _box(ax, (31, 27), 17, 9.5, "support set:\nits points", BLUE)
     _box(ax, (52, 27), 18, 9.5, "gradient step\nθ → θ′", BLUE)
     _box(ax, (52, 14), 18, 9.5, "query set:\nloss of θ′", BLUE)
     _box(ax, (77, 22), 20, 12, "mean over tasks,\nmeta-gradient,\nAdam", VERMILION)
-    _arrow(ax, (14, 28), (16, 28), VERMILION)
-    _arrow(ax, (25.5, 29), (31, 31), BLUE)
+    _arrow(ax, (12, 28), (16, 28), VERMILION)
+    _arrow(ax, (24.5, 29), (31, 31), BLUE)
     _arrow(ax, (48, 31.7), (52, 31.7), BLUE)
     _arrow(ax, (61, 27), (61, 23.5), BLUE)
     _arrow(ax, (70, 19), (77, 26), VERMILION)
-    ax.plot([87, 87, 8.5], [22, 7, 7], color=VERMILION, linewidth=2.2)
-    _arrow(ax, (8.5, 7), (8.5, 22), VERMILION)
+    ax.plot([87, 87, 7.5], [22, 7, 7], color=VERMILION, linewidth=2.2)
+    _arrow(ax, (7.5, 7), (7.5, 22), VERMILION)
     ax.text(47, 4.2, "the new start", fontsize=TEXT, color=VERMILION, ha="center")
     return fig, (
         "The outer loop: from the start θ, tasks are drawn. For each of them the inner loop takes a gradient step on "
-        "the support set, from θ to θ′, and measures the loss of θ′ on the query set. The mean of these losses over the "
-        "tasks gives the meta-gradient, along which Adam moves the start. Then it begins anew."
+        "the support set, from θ to θ′, and measures the loss of θ′ on the query set. The mean of these losses over "
+        "the tasks gives the meta-gradient, along which Adam moves the start. Then it begins anew."
     )
 
 
@@ -106,9 +106,9 @@ def _arrow(
     dash: str = "-",
     bend: float = 0.0,
 ) -> None:
+    look = {"color": color, "linewidth": width, "linestyle": dash, "shrinkA": 3, "shrinkB": 3}
     style = f"arc3,rad={bend}"
-    arrow = FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, color=color, connectionstyle=style)
-    arrow.set(linewidth=width, linestyle=dash, shrinkA=3, shrinkB=3)
+    arrow = FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=16, connectionstyle=style, **look)
     ax.add_patch(arrow)
 
 
@@ -272,5 +272,3 @@ def interval(values: Sequence[float]) -> str:
     """Return a mean over seeds with its 95 % interval by Student's t: `0.63 (0.61 … 0.65)`."""
     found = Interval.of(list(values))
     return f"{found.mean:.2f} ({found.low:.2f} … {found.high:.2f})"
-
-

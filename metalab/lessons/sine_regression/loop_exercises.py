@@ -119,12 +119,6 @@ def _clipped(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def _before_the_step(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    optimizer.step()
-    optimizer.zero_grad()
-    loss.backward()
-
-
 def _train_variant(
     params: list[Tensor],
     draw: Draw,
@@ -180,7 +174,9 @@ def _kind(kind: Callable[..., torch.optim.Optimizer], **options: Any) -> Callabl
     return lambda params, rate: kind(params, lr=rate, **options)
 
 
-OTHER_OPTIMIZER = "{} takes the outer steps, and the lesson uses Adam. The curves of the two cannot be compared. Use {}."
+OTHER_OPTIMIZER = (
+    "{} takes the outer steps, and the lesson uses Adam. The curves of the two cannot be compared. Use {}."
+)
 ADAM = "torch.optim.Adam(params, lr=outer_lr)"
 FIXED = "The outer rate {} is used whatever outer_lr is. Hand outer_lr over to the optimizer, as lr=outer_lr."
 META_TRAIN_SWITCHES: dict[str, dict[Any, str]] = {
@@ -197,8 +193,8 @@ META_TRAIN_SWITCHES: dict[str, dict[Any, str]] = {
         },
     },
     "renewed": {
-        True: "Each meta-step makes a new optimizer, and Adam loses its memory: the running means of the gradient and of "
-        "its square. Make the optimizer once, before the loop.",
+        True: "Each meta-step makes a new optimizer, and Adam loses its memory: the running means of the gradient and "
+        "of its square. Make the optimizer once, before the loop.",
     },
     "rates": {
         lambda inner, outer: (outer, inner): "The two learning rates are exchanged. The inner rate belongs to "
@@ -226,15 +222,13 @@ META_TRAIN_SWITCHES: dict[str, dict[Any, str]] = {
     },
     "sign": {-1: "It climbs: the steps make the meta-loss larger. Is there a minus before the loss?"},
     "update": {
-        _without_clearing: "The gradients of all meta-steps so far add up, because backward() adds to what is in .grad. "
-        "Clear it in each meta-step, with optimizer.zero_grad().",
+        _without_clearing: "The gradients of all meta-steps so far add up, because backward() adds to what is in "
+        ".grad. Clear it in each meta-step, with optimizer.zero_grad().",
         _cleared_before_use: "Nothing is learned: the start comes back as it went in. Is the gradient cleared between "
         "backward() and step(), or is step() never called?",
         _twice: "The optimizer takes two steps in each meta-step, along the same gradient. Call step() once.",
         _clipped: "The meta-gradient is clipped. The lesson does not clip it, and the curves could not be compared. "
         "Leave it as backward() makes it.",
-        _before_the_step: "The optimizer steps before backward() has been called, so each step uses the gradient of "
-        "the meta-step before. The order is zero_grad(), backward(), step().",
     },
     "told": {
         lambda losses: sum(losses): "`watch` is told the sum of all losses so far. Tell it the loss of this meta-step.",
@@ -249,13 +243,18 @@ META_TRAIN_SWITCHES: dict[str, dict[Any, str]] = {
         "flatters the curve. Tell it the loss that the step was made from.",
     },
     "moving": {
-        (0, 2, 4): "Only the weights are trained, and the biases stay as they were. Hand all of the parameters to Adam.",
+        (
+            0,
+            2,
+            4,
+        ): "Only the weights are trained, and the biases stay as they were. Hand all of the parameters to Adam.",
         (4, 5): "Only the last layer is trained. Hand all of the parameters to Adam.",
         (0, 1, 2, 3): "The last layer is not trained. Hand all of the parameters to Adam.",
     },
     "returned": {
-        lambda path, losses: path[-2]: "The last meta-step is missing from what comes back. Return the parameters after "
-        "the loop.",
+        lambda path, losses: path[
+            -2
+        ]: "The last meta-step is missing from what comes back. Return the parameters after the loop.",
         lambda path, losses: path[min(range(len(losses)), key=losses.__getitem__)]: "The parameters with the lowest "
         "loss come back. That loss was low because its tasks were easy, too. Return the parameters after the last "
         "meta-step.",
@@ -337,7 +336,9 @@ def _training(trained: Any, arguments: MetaTraining) -> dict[str, Tensor]:
     _params, draw, steps, _inner_lr, _outer_lr, watch = arguments
     wanted = f"The training should have {steps} meta-steps"
     if not draw.calls:
-        raise Wrong("It never calls draw(), so that there are no tasks to learn from. Draw fresh ones in each meta-step.")
+        raise Wrong(
+            "It never calls draw(), so that there are no tasks to learn from. Draw fresh ones in each meta-step."
+        )
     if draw.calls == 1:
         raise Wrong(
             "It calls draw() once only, so that all meta-steps see the same tasks. The start would fit these few waves "
@@ -362,6 +363,8 @@ def _examine_meta_train(attempt: Callable) -> None:
         "one of p.",
         "optimizer got an empty parameter list": "The list of parameters was read to its end before. Make a list of "
         "it, not a generator.",
+        "modified by an inplace operation": "Is step() called before backward()? The order is zero_grad(), backward(), "
+        "step().",
         "'int' object is not iterable": "`steps` is a number. Loop over range(steps).",
         "'Draw' object": "`draw` is a function: draw() returns the tasks of the next meta-step.",
     }
@@ -480,8 +483,8 @@ def _steps_variant(
 
 INNER_LOOP_SWITCHES: dict[str, dict[Any, str]] = {
     "again": {
-        True: "Each step sets out from `params` again, so the result is that of one step. Which list does the next step "
-        "start from?",
+        True: "Each step sets out from `params` again, so the result is that of one step. Which list does the next "
+        "step start from?",
     },
     "count": {
         lambda steps: steps - 1: "It takes one step too few. Does the loop run over range(steps)?",
@@ -510,20 +513,22 @@ INNER_LOOP_SWITCHES: dict[str, dict[Any, str]] = {
         "step: call inner_step each time.",
     },
     "velocity": {
-        0.9: "The steps have momentum: the gradients of earlier steps go on pushing. The inner loop is plain gradient "
-        "descent.",
-        1.0: "The gradients of all steps so far add up, as in a .grad that is never cleared. Each step subtracts its own "
-        "gradient.",
+        0.9: "The steps have momentum: the gradients of earlier steps go on pushing. The inner loop is plain "
+        "gradient descent.",
+        1.0: "The gradients of all steps so far add up, as in a .grad that is never cleared. Each step subtracts its "
+        "own gradient.",
     },
     "points": {
         lambda values, step: values[step % len(values)][None]: "Each step uses a single point. Use all points in each "
         "step.",
-        lambda values, step: values[: step + 1]: "Each step uses one more point than the step before. Use all points in "
-        "each step.",
+        lambda values, step: values[
+            : step + 1
+        ]: "Each step uses one more point than the step before. Use all points in each step.",
     },
     "result": {
-        lambda path: path[-2] if len(path) > 1 else path[-1]: "The last step is missing from what comes back. Return the "
-        "parameters after the loop.",
+        lambda path: (
+            path[-2] if len(path) > 1 else path[-1]
+        ): "The last step is missing from what comes back. Return the parameters after the loop.",
         lambda path: path[1] if len(path) > 1 else path[0]: "The parameters after the first step come back. Does a "
         "`return` stand inside the loop?",
         lambda path: [torch.stack(ps).mean(0) for ps in zip(*path, strict=True)]: "The mean of the parameters over all "
@@ -749,8 +754,14 @@ TUNE_MISTAKES: list[Misconception] = [
         "all of them.",
         _search(_first_valley),
     ),
-    ("It takes the largest rate, whatever the errors are. Compare the validation errors.", _search(lambda r, _: max(r))),
-    ("It takes the smallest rate, whatever the errors are. Compare the validation errors.", _search(lambda r, _: min(r))),
+    (
+        "It takes the largest rate, whatever the errors are. Compare the validation errors.",
+        _search(lambda r, _: max(r)),
+    ),
+    (
+        "It takes the smallest rate, whatever the errors are. Compare the validation errors.",
+        _search(lambda r, _: min(r)),
+    ),
     ("It takes the first rate of the list, whatever the errors are.", _search(lambda rates, _: rates[0])),
     ("It takes the last rate of the list, whatever the errors are.", _search(lambda rates, _: rates[-1])),
     (
@@ -842,8 +853,8 @@ tune = Exercise(
         "There are two steps. Which of the two kinds of tasks may the first one look at, and which the second?",
         "Ask for the validation error of every rate, and keep the errors by rate in a dictionary. Which rate has the "
         "least? And what if an error is nan?",
-        "A comparison with nan is false, so `errors[rate] < float(\"inf\")` leaves out what diverged. Then "
-        "min(…, key=errors.get) is the rate, and one call error(best, \"test\") gives what to report.",
+        'A comparison with nan is false, so `errors[rate] < float("inf")` leaves out what diverged. Then '
+        'min(…, key=errors.get) is the rate, and one call error(best, "test") gives what to report.',
     ),
     cases=TUNE_CASES,
     examine=_examine_tune,
