@@ -42,7 +42,7 @@ INNER_LR = 0.01
 MARKS = (0, 1, 5, 10, 100)  # after so many gradient steps the errors are measured
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # among which a rate is chosen
 TUNED = (1, 5, 10)  # after so many gradient steps a chosen rate is tested
-OUTER = [(rate, order) for order in (2, 1) for rate in (0.001, 0.01, 0.1)]  # of short trainings, with a constant rate
+OUTER = [(0.001, 2), (0.01, 2), (0.1, 2), (0.001, 1)]  # rate and order of short trainings; the rate stays as it is
 FAILED = 100.0  # a task whose error is above this, or no number, has failed: its steps diverged
 SHORT, LAST = 2000, 50  # their meta-steps, and how many of the last losses are averaged
 
@@ -166,15 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (TypeError, ValueError, OSError) as error:
         parser.error(str(error))
     torch.set_num_threads(1)
-    runs, short = [], []
-    for seed in range(options.seeds):
-        for method in METHODS:
-            runs.append(measure(method, seed))
-            print(f"seed {seed}, {method}: {runs[-1]['errors']}, failed {runs[-1]['failed']}", flush=True)
-        for outer_lr, order in OUTER:
-            short.append(measure_short(outer_lr, order, seed))
-            print(f"seed {seed}, outer rate {outer_lr}, order {order}: {short[-1]['loss']:.3f}", flush=True)
-    found = {
+    found: dict[str, Any] = {
         "command": "python -m metalab.experiments.sine_over_seeds",
         "machine": machine.name("cpu"),
         "metalab": __version__,
@@ -183,11 +175,16 @@ def main(arguments: list[str] | None = None) -> int:
         "outer_lr": OUTER_LR,
         "inner_lr": INNER_LR,
         "rates": RATES,
-        "runs": runs,
-        "short": short,
+        "runs": [],
+        "short": [],
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(options.out, (json.dumps(found, indent=1) + "\n").encode())
+    for seed in range(options.seeds):
+        found["runs"] += [measure(method, seed) for method in METHODS]
+        found["short"] += [measure_short(outer_lr, order, seed) for outer_lr, order in OUTER]
+        replace_file(options.out, (json.dumps(found, indent=1) + "\n").encode())  # nothing is lost by an interrupt
+        for run in found["runs"][-len(METHODS) :]:
+            print(f"seed {seed}, {run['method']}: {run['errors']}, failed {run['failed']}", flush=True)
     return 0
 
 
