@@ -67,6 +67,7 @@ __all__ = [
     "tune",
 ]
 
+FORWARD = f"from {__name__} import forward"  # for our solutions, which call it
 
 # sample_task
 
@@ -983,6 +984,7 @@ def _expect_graph_of_step(called: list[tuple[tuple, list[Tensor]]]) -> None:
 
 inner_step = Exercise(
     answer=solutions.inner_step,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(
@@ -1647,6 +1649,7 @@ META_LOSS_GRAPHS: list[Misconception] = [
 
 meta_loss = Exercise(
     answer=solutions.meta_loss,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(
