@@ -109,7 +109,10 @@ def test_what_was_measured_has_every_method_with_every_seed():
     errors = concepts.over_seeds(found["runs"], "MAML", 1)
     assert len(errors) == 10
     assert errors[3] == next(r["errors"]["1"] for r in found["runs"] if (r["method"], r["seed"]) == ("MAML", 3))
-    assert concepts.over_seeds(found["runs"], "MAML", 1, tuned=True) != errors
+    assert concepts.over_seeds(found["runs"], "MAML", 1, "tuned") != errors
+    assert all(isinstance(n, int) for n in concepts.over_seeds(found["runs"], "MAML", 10, "failed"))
+    with pytest.raises(ValueError, match="what='mode'"):
+        concepts.over_seeds(found["runs"], "MAML", 1, "mode")
 
 
 def test_an_interval_is_students():

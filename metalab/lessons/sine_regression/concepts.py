@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 from torch import Tensor
 
-from ...arguments import whole
+from ...arguments import one_of, whole
 from ...evaluate import Score
 from ...experiments.first_vs_second_order import Interval
 from ...learners.maml import MAML
@@ -255,17 +255,23 @@ def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text())
 
 
-def over_seeds(runs: list[dict[str, Any]], method: str, steps: int, *, tuned: bool = False) -> list[float]:
-    """Return a method's test errors after some gradient steps, one of each seed, in the order of the seeds.
+def over_seeds(runs: list[dict[str, Any]], method: str, steps: int, what: str = "errors") -> list[float]:
+    """Return what was measured of a method after some gradient steps, one number of each seed, in order of the seeds.
 
     Args:
         runs: "runs" of `measured`.
         method: the method.
         steps: the number of gradient steps.
-        tuned: whether the inner rate was chosen on validation tasks.
+        what: "errors", the means over the test tasks; "medians"; "failed", how many tasks diverged; or "tuned", the
+            mean error with a rate that was chosen on validation tasks.
+
+    Raises:
+        ValueError: `what` is none of these.
     """
+    one_of(["errors", "medians", "failed", "tuned"], what=what)
     chosen = sorted((run for run in runs if run["method"] == method), key=lambda run: run["seed"])
-    return [run["tuned"][str(steps)]["error"] if tuned else run["errors"][str(steps)] for run in chosen]
+    found = [run[what][str(steps)] for run in chosen]
+    return [value["error"] for value in found] if what == "tuned" else found
 
 
 def interval(values: Sequence[float]) -> str:
