@@ -19,7 +19,7 @@ from test_accepted_answers import LESSONS, cells_of, exercises_of, shortened, us
 from torch.utils._pytree import tree_leaves
 
 import metalab.evaluate
-from metalab.experiments import timing
+from metalab.experiments import sine_over_seeds, timing
 from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.kit.steering import SteeringPanel
 from metalab.tasks import Characters, Groups, glyphs, omniglot
@@ -72,6 +72,8 @@ def short(drawn, monkeypatch):
     monkeypatch.setattr(glyphs, "draw", lambda **_options: drawn[0])
     monkeypatch.setattr(metalab.evaluate, "evaluate", evaluate)
     monkeypatch.setattr(siamese, "evaluate", evaluate)
+    errors_after = at_most(EPISODES, sine_over_seeds.errors_after, "tasks")
+    monkeypatch.setattr(sine_over_seeds, "errors_after", errors_after)
     monkeypatch.setattr(siamese, "medians_in_turn", partial(timing.medians_in_turn, rounds=1))
     monkeypatch.setattr(timing, "WARM", 0)
     monkeypatch.setattr(Trainer, "run", at_most(STEPS, Trainer.run, "steps"))

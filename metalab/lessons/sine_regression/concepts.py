@@ -213,7 +213,7 @@ def draw_two_starts(starts: Mapping[str, Params], average: Tensor, inner_lr: flo
                 errors.append(f"{name} {mse(curve, episode.query_y).item():.2f}")
     after.plot(episode.support_x.flatten(), episode.support_y.flatten(), "o", color=BLACK, label="its 10 points")
     finish(before, "both starts, before any step", "x", "y", legend=True)
-    finish(after, f"after one gradient step of {inner_lr}", "x", legend=True)
+    finish(after, f"after one gradient step (rate {inner_lr})", "x", legend=True)
     return fig, (
         "Before a gradient step, the curves of joint training and MAML lie near each other and near the average wave. "
         f"After one step on the same 10 points their mean squared errors on this task are: {', '.join(errors)}."
