@@ -20,7 +20,7 @@ from typing import Any
 
 import nbformat
 import torch
-from ipywidgets import FloatLogSlider, Select, Widget
+from ipywidgets import FloatLogSlider, ToggleButtons, Widget
 
 from metalab.experiments import machine
 from metalab.files import replace_file
@@ -141,8 +141,8 @@ def answers(panel: Panel | Guesses | Neighbours) -> list[float]:
 def moves(panel: Panel | Guesses | Neighbours) -> Iterator[Callable[[], None]]:
     """Yield moves that a reader may make, each of which changes what is shown.
 
-    Each slider and list is moved to nine places, while the others stay where they are. Of a game, fifteen questions are
-    answered.
+    Each slider and row of buttons is moved to nine places, while the others stay where they are. Of a game, fifteen
+    questions are answered.
     """
     if isinstance(panel, Guesses):
         for _ in range(15):
@@ -152,7 +152,7 @@ def moves(panel: Panel | Guesses | Neighbours) -> Iterator[Callable[[], None]]:
             yield panel.go_on
         return
     for control in panel.controls.values():
-        if not hasattr(control, "min") and not isinstance(control, Select):
+        if not hasattr(control, "min") and not isinstance(control, ToggleButtons):
             continue
         before = control.value
         for value in places(control):
@@ -162,8 +162,8 @@ def moves(panel: Panel | Guesses | Neighbours) -> Iterator[Callable[[], None]]:
 
 
 def places(slider: Widget, count: int = 9) -> list[float]:
-    """Return `count` values of a slider or a list, or as many as it has, evenly spaced from one end to the other."""
-    if isinstance(slider, Select):
+    """Return `count` values of a slider or a row of buttons, from one end to the other; fewer if it has no more."""
+    if isinstance(slider, ToggleButtons):
         values = [value for _label, value in slider.options]
         count = min(count, len(values))
         return [values[i * (len(values) - 1) // max(1, count - 1)] for i in range(count)]

@@ -137,8 +137,9 @@ def test_a_lesson_runs_without_a_page_as_nbval_compares_it(tmp_path):
     assert [output.output_type for output in check] == ["stream"]
     assert check[0].text.startswith("confidence_interval: not written yet — skip it or try hint()\nHint 1 of 3: ")
     assert [output.data["text/plain"] for output in asked] == [
-        "Your guess: Which? Choose one: “this”, “that”.",
-        "Your guess: How many? Choose from 1 step to 5 steps.",
+        "Your guess: Which? Choose one: “this”, “that”. To use it, run this cell.",
+        "Your guess: How many? Choose from 1 step to 5 steps. To use it, run this cell.",
+        "Your sketch: How? A slider for each of 3 points. To use it, run this cell.",
         "Your sketch: How? A slider for each of 3 points.",
     ]
     assert [output.text for output in answers] == [

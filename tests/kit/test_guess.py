@@ -50,7 +50,7 @@ def test_nothing_is_chosen_at_first(displayed):
     assert "No guess yet" in asked._status.value
     [bundle] = displayed
     assert bundle["text/plain"] == (
-        "Your guess: Which curve? Choose one: “one wave”, “the average wave”, “a flat line”."
+        "Your guess: Which curve? Choose one: “one wave”, “the average wave”, “a flat line”. To use it, run this cell."
     )
 
 

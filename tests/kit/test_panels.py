@@ -20,7 +20,6 @@ from metalab.lessons.kit.panels import (
     grid,
     log_slider,
     meta_steps,
-    rows,
     slider,
     time_left,
     train_and_draw,
@@ -259,7 +258,7 @@ def test_colabs_page_shows_a_panel_once(displayed, monkeypatch):
 def test_a_panel_draws_its_picture_for_the_page(displayed):
     ours, calls = panel()
     ours.picture.room._told({"new": [1300, 1000, 2.0]})
-    assert len(calls) == 2, "the page has told its size"
+    assert len(calls) == 1, "nothing is computed again"
     assert pixels(ours.picture.image.value).shape == (200, 400, 3), "two dots for each pixel"
     assert ours.picture.image.layout.width == "200px"
     ours.picture.room._told({"new": [160, 1000, 1.0]})
@@ -297,11 +296,6 @@ def test_two_digits_count(value, words):
 )
 def test_the_time_left(done, seconds, words):
     assert time_left(done, 100, seconds) == words
-
-
-def test_rows_hold_two_controls_each():
-    controls = [widgets.Checkbox() for _ in range(5)]
-    assert [list(row.children) for row in rows(controls)] == [controls[:2], controls[2:4], controls[4:]]
 
 
 def test_sliders_are_whole_or_broken_as_their_numbers_are():

@@ -16,11 +16,11 @@ import noise
 import pytest
 import torch
 from fake_gpu import NAME, OnGPU, fake_gpu
-from test_accepted_answers import LESSONS, cells_of, exercises_of, users_of, without_asserts
+from test_accepted_answers import LESSONS, cells_of, exercises_of, shortened, users_of, without_asserts
 from torch.utils._pytree import tree_leaves
 
 import metalab.evaluate
-from metalab.experiments import timing
+from metalab.experiments import sine_over_seeds, timing
 from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.kit.steering import SteeringPanel
 from metalab.tasks import Characters, Groups, glyphs, omniglot
@@ -73,6 +73,8 @@ def short(drawn, monkeypatch):
     monkeypatch.setattr(glyphs, "draw", lambda **_options: drawn[0])
     monkeypatch.setattr(metalab.evaluate, "evaluate", evaluate)
     monkeypatch.setattr(siamese, "evaluate", evaluate)
+    errors_after = at_most(EPISODES, sine_over_seeds.errors_after, "tasks")
+    monkeypatch.setattr(sine_over_seeds, "errors_after", errors_after)
     monkeypatch.setattr(siamese, "medians_in_turn", partial(timing.medians_in_turn, rounds=1))
     monkeypatch.setattr(timing, "WARM", 0)
     monkeypatch.setattr(Trainer, "run", at_most(STEPS, Trainer.run, "steps"))
@@ -99,7 +101,8 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
         for number, source in enumerate(cells_of(lesson), start=1):
             if any(name in source for name in ON_CPU):
                 continue
-            code = compile(without_asserts(source), f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            tree = shortened(without_asserts(source), STEPS)
+            code = compile(tree, f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             if (waiting := eval(code, space)) is not None:
                 asyncio.run(waiting)
     assert f"Device: {NAME}" in capsys.readouterr().out

@@ -9,7 +9,7 @@ from metalab.evaluate import Score
 from metalab.learners import MAML
 from metalab.lessons.kit import panels
 from metalab.lessons.kit.characters import load_characters
-from metalab.lessons.kit.figures import GREEN, VERMILION
+from metalab.lessons.kit.figures import GREEN, VERMILION, png
 from metalab.lessons.omniglot_few_shot import figures as lesson
 from metalab.lessons.omniglot_few_shot.figures import Game, draw_answers, episode_panel, print_game_scores
 from metalab.losses import accuracy
@@ -143,7 +143,7 @@ def test_answers_are_marked_right_and_wrong_by_more_than_colour():
     logits[0, 1, 2] = 0.0  # class 2 taken for class 3
     logits[0, 2] = torch.tensor([0.0, 0.0, 1.0])  # right, with a probability of e/(e + 2)
     fig = draw_answers(episode, logits, "title")
-    panels.png(fig)  # every sign is in the font: a missing one would warn
+    png(fig)  # every sign is in the font: a missing one would warn
     assert labels(fig) == ["class 1", "✓ 100%", "class 2", "✗ 3 (100%)", "class 3", "✓ 58%"]
     assert borders(fig)[1::2] == [to_rgba(GREEN), to_rgba(VERMILION), to_rgba(GREEN)]
     assert set(borders(fig)[::2]) == {to_rgba("#BBBBBB")}

@@ -345,7 +345,7 @@ def test_the_retrain_panel_shows_its_controls(panel, monkeypatch):
     shown = []
     monkeypatch.setattr(lesson, "show_widget", lambda *arguments: shown.append(arguments))
     panel.show()
-    assert shown == [(panel.box, panel.picture.image.value, "Panel: outer learning rate, order, and a Train button.")]
+    assert shown == [(panel.box, panel.picture.still(), "Panel: outer learning rate, order, and a Train button.")]
     held = [child for row in panel.box.children for child in row.children]
     assert all(control in held for control in (panel.outer_lr, panel.steps, panel.order, panel.button))
 

@@ -80,6 +80,7 @@ class Guesses:
         self._now = dict.fromkeys(levels, 0)  # the number of the question that is shown; past the last: the results
         self.level = widgets.ToggleButtons(options=[(name, level) for level, name in levels.items()])
         self.level.observe(self._on_level, names="value")
+        self.level.layout.display = None if len(levels) > 1 else "none"
         self.readout = widgets.HTML()
         self.asked = widgets.HTML()
         self.choices = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
@@ -258,7 +259,7 @@ COMMON = f"""
 .metalab-guesses .metalab-choice.jupyter-button:focus-visible {{ outline: 3px solid {BLUE}; outline-offset: 1px; }}
 .metalab-guesses img {{ display: inline-block; width: {2 * SIDE - 16}px; height: {2 * SIDE - 16}px; margin: 4px;
   border: 3px solid {BLUE}; background: white; }}
-.metalab-guesses td {{ text-align: center; }}
+.metalab-guesses td, .metalab-guesses th {{ text-align: center; padding: 2px 8px; }}
 """
 
 

@@ -66,16 +66,15 @@ class LivePicture:
 
     Args:
         per_second: how many pictures are due per second at most.
-        resized: is called when the page has another size, to draw the picture again.
 
     Raises:
         TypeError: `per_second` is no number.
         ValueError: `per_second` is not above 0.
     """
 
-    def __init__(self, *, per_second: float = 4, resized: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, *, per_second: float = 4) -> None:
         real(above=0, per_second=per_second)
-        self.room = Room(resized)
+        self.room = Room(self._fit)
         self.image = widgets.Image(format="jpeg")
         self.image.add_class("metalab-picture")
         self.text = widgets.HTML()
@@ -90,14 +89,19 @@ class LivePicture:
 
     def draw(self, picture: Figure | Canvas, text: str) -> None:
         """Show a new picture, as large as the page has room for, and a new text above it."""
-        canvas = Canvas(picture) if isinstance(picture, Figure) else picture
-        width, height, ratio = self.room.size(*canvas.size)
-        canvas.fit(width, height, ratio)
-        self.image.value = canvas.jpeg()
-        self.image.layout.width = f"{width:g}px"
+        self._last = Canvas(picture) if isinstance(picture, Figure) else picture
+        self._fit()
         self.text.value = paragraph(text, "status")
-        self._last = canvas
         self._drawn = time.monotonic()
+
+    def _fit(self) -> None:
+        """Draw the last picture as large as the page has room for now."""
+        if self._last is None:
+            return
+        width, height, ratio = self.room.size(*self._last.size)
+        self._last.fit(width, height, ratio)
+        self.image.value = self._last.jpeg()
+        self.image.layout.width = f"{width:g}px"
 
     def still(self) -> bytes:
         """Return the picture as a PNG that can stay in a notebook; nothing if there is none yet."""
@@ -237,7 +241,7 @@ class Panel:
         self.controls = controls
         self.redraw = redraw
         self.alt = alt
-        self.picture = LivePicture(resized=self.update)
+        self.picture = LivePicture()
         self.box = panel_box([grid(controls.values()), self.picture.box])
         for control in controls.values():
             control.observe(self._changed, names="value")
@@ -278,13 +282,6 @@ def grid(controls: Iterable[widgets.Widget]) -> widgets.Box:
     box.layout.grid_template_columns = columns
     box.layout.max_width = f"{WIDEST}px"
     return box
-
-
-def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.HBox]:
-    """Return the controls in rows of `per_row`. A row wraps on a narrow page."""
-    controls = list(controls)
-    wrap = widgets.Layout(flex_flow="row wrap")
-    return [widgets.HBox(controls[i : i + per_row], layout=wrap) for i in range(0, len(controls), per_row)]
 
 
 def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:

@@ -1,12 +1,14 @@
 """How much room a page has for a panel's picture, and how fine its screen is.
 
-A small script in the page tells it, where the package `anywidget` is installed. Without it, a picture is drawn for a
-page that is wide enough and has one dot for each pixel, and a narrower page makes it smaller.
+A small script in the page tells it, where the package `anywidget` is installed. Without it, and in Colab, whose page
+shows a widget with a script only after a call that breaks other widgets, a picture is drawn for a page that is wide
+enough and has one dot for each pixel, and a narrower page makes it smaller.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 
 import ipywidgets as widgets
@@ -80,7 +82,7 @@ class Room:
     def __init__(self, changed: Callable[[], None] = lambda: None) -> None:
         self.page: tuple[float, float, float] | None = None
         self._changed = changed
-        if anywidget is None:
+        if anywidget is None or "google.colab" in sys.modules:
             self.widget = widgets.HTML(STYLE)
         else:
             probe = _Probe(layout=widgets.Layout(width="100%", height="0px"))

@@ -441,4 +441,10 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     driver = steering.Driver(learner, lambda g: rotated.sample(tasks, 5, 1, 3, g), values, seed=seed, device=device)
     picture = AnswersPicture(test.sample(1, 5, 1, 2, torch.Generator(device).manual_seed(seed)))
     alt = "Panel: sliders that steer MAML on characters while it trains; its loss, and its answers to an unseen task."
-    return steering.SteeringPanel(driver, View(picture, loss="query loss (cross-entropy)"), look=picture.look, alt=alt)
+    presets = {
+        "Hardly adapt": {"inner_lr": 1e-4},
+        "Blow it up": {"outer_lr": 1.0},
+        "First order": {"order": 1},
+    }
+    view = View(picture, loss="query loss (cross-entropy)")
+    return steering.SteeringPanel(driver, view, look=picture.look, presets=presets, alt=alt)

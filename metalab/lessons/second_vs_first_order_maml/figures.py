@@ -576,4 +576,6 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
     episode = sine.sample(25, 10, 10, torch.Generator(device).manual_seed(seed + 1))
     picture = OrderPicture(episode, list(driver.trainer.params))
     alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
-    return steering.SteeringPanel(driver, View(picture, loss="query loss (MSE)"), look=picture.look, alt=alt)
+    presets = {"Large α": {"inner_lr": 0.1}, "First order": {"order": 1}, "Blow it up": {"outer_lr": 1.0}}
+    view = View(picture, loss="query loss (MSE)")
+    return steering.SteeringPanel(driver, view, look=picture.look, presets=presets, alt=alt)

@@ -454,7 +454,8 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     }
     view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
     alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
-    return steering.SteeringPanel(driver, view, look=picture.look, controls=controls, alt=alt)
+    presets = {"No margin": {"margin": 0.0}, "Narrow margin": {"margin": 0.5}, "Blow it up": {"outer_lr": 1.0}}
+    return steering.SteeringPanel(driver, view, look=picture.look, controls=controls, presets=presets, alt=alt)
 
 
 @dataclass(frozen=True)

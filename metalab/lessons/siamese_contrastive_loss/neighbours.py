@@ -32,7 +32,7 @@ from ...learners.siamese import distances
 from ...tasks import Characters
 from ..kit.canvas import Canvas
 from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, Label, figure, plural
-from ..kit.panels import LivePicture, cause, show_widget, slider
+from ..kit.panels import LivePicture, cause, panel_box, show_widget, slider
 
 try:
     import anywidget
@@ -522,13 +522,12 @@ class Neighbours:
         self._picked: int | None = None  # the row of `images` whose answer is shown; None for an upload or a drawing
 
         alphabets = characters.alphabet.unique().tolist()
-        # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
-        self.alphabet = widgets.Select(
+        # This is no Dropdown and no Select, because there JupyterLab takes the arrow keys for itself.
+        self.alphabet = widgets.ToggleButtons(
             options=[(self._alphabet_name(a), a) for a in alphabets],
-            rows=5,
             description="alphabet",
-            style={"description_width": "80px"},
-            layout={"width": "360px"},
+            style={"description_width": "80px", "button_width": "max-content"},
+            layout={"width": "520px", "max_width": "100%"},
         )
         self.character = slider("character", 1, 1, len(self._members(alphabets[0])), 1)
         self.drawing = slider("drawing", 1, 1, drawings, 1)
@@ -552,7 +551,7 @@ class Neighbours:
         pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload])
         # The pad is to the right of the other controls, so that the answer below is on the same screen.
         controls = widgets.HBox([pick, self.pad], layout=widgets.Layout(flex_flow="row wrap"))
-        self.box = widgets.VBox([controls, self.message, self.picture.box])
+        self.box = panel_box([controls, self.message, self.picture.box])
         self._table = Table(shown, f"nearest among {total:,} drawings ({characters.source})")
         self.pick()
 

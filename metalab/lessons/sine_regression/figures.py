@@ -32,7 +32,7 @@ from ..kit.figures import (
     plural,
     smooth,
 )
-from ..kit.panels import LivePicture, Panel, log_slider, paragraph, rows, show_widget, slider
+from ..kit.panels import LivePicture, Panel, grid, log_slider, panel_box, paragraph, show_widget, slider
 from ..kit.steering.view import View
 
 GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # the inputs at which curves are drawn
@@ -270,8 +270,8 @@ class RetrainPanel:
         self.button.on_click(lambda _button: self.train())
         self.note = widgets.HTML()
         self.picture = LivePicture()
-        order = widgets.HBox([self.order, self.button, self.note], layout=widgets.Layout(flex_flow="row wrap"))
-        self.box = widgets.VBox([*rows([self.outer_lr, self.steps]), order, self.picture.box])
+        train = widgets.HBox([self.button, self.note], layout=widgets.Layout(flex_flow="row wrap"))
+        self.box = panel_box([grid([self.outer_lr, self.steps, self.order]), train, self.picture.box])
         self.runs: dict[str, list[float]] = {}
         self._chosen: list[tuple[str, str, str]] = []  # the settings of each run, in words
         self.params: Params | None = None
@@ -341,7 +341,7 @@ class RetrainPanel:
 
     def show(self) -> None:
         """Display the panel."""
-        show_widget(self.box, self.picture.image.value, "Panel: outer learning rate, order, and a Train button.")
+        show_widget(self.box, self.picture.still(), "Panel: outer learning rate, order, and a Train button.")
 
 
 class FitPicture:
@@ -388,7 +388,9 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
     driver = steering.Driver(learner, lambda g: sample(25, 10, 10, g), values, seed=seed, device=device)
     fit = FitPicture(device)
     alt = "Panel: sliders that steer MAML on sine waves while it trains; its loss, and an unseen task's fit."
-    return steering.SteeringPanel(driver, View(fit, loss="query loss (MSE)"), look=fit.look, alt=alt)
+    presets = {"Blow it up": {"outer_lr": 1.0}, "Calm it": {"outer_lr": 1e-4}, "First order": {"order": 1}}
+    view = View(fit, loss="query loss (MSE)")
+    return steering.SteeringPanel(driver, view, look=fit.look, presets=presets, alt=alt)
 
 
 def joint_prediction(params: Params) -> Tensor:

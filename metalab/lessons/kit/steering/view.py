@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ....arguments import real
 from ..canvas import Canvas
-from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, VERMILION, FigureCanvasAgg, finish
+from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, TEXT, VERMILION, FigureCanvasAgg, finish
 from .driver import KEPT_RUNS, Change, Gone, History, label
 
 Size = Callable[[float, float], tuple[float, float, float]]
@@ -182,7 +182,7 @@ class View:
             labels = [textwrap.shorten(name, 48, placeholder=" …") for name in there.values()]
             handles = [self.lines[kind] for kind in there]
             columns = 1 if names else 2
-            self.left.legend(handles, labels, loc="outside lower left", fontsize=11, frameon=False, ncols=columns)
+            self.left.legend(handles, labels, loc="outside lower left", fontsize=TEXT, frameon=False, ncols=columns)
         self._named = there
 
     def _set(self, kind: str, x: Sequence[float], y: Sequence[float]) -> None:
