@@ -662,15 +662,18 @@ def test_without_anywidget_the_panel_says_how_to_get_the_pad(gallery, figures, m
 
 @pytest.fixture
 def colab(monkeypatch):
-    """A stand-in for Colab's `google.colab.output`, and in `while_displayed` what it was at each display."""
+    """A stand-in for Colab's `google.colab.output`, and in `while_displayed` what it was at each widget's display."""
     output = ModuleType("google.colab.output")
     exec(STAND_IN["output.py"], vars(output))
     output.while_displayed = []
     monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
     monkeypatch.setitem(sys.modules, "google.colab.output", output)
-    monkeypatch.setattr(
-        panels, "display", lambda _bundle, **_options: output.while_displayed.append(output.custom_widgets)
-    )
+
+    def display(bundle, **_options):
+        if "application/vnd.jupyter.widget-view+json" in bundle:  # the still pictures need no widgets
+            output.while_displayed.append(output.custom_widgets)
+
+    monkeypatch.setattr(panels, "display", display)
     return output
 
 
