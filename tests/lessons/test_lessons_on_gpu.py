@@ -1,7 +1,7 @@
 """The lessons compute on the GPU that is there: none of their cells mixes devices, from the set-up cell to the last.
 
-And they run without Omniglot. The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and nothing is asserted that only a
-whole training shows.
+And they run without Omniglot. The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and
+nothing is asserted that only a whole training shows.
 """
 
 import ast
