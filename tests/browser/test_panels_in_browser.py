@@ -188,9 +188,9 @@ def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, t
     goes_on(panel)
     assert picture.screenshot() != marked
     if lesson.orders:
-        first = panel.get_by_role("radio", name="first order")
+        first = panel.locator(".widget-toggle-button", has_text="first order")
         first.focus()
-        first.press("Space")
+        first.press("Enter")
         expect(panel).to_contain_text("order second → first")
     goes_on(panel)
     for theme in ("JupyterLab Dark", "JupyterLab Light"):

@@ -53,7 +53,6 @@ STYLE = f"""<style>
   filter: invert(0.93) hue-rotate(180deg);
 }}
 .metalab-grid {{ display: grid; gap: 2px 16px; }}
-.metalab-grid .widget-radio-box {{ display: flex; flex-direction: row; flex-wrap: wrap; column-gap: 12px; }}
 .metalab-panel .widget-html-content {{ line-height: 1.4; }}
 .metalab-panel p {{ margin: 2px 0; }}
 .jp-OutputArea-child:has(.metalab-panel) + .jp-OutputArea-child:has(.jp-RenderedImage) {{ display: none; }}

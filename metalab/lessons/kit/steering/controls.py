@@ -32,7 +32,7 @@ def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
         "inner_lr": lambda value: log_slider("inner learning rate α", value, -4, 0),
         "outer_lr": lambda value: log_slider("outer learning rate", value, -5, 0),
         "inner_steps": lambda value: slider("inner steps", value, 0, 10, 1),
-        "order": lambda value: widgets.RadioButtons(
+        "order": lambda value: widgets.ToggleButtons(  # JupyterLab takes the arrow keys of radio buttons
             options=[("second order", 2), ("first order", 1)], value=value, description="meta-gradient"
         ),
     }
