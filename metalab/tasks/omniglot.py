@@ -318,7 +318,7 @@ def _find(download: bool) -> tuple[list[np.ndarray], str]:
     else:
         tried.append("download: not requested")
     raise OmniglotNotFound(
-        "\n  ".join(["Omniglot was not found. Looked in, and asked, in this order:", *tried])
+        "\n  ".join(["Omniglot was not found. These places were tried, in this order:", *tried])
         + f"\nEither load it once with a network (about 16 MB), or get {' and '.join(p.archive for p in PARTS)} from "
         "the folder `python` of https://github.com/brendenlake/omniglot and set METALAB_DATA to the folder they lie in."
     )

@@ -14,7 +14,7 @@ from answers import right, wrong
 
 from metalab.lessons.sine_regression import exercises, solutions
 from metalab.lessons.sine_regression.exercises import forward
-from metalab.lessons.sine_regression.solutions import inner_step
+from metalab.lessons.sine_regression.solutions import inner_step, meta_loss
 from metalab.tasks import sine
 
 # sample_task, right
@@ -2203,3 +2203,963 @@ def _(params, tasks, inner_lr):
     for sx, sy, qx, qy in tasks:
         total = 0.9 * total + 0.1 * ((forward(inner_step(params, sx, sy, inner_lr), qx) - qy) ** 2).mean()
     return total
+
+
+# meta_train, right
+
+
+def copies(params):
+    return [p.detach().clone().requires_grad_() for p in params]
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        adam.zero_grad()
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        watch(loss.item())
+        adam.step()
+    return params
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    start = [torch.nn.Parameter(p.clone()) for p in params]
+    adam = torch.optim.Adam(start, outer_lr, foreach=True)
+    for step in range(1, steps + 1):  # noqa: B007 (as a reader may write it)
+        value = meta_loss(start, draw(), inner_lr)
+        value.backward()
+        adam.step()
+        adam.zero_grad(set_to_none=False)
+        watch(float(value.detach()))
+    return tuple(p.detach() for p in start)
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr, betas=(0.9, 0.999), eps=1e-8)
+    while steps > 0:
+        loss = meta_loss(params, draw(), inner_lr)
+        for p, g in zip(params, torch.autograd.grad(loss, params), strict=True):
+            p.grad = g
+        adam.step()
+        watch(loss.detach())
+        steps -= 1
+    return params
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    first, second = ([torch.zeros_like(p) for p in params] for _ in range(2))
+    for n in range(1, steps + 1):
+        loss = meta_loss(params, draw(), inner_lr)
+        gradients = torch.autograd.grad(loss, params)
+        first = [0.9 * m + 0.1 * g for m, g in zip(first, gradients, strict=True)]
+        second = [0.999 * v + 0.001 * g**2 for v, g in zip(second, gradients, strict=True)]
+        moves = [
+            outer_lr * (m / (1 - 0.9**n)) / ((v / (1 - 0.999**n)).sqrt() + 1e-8)
+            for m, v in zip(first, second, strict=True)
+        ]
+        params = [(p - move).detach().requires_grad_() for p, move in zip(params, moves, strict=True)]
+        watch(loss.item())
+    return params
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copy.deepcopy(params)
+    optimizer = torch.optim.Adam([{"params": params[:4]}, {"params": params[4:]}], lr=outer_lr)
+    for _ in range(steps):
+        tasks = draw()
+
+        def closure(tasks=tasks):
+            optimizer.zero_grad()
+            loss = meta_loss(params, tasks, inner_lr)
+            loss.backward()
+            return loss
+
+        watch(optimizer.step(closure).item())
+    return params
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    sizes, shapes = [p.numel() for p in params], [p.shape for p in params]
+    flat = torch.cat([p.detach().flatten() for p in params]).requires_grad_()
+    adam = torch.optim.Adam([flat], lr=outer_lr)
+    for _ in range(steps):
+        parts = [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
+        loss = meta_loss(parts, draw(), inner_lr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        watch(loss.item())
+    return [part.view(shape) for part, shape in zip(flat.split(sizes), shapes, strict=True)]
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        adam.zero_grad()
+        tasks, total = draw(), 0.0
+        for support_x, support_y, query_x, query_y in tasks:  # less memory: one task's graph at a time
+            adapted = inner_step(params, support_x, support_y, inner_lr)
+            loss = F.mse_loss(forward(adapted, query_x), query_y) / len(tasks)
+            loss.backward()
+            total += loss.item()
+        adam.step()
+        watch(total)
+    return [p.data for p in params]
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = torch.nn.ParameterList([p.detach().clone() for p in params])
+    adam = torch.optim.Adam(params.parameters(), lr=outer_lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(adam, lambda n: 1.0)
+    for _ in itertools.repeat(None, steps):
+        loss = meta_loss(list(params), draw(), inner_lr)
+        params.zero_grad()
+        loss.backward()
+        adam.step()
+        schedule.step()
+        watch(np.float64(loss.item()))
+    return list(params)
+
+
+@right(exercises.meta_train)
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    weights = {str(k): p.detach().clone().requires_grad_() for k, p in enumerate(params)}
+    adam = torch.optim.Adam(weights.values(), lr=outer_lr)
+    losses = []
+    for _ in range(steps):
+        loss = meta_loss(list(weights.values()), draw(), inner_lr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        losses.append(loss.item())
+    for loss in losses:
+        watch(loss)
+    return [*weights.values()]
+
+
+# meta_train, wrong
+
+
+def trained(params, draw, steps, inner_lr, watch, adam, loss_of=meta_loss):
+    for _ in range(steps):
+        loss = loss_of(params, draw(), inner_lr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "Plain gradient descent (SGD) takes the outer steps")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.SGD(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "Plain gradient descent (SGD) takes the outer steps")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        gradients = torch.autograd.grad(loss, params)
+        params = [(p - outer_lr * g).detach().requires_grad_() for p, g in zip(params, gradients, strict=True)]
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "Gradient descent with momentum takes the outer steps")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.SGD(params, lr=outer_lr, momentum=0.9))
+
+
+@wrong(exercises.meta_train, "AdamW, which shrinks the parameters")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.AdamW(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "The outer rate 0.001 is used whatever outer_lr is")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params))
+
+
+@wrong(exercises.meta_train, "Adam loses its memory")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    for _ in range(steps):
+        trained(params, draw, 1, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
+    return params
+
+
+@wrong(exercises.meta_train, "The two learning rates are exchanged")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, outer_lr, watch, torch.optim.Adam(params, lr=inner_lr))
+
+
+@wrong(exercises.meta_train, "Adam is given the inner learning rate")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=inner_lr))
+
+
+@wrong(exercises.meta_train, "The gradients of all meta-steps so far add up")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        adam.step()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "The gradients of all meta-steps so far add up")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    adam.zero_grad()
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        adam.step()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "Nothing is learned: the start comes back as it went in")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        adam.zero_grad()
+        adam.step()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "Nothing is learned: the start comes back as it went in")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "It climbs")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr, maximize=True)
+    return trained(params, draw, steps, inner_lr, watch, adam)
+
+
+@wrong(exercises.meta_train, "It takes an outer step for each task")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        total, tasks = 0, draw()
+        for task in tasks:
+            loss = meta_loss(params, [task], inner_lr)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            total += loss.item()
+        watch(total / len(tasks))
+    return params
+
+
+@wrong(exercises.meta_train, "Only the first task of each draw is used")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    return trained(params, lambda: draw()[:1], steps, inner_lr, watch, adam)
+
+
+@wrong(exercises.meta_train, "The meta-gradient is that of first-order MAML")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    def first_order(params, tasks, inner_lr):
+        losses = []
+        for support_x, support_y, query_x, query_y in tasks:
+            gradients = gradients_of(params, support_x, support_y)
+            adapted = [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
+            losses.append(F.mse_loss(forward(adapted, query_x), query_y))
+        return sum(losses) / len(losses)
+
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr), first_order)
+
+
+@wrong(exercises.meta_train, "That is joint training")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    def joint(params, tasks, inner_lr):
+        return sum(F.mse_loss(forward(params, x), y) for _, _, x, y in tasks) / len(tasks)
+
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr), joint)
+
+
+@wrong(exercises.meta_train, "fine-tuning in turn")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    for _ in range(steps):
+        tasks = draw()
+        watch(meta_loss(params, tasks, inner_lr).item())
+        for support_x, support_y, _, _ in tasks:
+            params = inner_step(params, support_x, support_y, inner_lr)
+    return params
+
+
+@wrong(exercises.meta_train, "It calls draw() once only")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params, tasks = copies(params), draw()
+    return trained(params, lambda: tasks, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "draw() was called 4 times")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(1, steps):
+        trained(params, draw, 1, inner_lr, watch, adam)
+    return params
+
+
+@wrong(exercises.meta_train, "It never calls watch(loss)")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, lambda loss: None, torch.optim.Adam(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "as a tensor with its graph")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        watch(loss)
+    return params
+
+
+@wrong(exercises.meta_train, "watch(loss) was called 1 times")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    losses = []
+    trained(params, draw, steps, inner_lr, losses.append, torch.optim.Adam(params, lr=outer_lr))
+    watch(losses[-1])
+    return params
+
+
+@wrong(exercises.meta_train, "the sum of all losses so far")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params, so_far = copies(params), []
+
+    def add_up(loss):
+        so_far.append(loss)
+        watch(sum(so_far))
+
+    return trained(params, draw, steps, inner_lr, add_up, torch.optim.Adam(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "the loss after the outer step")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        tasks = draw()
+        adam.zero_grad()
+        meta_loss(params, tasks, inner_lr).backward()
+        adam.step()
+        watch(meta_loss(params, tasks, inner_lr).item())
+    return params
+
+
+@wrong(exercises.meta_train, "It trains the very tensors that it was given")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "It leaves gradients in the .grad of `params`")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    new = copies(params)
+    adam = torch.optim.Adam(new, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        loss.backward()
+        for q, p in zip(new, params, strict=True):
+            q.grad = p.grad
+        adam.step()
+        watch(loss.item())
+    return new
+
+
+@wrong(exercises.meta_train, "Only the weights are trained")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params[::2], lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "Not all parameters are trained: b3 stay as they were")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params[:-1], lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "The last meta-step is missing")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        before = copies(params)
+        trained(params, draw, 1, inner_lr, watch, adam)
+    return before
+
+
+@wrong(exercises.meta_train, "Two things are wrong. First: Plain gradient descent")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), outer_lr)
+        loss.backward()
+        with torch.no_grad():
+            for p in params:
+                p -= inner_lr * p.grad
+                p.grad = None
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "p.detach().clone() makes one of p")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = [p.clone() for p in params]
+    return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
+
+
+@wrong(exercises.meta_train, "Is step() called before backward()?")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    adam = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        adam.step()
+        adam.zero_grad()
+        loss.backward()
+        watch(loss.item())
+    return params
+
+
+@wrong(exercises.meta_train, "Loop over range(steps)")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    for _ in steps:
+        watch(0.0)
+    return params
+
+
+@wrong(exercises.meta_train, "draw() returns the tasks of the next meta-step")
+def _(params, draw, steps, inner_lr, outer_lr, watch):
+    params = copies(params)
+    return trained(params, lambda: draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
+
+
+# inner_loop, right
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    adapted = list(params)
+    for _ in range(steps):
+        adapted = inner_step(adapted, x, y, inner_lr)
+    return adapted
+
+
+@right(exercises.inner_loop)
+def take_steps(params, x, y, inner_lr, steps):
+    return params if steps == 0 else take_steps(inner_step(params, x, y, inner_lr), x, y, inner_lr, steps - 1)
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    return functools.reduce(lambda now, _: inner_step(now, x, y, inner_lr), range(steps), params)
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    done = 0
+    while done < steps:
+        params = inner_step(params, x, y, inner_lr)
+        done += 1
+    return tuple(params)
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    path = [params]
+    for k in range(steps):
+        path.append(inner_step(path[k], x, y, inner_lr))
+    return path[-1]
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        loss = F.mse_loss(forward(params, x), y)
+        params = step_with(params, loss, inner_lr)
+    return params
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    *_, last = itertools.accumulate(range(steps), lambda now, _: inner_step(now, x, y, inner_lr), initial=params)
+    return last
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    def loss(ps):
+        return ((forward(ps, x) - y) ** 2).mean()
+
+    for _ in range(steps):
+        gradients = torch.func.grad(loss)(list(params))
+        params = [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
+    return [p.clone() for p in params]
+
+
+@right(exercises.inner_loop)
+def _(params, x, y, inner_lr, steps):
+    if steps == 0:
+        return params
+    new = inner_step(params, x, y, inner_lr)
+    for _ in range(1, steps):
+        new = inner_step(new, x, y, inner_lr)
+    return new
+
+
+# inner_loop, wrong
+
+
+@wrong(exercises.inner_loop, "Each step sets out from `params` again")
+def _(params, x, y, inner_lr, steps):
+    new = params
+    for _ in range(steps):
+        new = inner_step(params, x, y, inner_lr)
+    return new
+
+
+@wrong(exercises.inner_loop, "Each step sets out from `params` again")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        params = inner_step(params, x, y, inner_lr)
+        return params
+    return params
+
+
+@wrong(exercises.inner_loop, "no step was taken, or its result is lost")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        inner_step(params, x, y, inner_lr)
+    return params
+
+
+@wrong(exercises.inner_loop, "It takes one step too few")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(1, steps):
+        params = inner_step(params, x, y, inner_lr)
+    return params
+
+
+@wrong(exercises.inner_loop, "It takes one step too many")
+def _(params, x, y, inner_lr, steps):
+    new = inner_step(params, x, y, inner_lr)
+    for _ in range(steps):
+        new = inner_step(new, x, y, inner_lr)
+    return new
+
+
+@wrong(exercises.inner_loop, "It takes 5 steps, whatever `steps` is")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(5):
+        params = inner_step(params, x, y, inner_lr)
+    return params
+
+
+@wrong(exercises.inner_loop, "The rate is divided by the number of steps")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        params = inner_step(params, x, y, inner_lr / steps)
+    return params
+
+
+@wrong(exercises.inner_loop, "The rate falls from step to step")
+def _(params, x, y, inner_lr, steps):
+    for k in range(steps):
+        params = inner_step(params, x, y, inner_lr / (1 + k))
+    return params
+
+
+@wrong(exercises.inner_loop, "The rate is a higher power of inner_lr in each step")
+def _(params, x, y, inner_lr, steps):
+    rate = inner_lr
+    for _ in range(steps):
+        params = inner_step(params, x, y, rate)
+        rate *= inner_lr
+    return params
+
+
+@wrong(exercises.inner_loop, "The rate 0.01 is written into the code")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        params = inner_step(params, x, y, 0.01)
+    return params
+
+
+@wrong(exercises.inner_loop, "It climbs")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        params = inner_step(params, x, y, -inner_lr)
+    return params
+
+
+@wrong(exercises.inner_loop, "Every step subtracts the same gradient")
+def _(params, x, y, inner_lr, steps):
+    gradients = gradients_of(params, x, y, create_graph=True)
+    for _ in range(steps):
+        params = [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
+    return params
+
+
+@wrong(exercises.inner_loop, "The gradients of all steps so far add up")
+def _(params, x, y, inner_lr, steps):
+    total = [torch.zeros_like(p) for p in params]
+    for _ in range(steps):
+        gradients = gradients_of(params, x, y, create_graph=True)
+        total = [t + g for t, g in zip(total, gradients, strict=True)]
+        params = [p - inner_lr * t for p, t in zip(params, total, strict=True)]
+    return params
+
+
+@wrong(exercises.inner_loop, "The steps have momentum")
+def _(params, x, y, inner_lr, steps):
+    new = [p.detach().clone().requires_grad_() for p in params]
+    sgd = torch.optim.SGD(new, lr=inner_lr, momentum=0.9)
+    for _ in range(steps):
+        sgd.zero_grad()
+        F.mse_loss(forward(new, x), y).backward()
+        sgd.step()
+    return new
+
+
+@wrong(exercises.inner_loop, "Each step uses a single point")
+def _(params, x, y, inner_lr, steps):
+    for k in range(steps):
+        params = inner_step(params, x[k : k + 1], y[k : k + 1], inner_lr)
+    return params
+
+
+@wrong(exercises.inner_loop, "The mean of the parameters over all steps comes back")
+def _(params, x, y, inner_lr, steps):
+    path = [params]
+    for _ in range(steps):
+        path.append(inner_step(path[-1], x, y, inner_lr))
+    return [sum(ps) / len(ps) for ps in zip(*path, strict=True)]
+
+
+@wrong(exercises.inner_loop, "It returns how the parameters have changed")
+def _(params, x, y, inner_lr, steps):
+    new = params
+    for _ in range(steps):
+        new = inner_step(new, x, y, inner_lr)
+    return [q - p for p, q in zip(params, new, strict=True)]
+
+
+@wrong(exercises.inner_loop, "Return the list after the last step alone")
+def _(params, x, y, inner_lr, steps):
+    path = [params]
+    for _ in range(steps):
+        path.append(inner_step(path[-1], x, y, inner_lr))
+    return path
+
+
+@wrong(exercises.inner_loop, "takes the gradients of all the steps for constants")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        gradients = gradients_of(params, x, y)
+        params = [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
+    return params
+
+
+@wrong(exercises.inner_loop, "only that of the last step is seen by autograd")
+def _(params, x, y, inner_lr, steps):
+    for k in range(steps):
+        gradients = gradients_of(params, x, y, create_graph=k == steps - 1)
+        params = [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
+    return params
+
+
+@wrong(exercises.inner_loop, "the result is cut off from `params`")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        params = [p.detach().requires_grad_() for p in inner_step(params, x, y, inner_lr)]
+    return params
+
+
+@wrong(exercises.inner_loop, "It changes the shared parameters themselves")
+def _(params, x, y, inner_lr, steps):
+    for _ in range(steps):
+        for p, q in zip(params, inner_step(params, x, y, inner_lr), strict=True):
+            p.data = q.detach()
+    return params
+
+
+# tune, right
+
+
+@right(exercises.tune)
+def _(error, rates):
+    best, least = None, math.inf
+    for rate in rates:
+        found = error(rate, "validation")
+        if found < least:
+            best, least = rate, found
+    return best, error(best, "test")
+
+
+@right(exercises.tune)
+def _(error, rates):
+    pairs = [(error(rate, "validation"), rate) for rate in rates]
+    _, best = min(pair for pair in pairs if not math.isnan(pair[0]))
+    return [best, error(best, split="test")]
+
+
+@right(exercises.tune)
+def _(error, rates):
+    errors = np.array([error(rate, "validation") for rate in rates])
+    best = rates[int(np.nanargmin(errors))]
+    return best, error(best, "test")
+
+
+@right(exercises.tune)
+def _(error, rates):
+    errors = torch.tensor([error(rate, "validation") for rate in rates], dtype=torch.float64)
+    best = rates[errors.nan_to_num(nan=math.inf).argmin()]
+    return torch.tensor(best, dtype=torch.float64), np.float64(error(best, "test"))
+
+
+@right(exercises.tune)
+def _(error, rates):
+    def cost(rate):
+        found = error(rate, "validation")
+        return found if math.isfinite(found) else math.inf
+
+    best = min(rates, key=cost)
+    return best, error(best, "test")
+
+
+@right(exercises.tune)
+def _(error, rates):
+    errors = {rate: error(rate, "validation") for rate in sorted(rates)}
+    errors = {rate: value for rate, value in errors.items() if value == value}
+    best = sorted(errors, key=errors.get)[0]
+    return best, error(best, "test")
+
+
+Tuned = collections.namedtuple("Tuned", "rate error")
+
+
+@right(exercises.tune)
+def _(error, rates):
+    steady = filter(lambda rate: error(rate, "validation") < 1e9, rates)
+    best = min(steady, key=lambda rate: error(rate, "validation"))
+    return Tuned(rate=best, error=error(best, "test"))
+
+
+@right(exercises.tune)
+def _(error, rates):
+    best = functools.reduce(
+        lambda a, b: a if not error(b, "validation") < error(a, "validation") and error(a, "validation") < 1e9 else b,
+        rates,
+    )
+    return best, error(best, "test")
+
+
+# tune, wrong
+
+
+def validated(error, rates):
+    return {rate: value for rate in rates if math.isfinite(value := error(rate, "validation"))}
+
+
+@wrong(exercises.tune, "It asks for the test errors of 6 rates")
+def _(error, rates):
+    errors = {rate: error(rate, "test") for rate in rates}
+    best = min((rate for rate in rates if math.isfinite(errors[rate])), key=errors.get)
+    return best, errors[best]
+
+
+@wrong(exercises.tune, "It asks for the test errors of 6 rates")
+def _(error, rates):
+    errors, tests = ({rate: error(rate, split) for rate in rates} for split in ("validation", "test"))
+    best = min((rate for rate in rates if math.isfinite(errors[rate])), key=errors.get)
+    return best, tests[best]
+
+
+@wrong(exercises.tune, "It asks for the test errors of 2 rates")
+def _(error, rates):
+    errors = validated(error, rates)
+    first, second, *_ = sorted(errors, key=errors.get)
+    best = min(first, second, key=lambda rate: error(rate, "test"))
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "It never asks for a test error")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = min(errors, key=errors.get)
+    return best, errors[best]
+
+
+@wrong(exercises.tune, "It asks for no validation error")
+def _(error, rates):
+    return rates[0], error(rates[0], "test")
+
+
+@wrong(exercises.tune, "min() stays with a nan that comes first")
+def _(error, rates):
+    best = min(rates, key=lambda rate: error(rate, "validation"))
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "the largest validation error")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = max(errors, key=errors.get)
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "It takes the largest rate")
+def _(error, rates):
+    best = max({rate: error(rate, "validation") for rate in rates})
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "It takes the smallest rate")
+def _(error, rates):
+    best = min({rate: error(rate, "validation") for rate in rates})
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "It takes the first rate of the list")
+def _(error, rates):
+    best = next(iter({rate: error(rate, "validation") for rate in rates}))
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "It takes the last rate of the list")
+def _(error, rates):
+    for rate in rates:
+        error(rate, "validation")
+    return rate, error(rate, "test")
+
+
+@wrong(exercises.tune, "It stops at the first rate after which the validation error rises")
+def _(error, rates):
+    for k in range(1, len(rates)):
+        if error(rates[k], "validation") > error(rates[k - 1], "validation"):
+            break
+    return rates[k - 1], error(rates[k - 1], "test")
+
+
+@wrong(exercises.tune, "It leaves out the first rate of the list")
+def _(error, rates):
+    errors = validated(error, rates[1:])
+    best = min(errors, key=errors.get)
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "the second smallest validation error")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = sorted(errors, key=errors.get)[1]
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "The two numbers have changed places")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = min(errors, key=errors.get)
+    return error(best, "test"), best
+
+
+@wrong(exercises.tune, "reports the validation error all the same")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = min(errors, key=errors.get)
+    error(best, "test")
+    return best, errors[best]
+
+
+@wrong(exercises.tune, "the mean of the validation error and the test error")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = min(errors, key=errors.get)
+    return best, 0.5 * (errors[best] + error(best, "test"))
+
+
+@wrong(exercises.tune, "the difference of the test error and the validation error")
+def _(error, rates):
+    errors = validated(error, rates)
+    best = min(errors, key=errors.get)
+    return best, error(best, "test") - errors[best]
+
+
+@wrong(exercises.tune, "should return two numbers, the rate and its error on the test tasks; yours is the number")
+def _(error, rates):
+    errors = validated(error, rates)
+    return error(min(errors, key=errors.get), "test")
+
+
+@wrong(exercises.tune, 'are called "validation" and "test", and not \'train\'')
+def _(error, rates):
+    best = min(rates, key=lambda rate: error(rate, "train"))
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "Ask for the error of one rate at a time")
+def _(error, rates):
+    errors = error(rates, "validation")
+    best = min(errors)
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "`error` is a function")
+def _(error, rates):
+    best = min(rates, key=lambda rate: error[rate])
+    return best, error(best, "test")
+
+
+@wrong(exercises.tune, "0.001 is not one of the rates")
+def _(error, rates):
+    errors = {rate: error(rate, "validation") for rate in (0.001, 0.01, 0.1)}
+    best = min(errors, key=errors.get)
+    return best, error(best, "test")

@@ -1,7 +1,7 @@
 """The lessons compute on the GPU that is there: none of their cells mixes devices, from the set-up cell to the last.
 
-The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and nothing is asserted that only a
-whole training shows.
+And they run without Omniglot. The GPU is `fake_gpu`. Trainings and tests are cut to a few steps and episodes, and
+nothing is asserted that only a whole training shows.
 """
 
 import ast
@@ -9,17 +9,18 @@ import asyncio
 import importlib
 import inspect
 import warnings
+from dataclasses import replace
 from functools import partial
 
 import noise
 import pytest
 import torch
 from fake_gpu import NAME, OnGPU, fake_gpu
-from test_accepted_answers import LESSONS, cells_of, exercises_of, users_of, without_asserts
+from test_accepted_answers import LESSONS, cells_of, exercises_of, shortened, users_of, without_asserts
 from torch.utils._pytree import tree_leaves
 
 import metalab.evaluate
-from metalab.experiments import timing
+from metalab.experiments import sine_over_seeds, timing
 from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.kit.steering import SteeringPanel
 from metalab.tasks import Characters, Groups, glyphs, omniglot
@@ -72,6 +73,8 @@ def short(drawn, monkeypatch):
     monkeypatch.setattr(glyphs, "draw", lambda **_options: drawn[0])
     monkeypatch.setattr(metalab.evaluate, "evaluate", evaluate)
     monkeypatch.setattr(siamese, "evaluate", evaluate)
+    errors_after = at_most(EPISODES, sine_over_seeds.errors_after, "tasks")
+    monkeypatch.setattr(sine_over_seeds, "errors_after", errors_after)
     monkeypatch.setattr(siamese, "medians_in_turn", partial(timing.medians_in_turn, rounds=1))
     monkeypatch.setattr(timing, "WARM", 0)
     monkeypatch.setattr(Trainer, "run", at_most(STEPS, Trainer.run, "steps"))
@@ -98,7 +101,8 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
         for number, source in enumerate(cells_of(lesson), start=1):
             if any(name in source for name in ON_CPU):
                 continue
-            code = compile(without_asserts(source), f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            tree = shortened(without_asserts(source), STEPS)
+            code = compile(tree, f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             if (waiting := eval(code, space)) is not None:
                 asyncio.run(waiting)
     assert f"Device: {NAME}" in capsys.readouterr().out
@@ -109,3 +113,22 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
     exercises = [value for value in vars(exercises_of(lesson)).values() if isinstance(value, Exercise)]
     assert handed or not any(users_of(lesson, exercise) for exercise in exercises)
     assert not any(isinstance(t, OnGPU) for t in handed), "an answer may make tensors, and they are on the CPU"
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_cell_runs_without_omniglot(lesson, short, drawn, figures, monkeypatch, capsys):
+    def load():
+        raise omniglot.OmniglotNotFound("Nothing in any of the places that were tried.")
+
+    monkeypatch.setattr(omniglot, "load", load)
+    monkeypatch.setattr(glyphs, "draw", lambda **_options: replace(drawn[1], source="glyphs"))
+    space = {"__name__": "__main__"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        for number, source in enumerate(cells_of(lesson), start=1):
+            if any(name in source for name in ON_CPU):
+                continue
+            code = compile(without_asserts(source), f"cell {number}", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            if (waiting := eval(code, space)) is not None:
+                asyncio.run(waiting)
+    assert ("(glyphs)" in capsys.readouterr().out) == ("load_characters" in space)

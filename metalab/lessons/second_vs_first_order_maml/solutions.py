@@ -4,13 +4,13 @@ import torch
 
 
 def adapt(loss, params, inner_lr):
-    """Take one gradient step on loss(params) from params, and return the list of new tensors, with their graph."""
+    """Take one gradient step on loss(params). Return new tensors with their graph."""
     grads = torch.autograd.grad(loss(params), params, create_graph=True)
     return [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
 
 
 def hessian_vector(loss, params, vector):
-    """Return the Hessian of loss(params) times vector, as a list of tensors shaped like params.
+    """Return the Hessian of loss(params) times vector, a list shaped like params.
 
     The vector counts as a constant, even where it was computed from params.
     """
@@ -20,6 +20,6 @@ def hessian_vector(loss, params, vector):
 
 
 def reptile_update(params, adapted, outer_lr):
-    """Move params, a list of tensors, a part outer_lr of the way to the mean of adapted, with a list for each task."""
+    """Move params a part outer_lr of the way to the mean of adapted, over tasks."""
     means = [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
     return [p + outer_lr * (mean - p) for p, mean in zip(params, means, strict=True)]

@@ -4,15 +4,18 @@ import torch
 
 
 def contrastive_loss(distance, same, margin):
-    """Return the contrastive loss of each pair [B], from its distance [B] and whether it is one character, same [B]."""
-    gap = (margin - distance).clamp(min=0)  # how much the distance falls short of the margin; 0 beyond it
+    """Return the contrastive loss of each pair [B].
+
+    Each pair has a distance [B], and same [B] says whether it is of one character.
+    """
+    gap = (margin - distance).clamp(min=0)  # how far it is short of the margin, or 0
     return torch.where(same, distance**2, gap**2)
 
 
 def draw_pairs(images, count, generator):
-    """Draw `count` pairs from images [characters, drawings, 28, 28]: half of one character, half of two.
+    """Draw `count` pairs from images [characters, drawings, 28, 28].
 
-    Return first, second [count, 28, 28] and same [count] bool, which is True for the pairs of one character.
+    Return first, second [count, 28, 28] and same [count], True if of one character.
     """
     same = torch.arange(count) % 2 == 0
     first, second = [], []
@@ -25,10 +28,10 @@ def draw_pairs(images, count, generator):
 
 
 def one_shot_answers(support_z, query_z):
-    """Name each query's class by its nearest support: shares [Q, N] from support_z [N, E] and query_z [Q, E].
+    """Name each query's class by its nearest support: return shares [Q, N].
 
-    A query's row has 1 at the class that is nearest (Euclidean) and 0 elsewhere. Where k classes are equally near, each
-    of them gets 1/k.
+    A query's row has 1 at the class that is nearest (Euclidean) and 0 elsewhere. Where
+    k classes are equally near, each of them gets 1/k.
     """
     distances = (query_z[:, None] - support_z).norm(dim=2)  # [Q, N]
     nearest = (distances == distances.min(dim=1, keepdim=True).values).float()

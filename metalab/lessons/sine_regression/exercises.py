@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import GeneratorType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,208 +24,50 @@ from ..kit.comparing import (
     Trial,
     Wrong,
     agree,
-    combined,
-    compare,
     describe,
     number,
 )
 from ..kit.exercise import Exercise
 from . import solutions
+from .checks import (
+    ADVICE,
+    NAMES,
+    Loss,
+    Task,
+    advised,
+    alone,
+    and_,
+    change_of,
+    compare_gradients,
+    expect_graph,
+    expect_lists_kept,
+    expect_params_untouched,
+    fresh_params,
+    fresh_task,
+    in_pairs,
+    in_turn,
+    mean_square,
+    meta_gradient,
+    mse,
+    remembered,
+)
+from .loop_exercises import INNER_LOOP_MISTAKES, META_TRAIN_MISTAKES, TUNE_MISTAKES, inner_loop, meta_train, tune
 from .solutions import forward
 
-__all__ = ["forward", "inner_step", "meta_loss", "sample_task"]
+__all__ = [
+    "INNER_LOOP_MISTAKES",
+    "META_TRAIN_MISTAKES",
+    "TUNE_MISTAKES",
+    "forward",
+    "inner_loop",
+    "inner_step",
+    "meta_loss",
+    "meta_train",
+    "sample_task",
+    "tune",
+]
 
-NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
-Task = tuple[Tensor, Tensor, Tensor, Tensor]  # the support x, y and the query x, y
-
-
-# The network and the data of the checks
-
-
-def _params(widths: tuple[int, int], size: float, dtype: torch.dtype, generator: torch.Generator) -> list[Tensor]:
-    first, second = widths
-    shapes = [(1, first), (first,), (first, second), (second,), (second, 1), (1,)]
-    return [(size * torch.randn(shape, generator=generator, dtype=dtype)).requires_grad_() for shape in shapes]
-
-
-def _task(shots: int, queries: int, dtype: torch.dtype, generator: torch.Generator) -> Task:
-    amplitude, phase = solutions.sample_task(generator)
-    x = torch.rand(shots + queries, 1, generator=generator, dtype=dtype) * 10 - 5
-    y = amplitude * torch.sin(x - phase)
-    return x[:shots], y[:shots], x[shots:], y[shots:]
-
-
-# Parts that several checks share
-
-
-Loss = Callable[[Tensor, Tensor], Tensor]  # of a prediction and a target, each [K, 1]
-
-
-def _mean_square(prediction: Tensor, y: Tensor) -> Tensor:
-    return ((prediction - y) ** 2).mean()
-
-
-def _mse(params: Sequence[Tensor], x: Tensor, y: Tensor) -> Tensor:
-    return _mean_square(forward(params, x), y)
-
-
-def _meta_gradient(loss: Tensor, params: list[Tensor]) -> dict[str, Tensor]:
-    gradients = torch.autograd.grad(loss, params, allow_unused=True, materialize_grads=True, retain_graph=True)
-    return {f"the gradient of {name}": gradient for name, gradient in zip(NAMES, gradients, strict=True)}
-
-
-def _expect_graph(loss: Tensor, params: list[Tensor], message: str) -> None:
-    """Raise `Wrong(message)` if no gradient at all flows from `loss` back to `params`."""
-    if not loss.requires_grad or not any(g.any() for g in _meta_gradient(loss, params).values()):
-        raise Wrong(message)
-
-
-def _compare_gradients(trials: list[Trial], known: list[tuple[str, list[dict[str, Tensor]]]]) -> None:
-    """Compare meta-gradients that belong to right values."""
-    try:
-        compare(trials, known)
-    except Wrong as wrong:
-        if str(wrong) in [message for message, _ in known]:
-            raise
-        example = str(wrong)[str(wrong).rindex("With ") :]
-        raise Wrong(
-            "What it computes is right, but the meta-gradient is not: autograd does not see all the ways in which the "
-            f"result depends on `params`. Is a part of it detached, or computed under no_grad? {example}"
-        ) from None
-
-
-def _advised(attempt: Callable, advice: dict[str, str]) -> Callable:
-    """Wrap the reader's function, so that a message about an error ends with what usually causes such an error."""
-
-    def call(*arguments: Any) -> Any:
-        try:
-            return attempt(*arguments)
-        except Wrong as wrong:
-            error = str(wrong).partition(", at line ")[0]
-            for piece, says in advice.items():
-                if error.startswith("It stopped with") and piece in error:
-                    raise Wrong(f"{wrong}. {says}") from None
-            raise
-
-    return call
-
-
-def _expect_lists_kept(attempt: Callable) -> Callable:
-    """Wrap the reader's function, so that a message about changed arguments says if only a list was changed."""
-
-    def call(*arguments: Any) -> Any:
-        lists = {
-            name: thing for name, thing in zip(("params", "tasks"), arguments, strict=False) if type(thing) is list
-        }
-        before = {name: list(things) for name, things in lists.items()}
-        values = [p.detach().clone() for p in before["params"]]
-        try:
-            return attempt(*arguments)
-        except Wrong as wrong:
-            if str(wrong) not in (inner_step.in_place, meta_loss.in_place):
-                raise
-            kept = all(torch.equal(p, value) for p, value in zip(before["params"], values, strict=True))
-            for name, things in lists.items():
-                if kept and list(map(id, things)) != list(map(id, before[name])):
-                    raise Wrong(_list_changed(name, before[name], things)) from None
-            raise
-
-    return call
-
-
-def _list_changed(name: str, before: list, after: list) -> str:
-    if len(after) < len(before):
-        return (
-            f"It takes entries out of the list `{name}`, as pop() does. The list belongs to whoever called, and comes "
-            "back shorter. Go through it with a for loop, or work on a copy."
-        )
-    if sorted(map(id, before)) == sorted(map(id, after)):
-        return (
-            f"It changes the order of the list `{name}`, which belongs to whoever called. Leave the list as it was, or "
-            "work on a copy."
-        )
-    return (
-        f"It puts something else into the list `{name}`. The list belongs to whoever called, who goes on using it: "
-        "what comes after would start from other values. Make a new list."
-    )
-
-
-def _remembered(mistakes: list[Misconception]) -> list[Misconception]:
-    """Let each mistake compute its result once for each case. A case is known by its inner_lr, the last argument."""
-
-    def remembered(mistake: Callable) -> Callable:
-        results: dict[float, Any] = {}
-
-        def call(*arguments: Any) -> Any:
-            if arguments[-1] not in results:
-                result = mistake(*arguments)
-                several = isinstance(result, tuple | list)
-                results[arguments[-1]] = [t.detach() for t in result] if several else result.detach()
-            return results[arguments[-1]]
-
-        return call
-
-    return [(message, remembered(mistake)) for message, mistake in mistakes]
-
-
-def _alone(variant: Callable, switches: dict[str, dict[Any, str]]) -> list[Misconception]:
-    return combined(variant, switches)[: sum(map(len, switches.values()))]
-
-
-def _in_pairs(variant: Callable, switches: dict[str, dict[Any, str]]) -> list[Misconception]:
-    return combined(variant, switches)[sum(map(len, switches.values())) :]
-
-
-def _in_turn(alone: list[Misconception], otherwise: Callable[[], None], pairs: list[Misconception]) -> Iterator:
-    """Give the mistakes that occur alone, then call what may raise `Wrong` with other words, then give the pairs."""
-    yield from alone
-    otherwise()
-    yield from pairs
-
-
-def _expect_params_untouched(params: list[Tensor]) -> None:
-    if any(p.grad is not None for p in params):
-        raise Wrong(
-            "It leaves gradients in the .grad of `params`, as backward() does. There the tasks add up, and an outer "
-            "optimizer would take them for the meta-gradient. torch.autograd.grad returns gradients and leaves "
-            "nothing behind."
-        )
-    if not all(p.requires_grad and p.is_leaf for p in params):
-        raise Wrong(
-            "It cuts `params` themselves off from autograd, by detach_() or requires_grad_(False). No gradient can "
-            "reach them any more, so nothing can be learned. Leave the tensors in `params` as they are."
-        )
-
-
-def _and(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-VARYING = "Does the code contain a number of points, of tasks, or of units in a layer? They all vary."
-ADVICE = {  # by a piece of PyTorch's or Python's message
-    "(expected 6": "`params` is what has six tensors. Does something else stand in its place? The order is "
-    "forward(params, x) and inner_step(params, x, y, inner_lr).",
-    "'float' object is not iterable": "A plain number stands where several things are expected. Did item() or float() "
-    "make one of the loss? Autograd needs the tensor.",
-    "'list' object has no attribute 'grad'": "`params` is a list, and each of its tensors has a gradient of its own. "
-    "torch.autograd.grad(loss, params) returns them all.",
-    "does not require grad": "Autograd cannot see how the loss depends on `params`. Is something computed under "
-    "no_grad, or from detached tensors?",
-    "in-place operation": "Operations such as -= and sub_ change `params` themselves. Make new tensors instead.",
-    "only for scalar outputs": "Autograd differentiates one number. Is the mean over the points missing?",
-    "not have been used in the graph": "The loss was not computed from that tensor. Was it a copy, or was a layer left "
-    "out?",
-    "backward through the graph a second time": "create_graph=True keeps the graph of the loss.",
-    "out of range": VARYING,
-    "out of bounds": VARYING,
-    "same dtype": "The result should have the precision of the arguments. Does the code convert some of them?",
-    "is invalid for input of size": VARYING,
-    "'list' and 'float'": "`params` is a list: each of its tensors has to be updated by itself.",
-    "multiply sequence": "A list or a tuple cannot be multiplied: multiply each of its tensors by itself.",
-    "'float' and 'NoneType'": "A .grad stays None until backward() was called, and here nothing should call it.",
-}
-
+FORWARD = f"from {__name__} import forward"  # for our solutions, which call it
 
 # sample_task
 
@@ -276,7 +117,7 @@ KNOWN_INTERVALS = [
 
 
 def _examine_sample_task(attempt: Callable) -> None:
-    attempt = _advised(attempt, {"torch._C.Generator": BY_NAME})
+    attempt = advised(attempt, {"torch._C.Generator": BY_NAME})
     _expect_repeatable(attempt)
     tasks = torch.cat([_drawn(attempt, case, DRAWS) for case in SAMPLE_TASK_CASES])  # [draws, 2]
     for values, name in zip(tasks.T, INTERVALS, strict=True):
@@ -333,11 +174,11 @@ def _expect_repeatable(attempt: Callable) -> None:
         if generator.initial_seed() != seed:
             raise Wrong(
                 f"It gives `generator` a new seed, as generator.seed() does, and the same first seed gives another "
-                f"{_and(differing)} each time. An experiment that cannot be repeated cannot be checked. Use "
+                f"{and_(differing)} each time. An experiment that cannot be repeated cannot be checked. Use "
                 "`generator` as it comes."
             )
         raise Wrong(
-            f"The same seed gives another {_and(differing)} each time, so some of the randomness does not come from "
+            f"The same seed gives another {and_(differing)} each time, so some of the randomness does not come from "
             "`generator` as it was seeded. An experiment that cannot be repeated cannot be checked. Does every random "
             "function get generator=generator, and is nothing kept from one call to the next?"
         )
@@ -509,7 +350,7 @@ AVERAGED_FIRST = (
 )
 
 LOSSES: dict[Loss, str] = {
-    lambda f, y: _mean_square(f, y).sqrt(): (
+    lambda f, y: mean_square(f, y).sqrt(): (
         "The loss is the root of the mean squared error. Its gradient has another length, which does not shrink as "
         "the fit improves. Leave the root out."
     ),
@@ -542,8 +383,8 @@ LOSSES: dict[Loss, str] = {
     lambda f, y: ((f - y) ** 3).mean(): "The errors are raised to the third power, which has no smallest value. Square "
     "them.",
     lambda f, y: ((f - y) ** 4).mean(): "The errors are raised to the fourth power. Square them once only.",
-    lambda f, y: _mean_square(f, y) ** 2: "The mean of the squares is squared once more. Use the mean as it is.",
-    lambda f, y: _mean_square(f, y).log(): "The logarithm of the mean squared error is taken. Use the mean as it is.",
+    lambda f, y: mean_square(f, y) ** 2: "The mean of the squares is squared once more. Use the mean as it is.",
+    lambda f, y: mean_square(f, y).log(): "The logarithm of the mean squared error is taken. Use the mean as it is.",
     lambda f, y: ((f - y) ** 2).max(): "Only the point with the largest error counts. Take the mean over all points.",
     lambda f, y: ((f - y) ** 2).median(): "The median of the squares is taken, in which one point counts. Take their "
     "mean.",
@@ -555,8 +396,8 @@ OUTER_LOSSES: dict[Loss, str] = {
         "The squares are subtracted, prediction² − y², where the difference should be squared. Such a loss is not "
         "smallest at the labels."
     ),
-    lambda f, y: _mean_square(f.mean(), y): AVERAGED_FIRST,
-    lambda f, y: _mean_square(f, y.mean()): "The predictions are compared with the mean of the labels. Compare each "
+    lambda f, y: mean_square(f.mean(), y): AVERAGED_FIRST,
+    lambda f, y: mean_square(f, y.mean()): "The predictions are compared with the mean of the labels. Compare each "
     "prediction with its own label.",
 }
 
@@ -607,7 +448,7 @@ def _plain_step(
     *,
     sign: int = -1,
     rate: Callable[[float], float] = lambda inner_lr: inner_lr,
-    loss: Loss = _mean_square,
+    loss: Loss = mean_square,
     scale: Callable[[int], float] = lambda n: 1,
     points: Callable[[Tensor], Tensor] = lambda x_or_y: x_or_y,
     data: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda x, y: (x, y),
@@ -649,7 +490,7 @@ def _one_after_another(create_graph: bool) -> Callable:
     def step(params: Sequence[Tensor], x: Tensor, y: Tensor, inner_lr: float) -> list[Tensor]:
         new = list(params)
         for i in range(len(new)):
-            new[i] = new[i] - inner_lr * torch.autograd.grad(_mse(new, x, y), new[i], create_graph=create_graph)[0]
+            new[i] = new[i] - inner_lr * torch.autograd.grad(mse(new, x, y), new[i], create_graph=create_graph)[0]
         return new
 
     return step
@@ -687,18 +528,18 @@ def _says_what_moves(fixed: Sequence[int]) -> str:
         (1, 3, 5): "Only the weight matrices move, and the biases stay as they are.",
         (0, 1, 2, 3): "Only the last layer moves. That is another algorithm, ANIL (Raghu et al. 2020).",
     }
-    names = f"{_and([NAMES[i] for i in fixed])} {'does' if len(fixed) == 1 else 'do'} not move."
+    names = f"{and_([NAMES[i] for i in fixed])} {'does' if len(fixed) == 1 else 'do'} not move."
     return (
         f"{which.get(tuple(fixed), names)} The lesson adapts every parameter. Does the update run over the whole list?"
     )
 
 
 def _minus_loss(params: Sequence[Tensor], x: Tensor, y: Tensor, inner_lr: float) -> list[Tensor]:
-    return [p - inner_lr * _mse(params, x, y) for p in params]
+    return [p - inner_lr * mse(params, x, y) for p in params]
 
 
 def _times_the_loss(params: Sequence[Tensor], x: Tensor, y: Tensor, inner_lr: float) -> list[Tensor]:
-    return _plain_step(params, x, y, inner_lr, loss=lambda f, y: _mean_square(f, y) ** 2 / 2)
+    return _plain_step(params, x, y, inner_lr, loss=lambda f, y: mean_square(f, y) ** 2 / 2)
 
 
 def _without_biases(params: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -862,8 +703,8 @@ INNER_STEP_NAMED: list[Misconception] = [
         _without_relu_derivative,
     ),
 ]
-INNER_STEP_MISTAKES = _remembered(_alone(_plain_step, INNER_STEP_SWITCHES) + INNER_STEP_NAMED)
-INNER_STEP_PAIRS = _remembered(_in_pairs(_plain_step, INNER_STEP_SWITCHES))
+INNER_STEP_MISTAKES = remembered(alone(_plain_step, INNER_STEP_SWITCHES) + INNER_STEP_NAMED)
+INNER_STEP_PAIRS = remembered(in_pairs(_plain_step, INNER_STEP_SWITCHES))
 
 
 def _inner_step_case(
@@ -871,8 +712,8 @@ def _inner_step_case(
 ) -> Case:
     def make() -> tuple[list[Tensor], Tensor, Tensor, float]:
         generator = torch.Generator().manual_seed(seed)
-        params = _params(widths, size, dtype, generator)
-        x, y, _, _ = _task(shots, shots, dtype, generator)
+        params = fresh_params(widths, size, dtype, generator)
+        x, y, _, _ = fresh_task(shots, shots, dtype, generator)
         return params, x, y, inner_lr
 
     precision = "double" if dtype == torch.float64 else "single"
@@ -887,55 +728,14 @@ INNER_STEP_CASES = [
 ]
 
 
-def _change(adapted: Any, arguments: tuple) -> dict[str, Tensor]:
-    """Return what an inner step added to each of the parameters, in their precision."""
-    params = arguments[0]
-    wanted = "It should return the new parameters as a list of six tensors"
-    if isinstance(adapted, GeneratorType | map | zip):
-        raise Wrong(f"{wanted}; yours is {describe(adapted)}, which can be read once only. Make a list of it.")
-    if not isinstance(adapted, tuple | list):
-        raise Wrong(f"{wanted}; yours is {describe(adapted)}.")
-    for other in adapted:
-        if not isinstance(other, Tensor):
-            raise Wrong(f"{wanted}, and nothing else; yours is {describe(adapted)}, with {describe(other)} in it.")
-    if len(adapted) != len(params):
-        raise Wrong(
-            f"It returns {len(adapted)} tensors and not the {len(params)} of `params`. The network needs all of "
-            "them, weights and biases, in the order in which they came."
-        )
-    shapes, given = ([tuple(p.shape) for p in tensors] for tensors in (adapted, params))
-    if shapes != given and sorted(shapes) == sorted(given):
-        raise Wrong(
-            f"The new parameters come in another order than `params`, which is {_and(NAMES)}. forward would take one "
-            "for another. Keep the order."
-        )
-    for name, new, old in zip(NAMES, adapted, params, strict=True):
-        if new.shape != old.shape:
-            raise Wrong(
-                f"{name} comes back with the shape {list(new.shape)}; it went in with the shape {list(old.shape)}. A "
-                "step changes the numbers in a tensor, and never its shape."
-            )
-        if new.dtype == torch.float64 and old.dtype == torch.float32:
-            raise Wrong(
-                f"{name} comes back as {new.dtype}, and it went in as {old.dtype}. The result should have the "
-                "precision of `params`. What converts it?"
-            )
-        if not new.is_floating_point() or torch.finfo(new.dtype).eps > torch.finfo(old.dtype).eps:
-            raise Wrong(f"{name} comes back as {new.dtype}, and it went in as {old.dtype}. {PRECISION}")
-    return {
-        f"the change of {name}": (new.detach().double() - old.detach().double()).to(old.dtype)
-        for name, new, old in zip(NAMES, adapted, params, strict=True)
-    }
-
-
 def _examine_inner_step(attempt: Callable) -> None:
-    attempt = _expect_lists_kept(_advised(attempt, ADVICE))
+    attempt = expect_lists_kept(advised(attempt, ADVICE), inner_step.in_place)
     steps = []
     for case in INNER_STEP_CASES:
         arguments, ours = case.make(), case.make()
         adapted = attempt(*arguments)
-        _expect_params_untouched(arguments[0])
-        steps.append(Step(_change(adapted, arguments), _change(_plain_step(*ours), ours), ours, case.sizes))
+        expect_params_untouched(arguments[0])
+        steps.append(Step(change_of(adapted, arguments), change_of(_plain_step(*ours), ours), ours, case.sizes))
     if not all(change.isfinite().all() for step in steps for change in step.got.values()):
         raise Wrong("Some of the new parameters are not finite numbers: they are nan or inf.")
     _expect_no_loss_without_biases(steps)
@@ -954,8 +754,8 @@ def _examine_inner_step(attempt: Callable) -> None:
         name="inner_step",
         cases=INNER_STEP_CASES,
         right=solutions.inner_step,
-        numbers=_change,
-        mistakes=_in_turn(INNER_STEP_MISTAKES, explain, INNER_STEP_PAIRS),
+        numbers=change_of,
+        mistakes=in_turn(INNER_STEP_MISTAKES, explain, INNER_STEP_PAIRS),
     )
     _expect_graph_of_step(called)
 
@@ -983,7 +783,7 @@ def _expect_no_loss_without_biases(steps: list[Step]) -> None:
     }
     for message, variants in known.items():
         for switches in variants:
-            wants = [_change(_plain_step(*step.arguments, **switches), step.arguments) for step in steps]
+            wants = [change_of(_plain_step(*step.arguments, **switches), step.arguments) for step in steps]
             if all(_gap(step.got, want) < 1e-4 for step, want in zip(steps, wants, strict=True)):
                 raise Wrong(message)
 
@@ -1148,18 +948,18 @@ def _expect_graph_of_step(called: list[tuple[tuple, list[Tensor]]]) -> None:
 
     def gradient(adapted: Sequence[Tensor], params: list[Tensor], x: Tensor, y: Tensor, *_: Any) -> dict[str, Tensor]:
         # Any loss of the new parameters can serve as the query loss.
-        return _meta_gradient(_mse([p.to(x.dtype) for p in adapted], -x, y), params)
+        return meta_gradient(mse([p.to(x.dtype) for p in adapted], -x, y), params)
 
     for arguments, adapted in called:
         params, x, y, _ = arguments
-        loss = _mse([p.to(x.dtype) for p in adapted], -x, y)
+        loss = mse([p.to(x.dtype) for p in adapted], -x, y)
         cut = [name for name, p in zip(NAMES, adapted, strict=True) if not p.requires_grad]
         if 0 < len(cut) < len(NAMES):
             raise Wrong(
-                f"The numbers are right, but of the new parameters {_and(cut)} are cut off from `params`: autograd "
+                f"The numbers are right, but of the new parameters {and_(cut)} are cut off from `params`: autograd "
                 "cannot see where they come from. Look for detach, .data or no_grad."
             )
-        _expect_graph(
+        expect_graph(
             loss,
             params,
             "The numbers are right, but the result is cut off from `params`: autograd cannot see that the step "
@@ -1179,11 +979,12 @@ def _expect_graph_of_step(called: list[tuple[tuple, list[Tensor]]]) -> None:
         (message, [gradient(step(*arguments), *arguments) for arguments, _ in called])
         for message, step in mistakes.items()
     ]
-    _compare_gradients(trials, known)
+    compare_gradients(trials, known)
 
 
 inner_step = Exercise(
     answer=solutions.inner_step,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(
@@ -1233,7 +1034,7 @@ def _meta_variant(
     adapted: Callable[[Callable, list[Tensor], list[Points]], list[list[Tensor]]] | None = None,
     judge: Callable[[Callable, list[Tensor], list[Tensor], Task, Points], Tensor] | None = None,
     points: Callable[[Tensor], Tensor] = lambda x_or_y: x_or_y,
-    loss: Loss = _mean_square,
+    loss: Loss = mean_square,
     scale: Callable[[int], float] = lambda n: 1,
     reduce: Callable[[Tensor], Tensor] = torch.mean,
     step: Callable = _plain_step,
@@ -1339,7 +1140,7 @@ def _divided_in_the_loop(losses: Tensor, count: int | None = None) -> Tensor:
 
 def _every_network_on_every_query(params: list[Tensor], tasks: list[Task], inner_lr: float) -> Tensor:
     after = [_plain_step(params, *task[:2], inner_lr) for task in tasks]
-    return torch.stack([_mse(new, *task[2:]) for new in after for task in tasks]).mean()
+    return torch.stack([mse(new, *task[2:]) for new in after for task in tasks]).mean()
 
 
 def _on_the_query_of(which: int) -> Callable:
@@ -1347,7 +1148,7 @@ def _on_the_query_of(which: int) -> Callable:
 
     def meta_loss(params: list[Tensor], tasks: list[Task], inner_lr: float) -> Tensor:
         after = [_plain_step(params, *task[:2], inner_lr) for task in tasks]
-        return torch.stack([_mse(new, *tasks[which][2:]) for new in after]).mean()
+        return torch.stack([mse(new, *tasks[which][2:]) for new in after]).mean()
 
     return meta_loss
 
@@ -1534,13 +1335,13 @@ META_LOSS_SWITCHES: dict[str, dict[Any, str]] = {
         "its own, with inner_lr.",
     },
 }
-INNER_STEPS = _alone(_plain_step, INNER_STEP_SWITCHES) + INNER_STEP_NAMED + PARTLY
+INNER_STEPS = alone(_plain_step, INNER_STEP_SWITCHES) + INNER_STEP_NAMED + PARTLY
 LENGTHS = {name: INNER_STEP_SWITCHES[name] for name in ("sign", "rate", "scale")}  # what makes a step too long or short
 WRONG_STEPS = _wrong_steps(
     # A step that changes nothing is the same as judging the unadapted parameters.
     [(message, step) for message, step in INNER_STEPS if message != UNCHANGED]
 )
-LIKELY_STEPS = _wrong_steps(_alone(_plain_step, LENGTHS)) | {
+LIKELY_STEPS = _wrong_steps(alone(_plain_step, LENGTHS)) | {
     _at_rate(rate): _rate_written(rate) for rate in (0.001, 0.01, 0.02, 0.1)
 }
 
@@ -1563,7 +1364,7 @@ META_LOSS_NAMED: list[Misconception] = [
         "It adapts to the support set and then to the query set too. The answers leak into the adaptation, and at test "
         "time a learner has no query labels to adapt to. Adapt on the support set alone.",
         lambda *arguments: torch.stack(
-            [_mse(_to_both_sets(arguments, task), *task[2:]) for task in arguments[1]]
+            [mse(_to_both_sets(arguments, task), *task[2:]) for task in arguments[1]]
         ).mean(),
     ),
     (
@@ -1581,7 +1382,7 @@ META_LOSS_NAMED: list[Misconception] = [
 ]
 
 
-def _in_both(loss: Loss = _mean_square, data: Callable[[Tensor, Tensor], Points] = lambda x, y: (x, y)) -> Callable:
+def _in_both(loss: Loss = mean_square, data: Callable[[Tensor, Tensor], Points] = lambda x, y: (x, y)) -> Callable:
     def step(params: list[Tensor], x: Tensor, y: Tensor, inner_lr: float) -> list[Tensor]:
         return _plain_step(params, x, y, inner_lr, loss=loss, data=data)
 
@@ -1596,7 +1397,7 @@ META_LOSS_NAMED += [(IN_BOTH + message, _in_both(loss)) for loss, message in LOS
 META_LOSS_NAMED += [
     (IN_BOTH + message, _in_both(data=data)) for data, message in list(INNER_STEP_SWITCHES["data"].items())
 ]
-META_LOSS_MISTAKES = _remembered(_alone(_meta_variant, META_LOSS_SWITCHES | {"step": WRONG_STEPS}) + META_LOSS_NAMED)
+META_LOSS_MISTAKES = remembered(alone(_meta_variant, META_LOSS_SWITCHES | {"step": WRONG_STEPS}) + META_LOSS_NAMED)
 LIKELY = {
     "sets": 6,
     "adapted": 5,
@@ -1605,13 +1406,13 @@ LIKELY = {
     "scale": 5,
     "reduce": 16,
 }  # how many of a switch's mistakes are likely
-META_LOSS_PAIRS = _remembered(
-    _in_pairs(
+META_LOSS_PAIRS = remembered(
+    in_pairs(
         _meta_variant,
         {name: dict(list(META_LOSS_SWITCHES[name].items())[:count]) for name, count in LIKELY.items()}
         | {"step": LIKELY_STEPS},
     )
-    + _alone(_meta_variant, {"step": _wrong_steps(_in_pairs(_plain_step, LENGTHS))})
+    + alone(_meta_variant, {"step": _wrong_steps(in_pairs(_plain_step, LENGTHS))})
 )
 
 
@@ -1627,8 +1428,8 @@ def _meta_loss_case(
 ) -> Case:
     def make() -> tuple[list[Tensor], list[Task], float]:
         generator = torch.Generator().manual_seed(seed)
-        params = _params(widths, size, dtype, generator)
-        return params, [_task(shots, queries, dtype, generator) for _ in range(tasks)], inner_lr
+        params = fresh_params(widths, size, dtype, generator)
+        return params, [fresh_task(shots, queries, dtype, generator) for _ in range(tasks)], inner_lr
 
     precision = "double" if dtype == torch.float64 else "single"
     sizes = {
@@ -1665,13 +1466,13 @@ def _as_number(loss: Any, arguments: tuple) -> dict[str, Tensor]:
 
 def _examine_meta_loss(attempt: Callable) -> None:
     other_set = "Support and query have different numbers of points. Does a prediction for one set meet the other set?"
-    attempt = _expect_lists_kept(attempt)
-    attempt = _advised(attempt, ADVICE | {"size of tensor": other_set, "values to unpack": TASKS_ARE_A_LIST})
+    attempt = expect_lists_kept(attempt, meta_loss.in_place)
+    attempt = advised(attempt, ADVICE | {"size of tensor": other_set, "values to unpack": TASKS_ARE_A_LIST})
     values = []
     for case in META_LOSS_CASES:
         arguments, ours = case.make(), case.make()
         loss = attempt(*arguments)
-        _expect_params_untouched(arguments[0])
+        expect_params_untouched(arguments[0])
         (got,), (want,) = (_as_number(*pair).values() for pair in ((loss, arguments), (_meta_variant(*ours), ours)))
         values.append(Value(got.item(), want.item(), ours, case.sizes))
     if not all(math.isfinite(value.got) for value in values):
@@ -1695,7 +1496,7 @@ def _examine_meta_loss(attempt: Callable) -> None:
         cases=META_LOSS_CASES,
         right=solutions.meta_loss,
         numbers=_as_number,
-        mistakes=_in_turn(META_LOSS_MISTAKES, explain, META_LOSS_PAIRS),
+        mistakes=in_turn(META_LOSS_MISTAKES, explain, META_LOSS_PAIRS),
     )
     _expect_meta_gradient(called)
 
@@ -1772,7 +1573,7 @@ def _expect_all_tasks(values: list[Value]) -> None:
     if None in used or len(used[-1]) == count:
         return
     which = "task" if len(used[-1]) == 1 else "tasks"
-    which += f" {_and([str(task + 1) for task in used[-1]])}"
+    which += f" {and_([str(task + 1) for task in used[-1]])}"
     raise Wrong(f"Not all tasks count: of {count} tasks, the result uses {which} only. All should count alike.")
 
 
@@ -1796,7 +1597,7 @@ def _expect_meta_gradient(called: list[tuple[tuple, Any]]) -> None:
                 "The number is right, but it is a plain number and not a tensor. Autograd cannot follow it back to "
                 "`params`, so nothing can be learned from it. Return the tensor, without item() or float()."
             )
-        _expect_graph(
+        expect_graph(
             loss,
             params,
             "The number is right, but it is cut off from `params`: the meta-gradient is zero, so the start is never "
@@ -1806,16 +1607,16 @@ def _expect_meta_gradient(called: list[tuple[tuple, Any]]) -> None:
         Trial(
             case.what,
             f"exercises.meta_loss.inputs({k or ''})",
-            _meta_gradient(loss, arguments[0]),
-            _meta_gradient(solutions.meta_loss(*arguments), arguments[0]),
+            meta_gradient(loss, arguments[0]),
+            meta_gradient(solutions.meta_loss(*arguments), arguments[0]),
         )
         for k, (case, (arguments, loss)) in enumerate(zip(META_LOSS_CASES, called, strict=True))
     ]
     known = [
-        (message, [_meta_gradient(mistake(*arguments), arguments[0]) for arguments, _ in called])
+        (message, [meta_gradient(mistake(*arguments), arguments[0]) for arguments, _ in called])
         for message, mistake in META_LOSS_GRAPHS
     ]
-    _compare_gradients(trials, known)
+    compare_gradients(trials, known)
 
 
 def _one_connected(which: int) -> Callable:
@@ -1848,6 +1649,7 @@ META_LOSS_GRAPHS: list[Misconception] = [
 
 meta_loss = Exercise(
     answer=solutions.meta_loss,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(

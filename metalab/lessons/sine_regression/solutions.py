@@ -32,3 +32,31 @@ def meta_loss(params, tasks, inner_lr):
         adapted = inner_step(params, support_x, support_y, inner_lr)
         losses.append(((forward(adapted, query_x) - query_y) ** 2).mean())
     return torch.stack(losses).mean()
+
+
+def meta_train(params, draw, steps, inner_lr, outer_lr, watch):
+    """Train a start with MAML: Adam takes `steps` outer steps, each on fresh tasks. Return the new start."""
+    params = [p.detach().clone().requires_grad_() for p in params]
+    optimizer = torch.optim.Adam(params, lr=outer_lr)
+    for _ in range(steps):
+        loss = meta_loss(params, draw(), inner_lr)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        watch(loss.item())
+    return params
+
+
+def inner_loop(params, x, y, inner_lr, steps):
+    """The inner loop: `steps` gradient steps on (x, y), each from where the one before it ended."""
+    for _ in range(steps):
+        params = inner_step(params, x, y, inner_lr)
+    return params
+
+
+def tune(error, rates):
+    """Choose the rate with the least validation error. Return it, and its error on the test tasks."""
+    errors = {rate: error(rate, "validation") for rate in rates}
+    steady = [rate for rate in rates if errors[rate] < float("inf")]  # nan is not less than anything
+    best = min(steady, key=errors.get)
+    return best, error(best, "test")
