@@ -171,12 +171,14 @@ def show(fig: Figure, alt: str) -> None:
 
 
 def compact(picture: bytes) -> bytes:
-    """Return the same PNG without transparency and in fewer bytes, because a notebook stores it.
+    """Return the same PNG without transparency, in 256 colours and in fewer bytes, because a notebook stores it.
 
-    This takes up to a tenth of a second.
+    A drawing has few colours, and the shades at the edges of its lines and letters: nobody sees which of them are left
+    out, and a third of the bytes is enough. This takes about a tenth of a second.
     """
     out = io.BytesIO()
-    Image.open(io.BytesIO(picture)).convert("RGB").save(out, "png", optimize=True)
+    few = Image.open(io.BytesIO(picture)).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(out, "png", optimize=True)
     return out.getvalue()
 
 
