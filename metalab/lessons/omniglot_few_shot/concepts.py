@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyArrowPatch, Rectangle
 from torch import Tensor
 
 from ...evaluate import Score
 from ..kit.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, draw_character, figure, finish
+from .training import student as student
 
 MEASURED = Path(__file__).with_name("measured.json")  # what `python -m benchmarks few-shot` wrote
 CLASSES = (BLUE, ORANGE, GREEN, PURPLE, VERMILION)  # a colour for each class of a 5-way task
@@ -26,14 +25,14 @@ def measured() -> dict[str, Any]:
     return json.loads(MEASURED.read_text())
 
 
-def accuracies(results: dict[str, Any], training: str, tested: str, part: str = "validation") -> Tensor:
-    """Return the accuracies [S] of one kind of training, tested in one way, in the order of the seeds.
+def accuracies(results: dict[str, Any], training: str, tested: str) -> Tensor:
+    """Return the validation accuracies [S] of one kind of training, tested in one way, in the order of the seeds.
 
     Raises:
         ValueError: there are none.
     """
     runs = sorted((run for run in results["runs"] if run["training"] == training), key=lambda run: run["seed"])
-    found = [run[part][tested] for run in runs if tested in run[part]]
+    found = [run["validation"][tested] for run in runs if tested in run["validation"]]
     if not found:
         raise ValueError(f"training={training!r} and tested={tested!r} were not measured")
     return torch.tensor(found, dtype=torch.float64)
@@ -98,7 +97,7 @@ def draw_prototypes(seed: int = 0) -> Figure:
     points = centres[:, None] + 0.45 * torch.randn(3, 4, 2, generator=generator)  # [classes, shots, 2]
     prototypes = points.mean(1)
     query = torch.tensor([0.55, 0.35])
-    fig, ax = figure(7.2, 4.2)
+    fig, ax = figure(10, 4.2)
     x, y = torch.meshgrid(torch.linspace(-3.2, 3.2, 320), torch.linspace(-2.6, 2.4, 250), indexing="xy")
     nearest = torch.cdist(torch.stack([x, y], -1).reshape(-1, 2), prototypes).argmin(1).reshape(x.shape)
     levels = [-0.5, 0.5, 1.5, 2.5]
@@ -118,7 +117,6 @@ def draw_prototypes(seed: int = 0) -> Figure:
     ax.set(xlim=(-3.2, 3.2), ylim=(-2.6, 2.4), xticks=[], yticks=[])
     finish(ax, "an embedding with its prototypes (made up, in two dimensions)", "embedding, first number", "second number")
     ax.legend(fontsize=11, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    fig.set_size_inches(10, 4.2)
     return fig
 
 
@@ -163,7 +161,7 @@ def draw_runs(
         x: the name of the horizontal axis.
         floor: shares that are drawn as horizontal lines, by name.
     """
-    fig, ax = figure(9, 3.8)
+    fig, ax = figure(10, 3.8)
     for (name, scores), colour, marker in zip(runs.items(), CLASSES, MARKERS, strict=False):
         means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in scores.values()), strict=True)
         ax.errorbar(list(scores), means, bars, color=colour, fmt=f"{marker}-", capsize=4, label=name)
@@ -171,7 +169,6 @@ def draw_runs(
         ax.axhline(100 * share, color=GREY, linestyle=":", label=name)
     finish(ax, title, x, "accuracy (%)")
     ax.legend(fontsize=11, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    fig.set_size_inches(10, 3.8)
     return fig
 
 
@@ -194,26 +191,6 @@ def draw_seeds(groups: dict[str, Tensor], title: str) -> Figure:
     ax.margins(y=0.2)
     finish(ax, title, "", "accuracy (%)")
     ax.tick_params(axis="x", labelsize=12)
-    return fig
-
-
-def draw_batch_norm(support: Tensor, query: Tensor) -> Figure:
-    """Draw one number of a layer before and after batch norm, as the query batch and as the support set normalise it.
-
-    Args:
-        support: the numbers of the support drawings [S].
-        query: those of the query drawings [Q].
-    """
-    fig, axes = figure(9, 2.8, ncols=3, sharey=True)
-    by = {"as it comes": (torch.zeros(()), torch.ones(()))}
-    by |= {f"by the {name}": (x.mean(), x.std(correction=0)) for name, x in {"queries": query, "support": support}.items()}
-    for ax, (name, (mean, deviation)) in zip(axes, by.items(), strict=True):
-        for row, (values, colour, marker) in enumerate(((support, BLUE, "o"), (query, ORANGE, "s"))):
-            ax.scatter((values - mean) / deviation, [row] * len(values), color=colour, marker=marker, s=45)
-        ax.axvline(0, color=GREY, linewidth=1)
-        finish(ax, name, "value")
-    axes[0].set_yticks([0, 1], ["support", "query"])
-    axes[0].set_ylim(-0.6, 1.6)
     return fig
 
 

@@ -21,9 +21,8 @@ from ...learners.maml import MAML
 from ...losses import accuracy
 from ...nets import Conv4, Params
 from ...tasks import Characters, Episode
-from ...train import Step, Trainer
-from ..kit import panels, steering
-from ..kit.figures import BLUE, GREEN, VERMILION, draw_character, figure, finish, plural, smooth
+from ..kit import steering
+from ..kit.figures import BLUE, GREEN, VERMILION, draw_character, figure, plural
 from ..kit.panels import LivePicture, Panel, log_slider, show_widget, slider
 from ..kit.steering.view import Canvas, View
 
@@ -115,46 +114,6 @@ def _answers(episode: Episode) -> tuple[Figure, Axes, Answers]:
     fig.set_layout_engine(None)  # it takes as long as drawing, and only the title needs room
     ax.set_position((0.01, 0.01, 0.98, 0.98 - 0.4 / height))
     return fig, ax, Answers(ax, episode)
-
-
-def train_with_accuracy(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
-    """Take `steps` meta-steps. Draw the training accuracy, and after every quarter of the steps the test accuracy.
-
-    Args:
-        trainer: a training that has an `accuracy` among its metrics.
-        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result.
-        score: returns the score of the current parameters on unseen characters.
-        title: the title of the figure.
-
-    Returns:
-        The steps that were taken.
-    """
-    tests: dict[int, Score] = {}
-
-    def draw(done: list[Step]) -> tuple[Figure, str]:
-        fig, ax = figure(9, 3.6)
-        ax.plot(
-            [step.number for step in done],
-            100 * smooth([step.metrics["accuracy"] for step in done], 25),
-            color=BLUE,
-            label="training episodes, mean of 25 steps",
-        )
-        if tests:
-            means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
-            ax.errorbar(list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen characters")
-        finish(ax, title, "meta-step", "accuracy (%)", legend=True)
-        caption = f"{title}: meta-step {trainer.steps} of {steps}"
-        if tests:
-            caption += f"; on unseen characters {list(tests.values())[-1].percent()}"
-        return fig, caption + "."
-
-    def test(step: Step) -> None:
-        if step.number % max(1, steps // 4) == 0 or step.number == steps:
-            tests[step.number] = score(trainer.params)
-
-    alt = f"{title}: accuracy, drawn while the network trains."
-    # A picture takes longer than a step, and this training keeps both cores busy, so one picture per second is enough.
-    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=test, per_second=1)
 
 
 @dataclass

@@ -1,0 +1,91 @@
+"""The command that compares lesson 2's learners over seeds: what it trains, what it keeps, and how it goes on."""
+
+import json
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import few_shot
+from metalab.learners import FineTuning
+from metalab.lessons.omniglot_few_shot import concepts
+from metalab.nets import Conv4
+from metalab.tasks import glyphs, omniglot
+
+
+@pytest.fixture
+def no_omniglot(monkeypatch):
+    def load():
+        return glyphs.draw(alphabets=7, seed=0), glyphs.draw(alphabets=2, seed=1)
+
+    monkeypatch.setattr(omniglot, "load", load)
+
+
+def measure(file, *more):
+    return command.main(["few-shot", "--quick", "--json", str(file), *more])
+
+
+def test_every_kind_is_trained_and_tested_in_all_its_ways(no_omniglot, tmp_path, capsys):
+    file = tmp_path / "measured.json"
+    assert measure(file, "--seeds", "1", "--first-seed", "7") == 0
+    found = json.loads(file.read_text())
+    assert [(run["training"], run["seed"]) for run in found["runs"]] == [(name, 7) for name in few_shot.settings(10)]
+    for run in found["runs"]:
+        assert all(0 <= accuracy <= 1 for accuracy in run["validation"].values())
+        assert f"{run['training']}, seed 7: " in capsys.readouterr().out or run is not found["runs"][0]
+    assert concepts.accuracies(found, "classifier", "nearest mean").shape == (1,)
+    with pytest.raises(ValueError, match="were not measured"):
+        concepts.accuracies(found, "prototypical", "last layer fine-tuned")
+
+
+def test_it_goes_on_where_it_stopped(no_omniglot, tmp_path, monkeypatch):
+    file, trained = tmp_path / "measured.json", []
+    honest = few_shot.measure
+
+    def counted(name, *arguments):
+        trained.append(name)
+        return honest(name, *arguments)
+
+    monkeypatch.setattr(few_shot, "measure", counted)
+    measure(file, "--seeds", "1", "--training", "prototypical")
+    measure(file, "--seeds", "2", "--training", "prototypical")
+    assert trained == ["prototypical"] * 2
+    assert [run["seed"] for run in json.loads(file.read_text())["runs"]] == [100, 101]
+
+
+def test_a_file_that_was_measured_in_another_way_is_kept(no_omniglot, tmp_path, capsys):
+    file = tmp_path / "measured.json"
+    file.write_text(json.dumps({"quick": False, "episodes": 600, "runs": []}))
+    before = file.read_text()
+    assert measure(file, "--seeds", "1") != 0
+    assert "was measured in another way" in capsys.readouterr().err
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("option", ["--seeds", "--threads"])
+def test_less_than_one_is_refused(option, tmp_path, capsys):
+    assert measure(tmp_path / "x.json", option, "0") != 0
+    assert f"{option} 0 must be at least 1" in capsys.readouterr().err
+
+
+def test_what_comes_with_the_lesson_was_measured_in_full():
+    found = concepts.measured()
+    assert not found["quick"]
+    assert found["episodes"] == few_shot.EPISODES
+    for training in few_shot.settings(1):
+        assert len({run["seed"] for run in found["runs"] if run["training"] == training}) >= 3
+
+
+def test_the_last_layer_is_fine_tuned_as_the_learner_does(no_omniglot):
+    characters, _test = omniglot.load()
+    generator = torch.Generator().manual_seed(0)
+    pictures, _labels = characters.batch(50, generator)
+    learner = FineTuning(
+        Conv4(7, channels=few_shot.WIDE), inner_lr=few_shot.HEAD_LR, inner_steps=few_shot.HEAD_STEPS, body=False
+    )
+    params = learner.init(generator)
+    body = {name: p for name, p in params.items() if name not in ("head", "bias")}
+    stats = few_shot.EMBEDDING.statistics(body, pictures)
+    episode = characters.sample(3, 5, 2, 2, generator)
+    expected = learner.with_statistics(params, pictures).predict(params, episode)
+    torch.testing.assert_close(few_shot.last_layer(body, stats, episode), expected, rtol=1e-3, atol=1e-4)
