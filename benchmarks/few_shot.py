@@ -3,8 +3,8 @@
 python -m benchmarks few-shot --json metalab/lessons/omniglot_few_shot/measured.json
 
 The lesson trains each network once, which cannot tell a better method from a luckier training. This command trains
-each of them with several seeds, with the lesson's settings for a CPU, and keeps the accuracies on the validation alphabets.
-The test alphabets are left to the lesson. With the same file it goes on where it stopped.
+each of them with several seeds, with the lesson's settings for a CPU, and keeps the accuracies on the validation
+alphabets. The test alphabets are left to the lesson. With the same file it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -75,7 +75,9 @@ def scores(setting: Setting, params: Params, data: Data, episodes: int) -> dict[
     learner: Any = setting.learner
     if isinstance(learner, MAML):
         tested = replace(learner, inner_steps=MAML_TEST_STEPS)
-        transductive, inductive = (partial(replace(tested, transductive=flag).predict, params) for flag in (True, False))
+        transductive, inductive = (
+            partial(replace(tested, transductive=flag).predict, params) for flag in (True, False)
+        )
         return {"transductive, 1 query a class": score(transductive, 1), "inductive": score(inductive)}
     body = {name: p for name, p in params.items() if name not in ("head", "bias")}
     stats = EMBEDDING.statistics(body, data.pictures)

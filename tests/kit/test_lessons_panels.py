@@ -64,18 +64,6 @@ def test_the_retrain_panel_can_train_again(at, error, figures, monkeypatch):
     assert "done." in panel.picture.text.value
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_the_game_says_when_its_picture_is_out_of_date(error, drawn, figures, monkeypatch):
-    game = characters.Game(drawn[1], ways=(5,), rounds=3)
-    with monkeypatch.context() as patch:
-        patch.setattr(game.picture, "draw", broken(error))
-        with pytest.raises(type(error)):
-            game.answer(1)
-    assert "No new picture was drawn (" in game.picture.text.value
-    game.answer(2)
-    assert "Question 3 of 3" in game.picture.text.value
-
-
 def test_a_threshold_needs_distances(figures):
     for distance in (torch.zeros(8), torch.full((8,), math.inf)):
         with pytest.raises(ValueError, match=r"the largest distance=.* must be a finite number, above 0"):
@@ -103,7 +91,7 @@ def test_maml_is_asked_only_what_its_last_layer_was_trained_for(drawn, figures):
     )
     for ways in range(2, 7):
         panel.controls["ways"].value = ways
-        assert ("MAML's last layer was trained for 3 ways" in panel.picture.text.value) == (ways > 3)
+        assert ("trained for 3 ways, so it is not asked" in panel.picture.text.value) == (ways > 3)
         assert ("answers by MAML" in figures[-1].axes[0].get_title()) == (ways <= 3)
 
 

@@ -2675,7 +2675,9 @@ def trained_layer(loss, *, make=torch.optim.SGD, times=lambda steps: range(steps
     return answer
 
 
-wrong(exercises.fine_tune, "the sum over the support drawings")(trained_layer(torch.nn.CrossEntropyLoss(reduction="sum")))
+wrong(exercises.fine_tune, "the sum over the support drawings")(
+    trained_layer(torch.nn.CrossEntropyLoss(reduction="sum"))
+)
 wrong(exercises.fine_tune, "applies its own")(trained_layer(lambda a, y: F.cross_entropy(F.softmax(a, dim=1), y)))
 wrong(exercises.fine_tune, "squared difference of the logits")(
     trained_layer(lambda a, y: ((a - F.one_hot(y, a.shape[1])) ** 2).mean())
@@ -2920,7 +2922,9 @@ wrong(exercises.train_step, "The step climbs")(
     step_with(after=lambda optimizer, loss: ((-loss).backward(), optimizer.step()))
 )
 wrong(exercises.train_step, "The step comes before backward()")(
-    step_with(before=lambda optimizer: (optimizer.step(), optimizer.zero_grad()), after=lambda _o, loss: loss.backward())
+    step_with(
+        before=lambda optimizer: (optimizer.step(), optimizer.zero_grad()), after=lambda _o, loss: loss.backward()
+    )
 )
 wrong(exercises.train_step, "through the support embeddings")(
     step_with(

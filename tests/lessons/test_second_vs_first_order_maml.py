@@ -1,6 +1,7 @@
 """The lesson on the orders: its playground against autograd, and what its pictures say."""
 
 import asyncio
+import math
 from dataclasses import replace
 
 import pytest
@@ -9,7 +10,6 @@ import torch
 from metalab.analysis.second_order import meta_loss
 from metalab.experiments import first_vs_second_order
 from metalab.learners import MAML
-from metalab.lessons.kit.figures import png
 from metalab.lessons.second_vs_first_order_maml import figures as lesson
 from metalab.lessons.second_vs_first_order_maml.figures import BENT, STRAIGHT, WRONG_WAY, PeakMemory, Valleys
 from metalab.losses import mse
@@ -140,18 +140,99 @@ def test_the_panel_answers_in_words_to_every_control():
         assert panel.picture.text.value != before, name
 
 
-def test_the_picture_stands_a_divergence():
-    wild = {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0, "bend": BENT}
-    fig, words = lesson.draw_plane(**WRONG_WAY | wild)
-    assert png(fig)
-    assert "apart" in words
+EXTREMES = [
+    {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0, "bend": BENT},
+    {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0, "bend": BENT, "x": -2.8, "y": 2.8},
+    {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0},
+    {"inner_lr": 0.5, "steepness": 2.0, "steps": 5, "outer_lr": 0.01},
+    {"inner_lr": 0.0, "steepness": 1.0, "steps": 0, "outer_lr": 1.0, "x": 2.8, "y": -2.8},
+]
+
+
+@pytest.mark.parametrize("extreme", EXTREMES)
+def test_the_picture_stands_the_extremes(extreme):
+    plane = lesson.Plane()
+    words = plane.update(**WRONG_WAY | extreme)
+    assert plane.canvas.png()
+    assert "angle" in words or "apart" in words
     assert "nan" not in words
+    assert "nan" not in plane.title.get_text()
+    low, high = plane.curve.get_ylim()
+    for line in plane.losses.values():
+        assert len(line.get_ydata()) >= 2
+        assert low <= line.get_ydata().min()
+        assert line.get_ydata().max() <= high, "no curve leaves the frame"
+
+
+def test_an_angle_that_is_none_is_told_in_words():
+    plane = lesson.Plane()
+    words = plane.update(**WRONG_WAY | {"x": -2.8, "y": 2.8} | EXTREMES[0])
+    assert "The angle is undefined, because the adaptation diverges." in words
+    assert plane.title.get_text() == "no angle: the adaptation diverges"
+    assert not plane.arrows[2].get_visible()
+    assert not plane.tags[2].get_visible()
+    assert "The angle is undefined, because a gradient is zero." in plane._about(
+        lesson.angle(point(0.0, 0.0), point(1.0, 0.0)), {1: point(0.0, 0.0), 2: point(1.0, 0.0)}
+    )
+    assert "apart" in plane.update(**WRONG_WAY)
+    assert all(arrow.get_visible() for arrow in [*plane.arrows.values(), *plane.tags.values()])
+
+
+CORNERS = [(x, y) for x in (-lesson.REACH, 0.0, lesson.REACH) for y in (-lesson.REACH, 0.0, lesson.REACH)]
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("how", [{}, {"inner_lr": 0.1, "steepness": 1.0}, {"steps": 3, "bend": BENT}], ids=str)
+def test_arrows_and_their_names_stay_in_the_frame_and_apart(corner, how):
+    plane = lesson.Plane()
+    plane.update(**WRONG_WAY | how | dict(zip("xy", corner, strict=True)))
+    plane.figure.canvas.draw()
+    frame = plane.map.axes.bbox
+    for order, arrow in plane.arrows.items():
+        tip = torch.tensor(corner) + torch.tensor([arrow.U[0], arrow.V[0]])
+        assert tip.abs().max() < lesson.VIEW
+        box = plane.tags[order].get_window_extent()
+        assert frame.x0 <= box.x0 < box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 < box.y1 <= frame.y1
+    one, two = (tag.get_window_extent() for tag in plane.tags.values())
+    assert not one.overlaps(two)
+    tasks = [text for text in plane.map.axes.texts if text.get_text().startswith("task")]
+    assert not any(box.overlaps(task.get_window_extent()) for box in (one, two) for task in tasks)
+
+
+def test_the_map_gives_places_of_one_height_one_level():
+    levels = lesson._grey_levels(0.5, 5, 8.0, BENT)
+    heights = torch.stack(torch.meshgrid(lesson.GRID, lesson.GRID, indexing="xy"), -1)
+    heights = Valleys(8.0, BENT).meta_loss(heights, 0.5, 5).nan_to_num(lesson.HIGH).clamp(max=lesson.HIGH)
+    assert (heights == lesson.HIGH).float().mean() > 0.5
+    assert set(levels[(heights == lesson.HIGH).numpy()].tolist()) == {levels.max()}
+
+
+def test_both_walks_at_once_are_the_walks_alone():
+    valleys, start = Valleys(3.0, BENT), point(-1.5, 1.5)
+    for order, path in valleys.walks(start, 0.1, 2, 0.1, updates=5).items():
+        expected = [start]
+        for _ in range(5):
+            expected.append(expected[-1] - 0.1 * valleys.meta_gradients(expected[-1], 0.1, 2)[order])
+        torch.testing.assert_close(path, torch.stack(expected))
+
+
+def test_without_an_inner_step_the_panel_says_that_nothing_adapts():
+    panel = lesson.plane_panel()
+    for name in ("steps", "inner_lr"):
+        before, panel.controls[name].value = panel.controls[name].value, 0
+        assert "With α = 0 or without an inner step nothing adapts" in panel.picture.text.value
+        panel.controls[name].value = before
+    assert "nothing adapts" not in panel.picture.text.value
 
 
 def test_angle():
     assert lesson.angle(point(1.0, 0.0), point(0.0, 2.0)) == pytest.approx(90)
     assert lesson.angle(point(1.0, 0.0), point(-3.0, 0.0)) == pytest.approx(180)
     assert lesson.angle(point(1.0, 1.0), point(2.0, 2.0)) == pytest.approx(0)
+    assert lesson.angle(point(1e200, 0.0), point(0.0, 1e-200)) == pytest.approx(90)
+    for none in (point(0.0, 0.0), point(math.nan, 1.0), point(math.inf, 1.0)):
+        assert math.isnan(lesson.angle(none, point(1.0, 0.0)))
 
 
 # Peak memory

@@ -41,14 +41,77 @@ def some_pairs(count=6):
 # Pairs
 
 
+def labels(fig):
+    return [ax.get_title(loc="left") for ax in fig.axes if ax.get_title(loc="left")]
+
+
 def test_pairs_say_what_they_are():
-    assert titles(lesson.draw_pairs(some_pairs(2), "t"))[:2] == ["same", "different"]
+    assert labels(lesson.draw_pairs(some_pairs(2), "t")) == ["same", "different"]
 
 
 def test_pairs_say_where_a_network_is_right():
     distance = torch.tensor([0.5, 0.5, 1.0, 1.5])  # of a same and a different pair, by turns; the threshold counts
-    shown = titles(lesson.draw_pairs(some_pairs(4), "t", distance=distance, threshold=1.0))[:4]
+    shown = labels(lesson.draw_pairs(some_pairs(4), "t", distance=distance, threshold=1.0))
     assert shown == ["✓ same\nd = 0.50", "✗ different\nd = 0.50", "✓ same\nd = 1.00", "✓ different\nd = 1.50"]
+
+
+def test_the_drawings_of_a_pair_stand_side_by_side():
+    pairs = some_pairs(8)
+    drawn = [1 - torch.tensor(ax.get_images()[0].get_array()) for ax in lesson.draw_pairs(pairs, "t").axes]
+    expected = torch.stack([pairs.first[:, 0], pairs.second[:, 0]], 1).flatten(0, 1)
+    assert all(torch.equal(*both) for both in zip(drawn, expected, strict=True))
+
+
+@pytest.fixture
+def game():
+    one = Characters(noise().images, torch.zeros(8, dtype=torch.int64), ("first", "second"), "noise")
+    return lesson.PairsGame({"any": Groups(noise(), 2, 2), "one": Groups(one, 2, 2, within_alphabet=True)}, seed=3)
+
+
+def test_half_of_the_pairs_are_the_same_in_random_order(game):
+    for kind in ("any", "one"):
+        truths = [question.truth for question in game.questions[kind]]
+        assert sorted(truths) == [0] * 6 + [1] * 6
+        assert truths != [0, 1] * 6
+        pairs = game.pairs(kind)
+        assert pairs.same.tolist() == [truth == 0 for truth in truths]
+        for question, first, second in zip(game.questions[kind], pairs.first, pairs.second, strict=True):
+            assert torch.equal(question.asked[0], first)
+            assert torch.equal(question.asked[1], second)
+
+
+def test_the_label_of_a_pair_is_true():
+    """Each drawing of a character holds the number of the character."""
+    level = torch.arange(6)[:, None, None, None].expand(6, 4, 28, 28).to(torch.uint8)
+    numbered = Characters(level, torch.zeros(6, dtype=torch.int64), ("first",), "noise")
+    game = lesson.PairsGame({"any": Groups(numbered, 2, 2)})
+    for question in game.questions["any"]:
+        assert torch.equal(*question.asked) == (question.choices[question.truth] == "the same character")
+
+
+def test_nothing_tells_the_answer_before_the_guess(game):
+    assert "Do these two drawings show the same character? Score: 0 of 0." in game.readout.value
+    assert "Right" not in game.readout.value
+    assert [button.description for button in game.choices.children] == ["the same character", "different characters"]
+    truth = game.question.truth
+    game.choices.children[truth].click()
+    assert f"✓ Right: {game.CHOICES[truth]}." in game.readout.value
+    assert game.score("any") == (1, 1)
+
+
+def test_networks_guess_the_same_pairs(game):
+    game.compare({"all the same": lambda pairs: torch.ones_like(pairs.same), "knows": lambda pairs: pairs.same})
+    for _ in range(12):
+        game.answer(1)
+        game.go_on()
+    assert game.asked.value.count("<td>6 of 12</td>") == 2  # the reader, and the first network
+    assert game.asked.value.count("<td>12 of 12</td>") == 1
+
+
+def test_the_seed_decides_the_pairs():
+    first, again, other = (lesson.PairsGame({"any": Groups(noise(), 2, 2)}, seed=s).pairs("any") for s in (0, 0, 1))
+    assert torch.equal(first.first, again.first)
+    assert not torch.equal(first.first, other.first)
 
 
 # The margin

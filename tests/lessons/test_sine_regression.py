@@ -107,15 +107,43 @@ def test_a_fit_shows_the_task_its_points_and_each_curve():
     assert len(styles) == 4
 
 
-def test_the_last_run_stands_out_among_the_losses():
+def looks(ax):
+    """Colour and dash of each curve by its name."""
+    return {line.get_label(): (line.get_color(), line.get_linestyle()) for line in ax.get_lines()}
+
+
+def test_each_run_has_a_look_of_its_own_and_the_last_one_stands_out():
     _fig, ax = figure()
     lesson.draw_losses(ax, {"first": [3.0, 1.0], "second": [2.0], "third": [4.0]}, "losses")
     assert lines(ax)["first"].tolist() == [[1, 3.0], [2, 2.0]]
-    *earlier, last = ax.get_lines()
-    assert {line.get_color() for line in earlier} == {lesson.GREY}
-    assert (last.get_color(), last.get_linestyle()) == (lesson.BLUE, "-")
-    assert earlier[0].get_linestyle() != earlier[1].get_linestyle()
+    assert len({color for color, _dash in looks(ax).values()}) == 3
+    assert len({dash for _color, dash in looks(ax).values()}) == 3
+    *earlier, last = (line.get_linewidth() for line in ax.get_lines())
+    assert last > max(earlier)
     assert ax.get_yscale() == "log"
+
+
+def test_a_run_keeps_its_look_when_others_leave_the_picture():
+    (_fig, ax), (_fig, later) = figure(), figure()
+    lesson.draw_losses(ax, {"first": [3.0], "second": [2.0], "third": [4.0]}, "losses")
+    lesson.draw_losses(later, {"second": [2.0], "third": [4.0], "fourth": [4.0]}, "losses", first=2)
+    assert looks(later)["second"] == looks(ax)["second"]
+    assert looks(later)["third"] == looks(ax)["third"]
+
+
+def test_the_average_wave_is_the_mean_of_many():
+    waves = Sine.draw(20_000, seeded())(lesson.GRID.expand(20_000, -1, -1)).mean(0).flatten()
+    torch.testing.assert_close(lesson.average_wave(), waves, rtol=0, atol=0.06)
+
+
+def test_the_average_wave_is_drawn_next_to_the_network():
+    fig, said = lesson.draw_average(START, tasks=4)
+    drawn = lines(fig.axes[0])
+    assert drawn["the average wave"][:, 1] == pytest.approx(lesson.average_wave().numpy())
+    assert drawn["the network"][:, 1] == pytest.approx(lesson.joint_prediction(START).numpy())
+    apart = (lesson.joint_prediction(START) - lesson.average_wave()).square().mean().sqrt()
+    assert f"The typical distance between the two is {apart:.2f}." in said
+    assert len(fig.axes[0].get_lines()) == 6
 
 
 def test_joint_prediction_is_the_network_alone():
@@ -170,6 +198,13 @@ def test_the_panels_points_follow_shots_and_half(figures):
     panel.controls["half"].value = True
     assert len(support(figures[-1])) == 9
     assert max(x for x, _y in support(figures[-1])) <= 0
+
+
+def test_without_an_inner_step_the_panel_says_that_nothing_adapts(figures):
+    panel = lesson.adaptation_panel({"random": START})
+    assert "nothing adapts" not in words(panel)
+    panel.controls["steps"].value = 0
+    assert "Without an inner step nothing adapts, so α and the support points change no curve." in words(panel)
 
 
 @pytest.mark.parametrize("steps", [3, 20])  # far off, and not a number
@@ -234,17 +269,40 @@ def test_each_choice_changes_the_losses_from_the_same_start(panel):
 
 
 def test_earlier_runs_stay_in_the_picture(panel, figures):
-    assert "Press Train." in words(panel)
+    assert "Nothing has been trained yet." in words(panel)
     assert lines(figures[-1].axes[0]) == {}
     panel.train()
     panel.order.value = 1
     panel.button.click()  # as the reader does
-    assert list(lines(figures[-1].axes[0])) == [
-        "run 1: outer lr 0.001, order 2",
-        "run 2: outer lr 0.001, order 1",
-    ]
-    final = lesson.smooth(panel.runs["run 2: outer lr 0.001, order 1"])[-1].item()
-    assert f"run 2: outer lr 0.001, order 1: done. Loss {final:.3g} (mean of the last 50" in words(panel)
+    assert list(lines(figures[-1].axes[0])) == ["run 1: 2nd order", "run 2: 1st order"]
+    final = lesson.smooth(panel.runs["run 2: outer lr 0.001, 1st order, 100 steps"])[-1].item()
+    assert f"run 2: outer lr 0.001, 1st order, 100 steps: done. Loss {final:.3g} (mean of the last 50" in words(panel)
+
+
+def test_the_legend_tells_in_what_the_runs_differ(panel, figures):
+    def names():
+        return list(lines(figures[-1].axes[0]))
+
+    panel.train()
+    assert names() == ["run 1: outer lr 0.001, 2nd order, 100 steps"], "a single run has all its settings"
+    panel.train()
+    assert names() == [f"run {n}: outer lr 0.001, 2nd order, 100 steps" for n in (1, 2)], "so have equal ones"
+    panel.outer_lr.value = 0.01
+    panel.train()
+    assert names() == ["run 1: outer lr 0.001", "run 2: outer lr 0.001", "run 3: outer lr 0.01"]
+    for _ in range(panel.RUNS - 1):
+        panel.train()
+    assert len(names()) == panel.RUNS
+    assert names()[0] == "run 3: outer lr 0.01, 2nd order, 100 steps"
+    assert names()[-1].startswith("run 9: ")
+
+
+def test_a_choice_says_that_it_waits_for_the_next_run(panel, figures):
+    drawn = len(figures)
+    panel.order.value = 1
+    panel.outer_lr.value = 0.01
+    assert "Press Train for a run with outer lr 0.01, 1st order, 100 steps." in panel.note.value
+    assert len(figures) == drawn
 
 
 def test_a_diverging_run_says_so_and_can_be_tried_again(panel, monkeypatch):
@@ -259,13 +317,13 @@ def test_a_diverging_run_says_so_and_can_be_tried_again(panel, monkeypatch):
     assert len(panel.train()) == 4
     assert all(calls), "the button must rest while a run goes on"
     assert not panel.button.disabled
-    assert "run 1: outer lr 0.001, order 2 stopped: the loss is nan at meta-step 5" in words(panel)
+    assert "run 1: outer lr 0.001, 2nd order, 100 steps stopped: the loss is nan at meta-step 5" in words(panel)
     assert "back at meta-step 3" in words(panel), "the losses of the parameters after it were never seen"
     assert "Move the outer learning rate to the left." in words(panel)
     assert all(torch.isfinite(p).all() for p in panel.params.values())
     monkeypatch.setattr(lesson, "sample", sample)
     assert len(panel.train()) == 100
-    assert "run 2: outer lr 0.001, order 2: done." in words(panel)
+    assert "run 2: outer lr 0.001, 2nd order, 100 steps: done." in words(panel)
 
 
 def test_an_interrupted_run_is_kept(panel, monkeypatch):

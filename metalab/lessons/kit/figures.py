@@ -10,11 +10,17 @@ import io
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from IPython.display import display
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.ticker import LogFormatter
+from matplotlib.transforms import ScaledTranslation
 from PIL import Image
 from torch import Tensor
 
@@ -22,10 +28,15 @@ from torch import Tensor
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#6E6E6E"
+# Curves of one picture, in this order. No two have both the same colour and the same dash.
+LOOKS = [(BLUE, "-"), (VERMILION, "--"), (GREEN, "-."), (BLACK, ":"), (PURPLE, "-"), (ORANGE, "--"), (SKY, "-.")]
 DPI = 100
+# A page shows a figure up to 900 pixels wide. On a page of 600 pixels, letters of 12 points are 11 pixels high.
+WIDTH = 9.0  # inches: no figure is wider
+TEXT, TITLE = 12, 13  # points: no letter is smaller
 
 
-def figure(width: float = 9, height: float = 4, **grid: Any) -> tuple[Figure, Any]:
+def figure(width: float = WIDTH, height: float = 4, **grid: Any) -> tuple[Figure, Any]:
     """Return a figure of `width` × `height` inches, and its axes as `subplots(**grid)` makes them.
 
     The paper is white, so that the figure can be read in a dark theme too.
@@ -36,15 +47,78 @@ def figure(width: float = 9, height: float = 4, **grid: Any) -> tuple[Figure, An
 
 
 def finish(ax: Axes, title: str, x: str = "", y: str = "", *, legend: bool = False) -> None:
-    """Give axes a title, labels with units, a light grid, and optionally a legend."""
-    ax.set_title(title, fontsize=13)
-    ax.set_xlabel(x, fontsize=12)
-    ax.set_ylabel(y, fontsize=12)
-    ax.tick_params(labelsize=11)
+    """Give axes a title, labels with units, a light grid, plain numbers, and optionally a legend below."""
+    ax.set_title(title, fontsize=TITLE)
+    ax.set_xlabel(x, fontsize=TEXT)
+    ax.set_ylabel(y, fontsize=TEXT)
+    ax.tick_params(labelsize=TEXT)
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
+    for axis in (ax.xaxis, ax.yaxis):
+        if axis.get_scale() == "log":
+            plain_ticks(axis)
     if legend:
-        ax.legend(fontsize=11, framealpha=0.9)
+        legend_below(ax)
+
+
+class _Plain(LogFormatter):
+    """Labels the ticks that matplotlib would label, by plain numbers."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return plain(x) if super().__call__(x, pos) else ""
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Label the ticks of a logarithmic axis by plain numbers, such as 0.01 or 2,000, and not by powers of ten."""
+    axis.set_major_formatter(_Plain())
+    axis.set_minor_formatter(_Plain(minor_thresholds=(1, 0.5)))
+    axis.set_tick_params(which="both", labelsize=TEXT)
+
+
+def plain(number: float) -> str:
+    """Return a number as readers write it. Only what is too long for a tick is a power of ten: 10⁹."""
+    if 0.9e-5 < number < 0.9e6:
+        return f"{number:,.10f}".rstrip("0").rstrip(".")
+    digits, power = f"{number:.0e}".split("e")
+    power = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"10{power}" if digits == "1" else f"{digits}·10{power}"
+
+
+def legend_below(ax: Axes, handles: list[Artist] | None = None) -> Legend:
+    """Put the legend of axes below them, where it covers no data, in as many columns as there is room for.
+
+    Args:
+        ax: the axes, with all that the legend names.
+        handles: what the legend names; None for all that has a label.
+    """
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    cells, parent = ax.get_subplotspec(), ax.figure
+    room = parent.bbox.width / parent.get_dpi() * len(cells.colspan) / cells.get_gridspec().ncols
+    lengths = [len(handle.get_label()) for handle in handles]
+
+    def width(columns: int) -> float:
+        """Return how many inches the legend is wide, about."""
+        return sum(0.55 + 0.09 * max(column) for column in np.array_split(lengths, columns))
+
+    fitting = (columns for columns in range(len(handles), 1, -1) if width(columns) <= room)
+    return ax.legend(
+        handles=handles,
+        fontsize=TEXT,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        # The label and the numbers of the axis are in between.
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.55, parent.dpi_scale_trans),
+        ncols=next(fitting, 1),
+        handlelength=1.8,
+        columnspacing=1.2,
+        frameon=False,
+        borderaxespad=0,
+    )
+
+
+def legend_of_all(fig: Figure, handles: list[Artist]) -> None:
+    """Put one legend below all axes of a figure, because they show the same things."""
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=TEXT, frameon=False)
 
 
 def png(fig: Figure) -> bytes:
@@ -78,7 +152,15 @@ def draw_character(ax: Axes, image: Tensor, title: str = "", *, frame: str | Non
     for spine in ax.spines.values():
         spine.set(color=frame or "#BBBBBB", linewidth=3 if frame else 1)
     if title:
-        ax.set_title(title, fontsize=11)
+        ax.set_title(title, fontsize=TEXT)
+
+
+def drawing_png(image: Tensor) -> bytes:
+    """Return one character [1, H, W] or [H, W], ink 1 on paper 0, as a PNG of as many pixels."""
+    levels = (255 * (1 - image.reshape(image.shape[-2:]).cpu())).round().to(torch.uint8)
+    out = io.BytesIO()
+    Image.fromarray(levels.numpy()).save(out, "png")
+    return out.getvalue()
 
 
 def plural(number: int, noun: str) -> str:

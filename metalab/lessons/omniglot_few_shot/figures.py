@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -14,7 +15,6 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from torch import Tensor
-from torch.nn.functional import pad
 
 from ...evaluate import Score
 from ...learners.maml import MAML
@@ -22,8 +22,9 @@ from ...losses import accuracy
 from ...nets import Conv4, Params
 from ...tasks import Characters, Episode
 from ..kit import steering
-from ..kit.figures import BLUE, GREEN, VERMILION, draw_character, figure, plural
-from ..kit.panels import LivePicture, Panel, log_slider, show_widget, slider
+from ..kit.figures import GREEN, TEXT, TITLE, VERMILION, WIDTH, draw_character, figure, plural
+from ..kit.guessing import Guesses, Question, Rival
+from ..kit.panels import Panel, log_slider, slider
 from ..kit.steering.view import Canvas, View
 
 Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N] of its queries
@@ -31,7 +32,8 @@ Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N]
 
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:
     """Draw one drawing of each of the first `count` characters of some alphabets, with one alphabet per row."""
-    fig, axes = figure(11, 1.05 * len(alphabets) + 0.4, nrows=len(alphabets), ncols=count, squeeze=False)
+    fig, axes = figure(height=1.05 * len(alphabets) + 0.4, nrows=len(alphabets), ncols=count, squeeze=False)
+    fig.get_layout_engine().set(h_pad=0.14)  # inches: half of the room for a name
     for row, alphabet in zip(axes, alphabets, strict=True):
         for ax in row:
             ax.axis("off")
@@ -39,46 +41,75 @@ def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12
         for ax, member in zip(row, members, strict=False):
             ax.axis("on")
             draw_character(ax, characters.images[member, 0].float() / 255)
-        row[0].set_title(characters.names[alphabet].replace("_", " "), fontsize=11, loc="left")
-    fig.suptitle(f"characters of {plural(len(alphabets), 'alphabet')} ({characters.source})", fontsize=13)
+        name = row[0].set_title(characters.names[alphabet].replace("_", " "), fontsize=TEXT, loc="left")
+        name.set_in_layout(False)  # or a long name would push the first character away from the others
+    fig.suptitle(f"characters of {plural(len(alphabets), 'alphabet')} ({characters.source})", fontsize=TITLE)
     return fig
 
 
 class Answers:
-    """A task's drawings and the answers to its queries. Each class has a column, with its queries below its support.
+    """A task's drawings and the answers to its queries. Each class has a column: first its support, then its queries.
 
     A right answer has a green frame and ✓. A wrong one has an orange frame, ✗ and the class that was named. The
-    percentage is the probability that the answer was given. All drawings are one image, because matplotlib took a fifth
-    of a second to draw them on axes of their own.
+    percentage is the probability that the answer was given. The support drawings of a class share one square. More than
+    COLUMNS classes are split into several bands, one below the other. All drawings are one image, because matplotlib
+    took a fifth of a second to draw them on axes of their own.
 
     Args:
-        ax: the axes to draw on.
+        ax: the axes to draw on. They are filled.
         episode: the episode whose first task is shown.
+        width: the room on the figure, in inches.
+        height: the room that the drawings fill at most. With so many that they would be too small, they take more.
+
+    Attributes:
+        height: the room that was taken, in inches.
     """
 
-    def __init__(self, ax: Axes, episode: Episode) -> None:
-        height, width = episode.support_x.shape[-2:]
-        # This is the room, in pixels, above each drawing for its label, and to its left and right.
-        above, between = round(0.45 * height), round(0.1 * width)
-        support, query = (
-            x[0].reshape(episode.ways, -1, height, width).cpu() for x in (episode.support_x, episode.query_x)
-        )
-        cells = pad(1 - torch.cat([support, query], 1), (between, between, above, 0), value=1.0)  # [N, K + Q, H, W]
-        image = cells.permute(1, 2, 0, 3).reshape(-1, episode.ways * cells.shape[3])
-        ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
-        ax.axis("off")
+    COLUMNS = 10
+    LARGEST, SMALLEST = 1.2, 0.45  # inches: the side of a drawing
+    GAP, LINE = 0.1, 0.22  # inches: between two drawings, and the height of a line of text
+    ANSWER = 1.2  # inches: the width of an answer on one line
+
+    def __init__(self, ax: Axes, episode: Episode, width: float, height: float) -> None:
+        ways = episode.ways
+        support, query = (1 - x[0].reshape(ways, -1, *x.shape[-2:]).cpu() for x in (episode.support_x, episode.query_x))
+        shots, queries = support.shape[1], query.shape[1]
+        bands = -(-ways // self.COLUMNS)
+        columns = -(-ways // bands)
+        self.lines = 2 if width / columns < self.ANSWER else 1  # of an answer
+        above = [self.LINE, *[self.lines * self.LINE] * queries]  # inches of text above each drawing of a column
+        room = height / bands - self.GAP - sum(above)
+        side = min(self.LARGEST, width / columns - self.GAP, room / len(above))
+        side = max(self.SMALLEST, side)
+        pitch = max(side + self.GAP, min(width / columns, self.ANSWER / self.lines))  # from one column to the next
+
+        # From here on in the pixels of the image. Several support drawings share a square, so the others are enlarged.
+        per_row = math.ceil(shots**0.5)
+        edge = per_row * support.shape[-1]
+        inch = edge / side
+        step, gap, text = round(pitch * inch), round(self.GAP * inch), [round(each * inch) for each in above]
+        band = gap + sum(text) + len(above) * edge
+        image = torch.ones(bands * band, columns * step)
         self.truth = episode.query_y[0].tolist()
         self.labels, self.frames = [], []
-        for n in range(episode.ways):
-            for row in range(cells.shape[1]):
-                x, y = n * cells.shape[3] + between - 0.5, row * cells.shape[2] + above - 0.5
-                frame = Rectangle((x, y), width, height, fill=False, edgecolor="#BBBBBB", clip_on=False)
+        for n in range(ways):
+            x, y = n % columns * step + (step - edge) // 2, n // columns * band
+            for row in range(len(above)):
+                y += text[row]
+                drawing = _square(support[n]) if row == 0 else _enlarged(query[n, row - 1], per_row)
+                image[y : y + edge, x : x + edge] = drawing
+                frame = Rectangle((x - 0.5, y - 0.5), edge, edge, fill=False, edgecolor="#BBBBBB", clip_on=False)
                 ax.add_patch(frame)
-                caption = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, support.shape[1]) else ""
-                label = ax.text(x + width / 2, y - 1.5, caption, fontsize=11, ha="center", va="bottom")
-                if row >= support.shape[1]:
+                caption = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, 1) else ""
+                middle, top = x - 0.5 + edge / 2, y - 0.5 - 0.04 * inch
+                label = ax.text(middle, top, caption, fontsize=TEXT, ha="center", va="bottom", linespacing=1)
+                if row:
                     self.labels.append(label)
                     self.frames.append(frame)
+                y += edge
+        ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
+        ax.axis("off")
+        self.height = image.shape[0] / inch
 
     @property
     def moving(self) -> list[Artist]:
@@ -88,154 +119,118 @@ class Answers:
     def update(self, probabilities: Tensor) -> int:
         """Show the answers, given the probability of each class [Q, N]. Return how many answers are right."""
         highest, answers = (x.tolist() for x in probabilities.max(1))
+        space = " " if self.lines == 1 else "\n"
         for label, frame, probability, answer, true in zip(
             self.labels, self.frames, highest, answers, self.truth, strict=True
         ):
             right = answer == true
-            label.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1} ({probability:.0%})")
+            label.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1}{space}({probability:.0%})")
             frame.set(edgecolor=GREEN if right else VERMILION, linewidth=3)
         return sum(answer == true for answer, true in zip(answers, self.truth, strict=True))
+
+
+def _square(drawings: Tensor) -> Tensor:
+    """Return drawings [K, H, W] next to and below one another in one that is as wide as high."""
+    per_row = math.ceil(len(drawings) ** 0.5)
+    height, width = drawings.shape[1:]
+    square = torch.ones(per_row * height, per_row * width)
+    above = (per_row - -(-len(drawings) // per_row)) * height // 2  # so that they stand in the middle
+    for k, drawing in enumerate(drawings):
+        y, x = above + k // per_row * height, k % per_row * width
+        square[y : y + height, x : x + width] = drawing
+    return square
+
+
+def _enlarged(drawing: Tensor, times: int) -> Tensor:
+    """Return a drawing [H, W] with each pixel repeated in both directions."""
+    return drawing.repeat_interleave(times, 0).repeat_interleave(times, 1)
 
 
 def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
     """Draw the first task's drawings, and the answers to its queries if there are logits [T, Q, N]."""
     fig, ax, drawn = _answers(episode)
-    ax.set_title(title, fontsize=13)
+    ax.set_title(title, fontsize=TITLE)
     if logits is not None:
         drawn.update(logits[0].softmax(1))
     return fig
 
 
 def _answers(episode: Episode) -> tuple[Figure, Axes, Answers]:
-    """Draw the first task on a figure that is as large as the task needs."""
-    rows = (episode.support_x.shape[1] + episode.query_x.shape[1]) // episode.ways
-    height = 1.35 * rows + 0.5
-    fig, ax = figure(max(6.0, 1.15 * episode.ways), height)
+    """Draw the first task on a figure that is as high as the task needs."""
+    title, margin = 0.35, 0.1
+    fig, ax = figure(height=1)
+    drawn = Answers(ax, episode, WIDTH - 2 * margin, 4.4)
+    height = drawn.height + title + margin
+    fig.set_size_inches(WIDTH, height)
     fig.set_layout_engine(None)  # it takes as long as drawing, and only the title needs room
-    ax.set_position((0.01, 0.01, 0.98, 0.98 - 0.4 / height))
-    return fig, ax, Answers(ax, episode)
+    ax.set_position((margin / WIDTH, margin / height, 1 - 2 * margin / WIDTH, drawn.height / height))
+    return fig, ax, drawn
 
 
-@dataclass
-class Round:
+@dataclass(eq=False)
+class Round(Question):
     """One question of the game: a 1-shot task, and one of its queries."""
 
-    episode: Episode
-    query: int  # the row in the episode's query set
-    answer: int | None = None  # the class that the reader chose, counted from 0; None until then
-
-    @property
-    def truth(self) -> int:
-        """Return the right class, counted from 0."""
-        return int(self.episode.query_y[0, self.query])
+    episode: Episode | None = None
+    query: int = 0  # the row in the episode's query set
 
 
-class Game:
+class Game(Guesses):
     """The few-shot game for the reader: given one drawing of each of N characters, which one does a new drawing show?
 
     Args:
         characters: the characters that the questions are about. The questions are on their device.
         ways: the numbers N that the reader can choose from. Each has its own questions and its own score.
-        rounds: how many questions there are for each N.
+        rounds: how many questions a game has.
         seed: the seed of the questions.
     """
 
     def __init__(
         self, characters: Characters, *, ways: tuple[int, ...] = (5, 20), rounds: int = 10, seed: int = 0
     ) -> None:
-        self.source = characters.source
         generator = torch.Generator(characters.images.device).manual_seed(seed)
-        self.rounds: dict[int, list[Round]] = {}
-        for n in ways:
-            episodes = [characters.sample(1, n, 1, 1, generator) for _ in range(rounds)]
-            queries = torch.randint(n, (rounds,), generator=generator, device=generator.device).tolist()
-            self.rounds[n] = [Round(e, q) for e, q in zip(episodes, queries, strict=True)]
-        self.ways = widgets.ToggleButtons(options=[(f"{n} characters", n) for n in ways], description="level")
-        self.ways.observe(lambda _change: self._next("New level."), names="value")
-        self.buttons = widgets.HBox(layout=widgets.Layout(flex_flow="row wrap"))
-        self.picture = LivePicture()
-        self.box = widgets.VBox([self.ways, self.picture.box, self.buttons])
-        self._next("Which one is it?")
 
-    @property
-    def round(self) -> Round | None:
-        """Return the current question; None when all questions are answered."""
-        return next((r for r in self.rounds[self.ways.value] if r.answer is None), None)
+        def ask(n: int) -> Round:
+            episode = characters.sample(1, n, 1, 1, generator)
+            query = int(torch.randint(n, (), generator=generator, device=generator.device))
+            names = [f"drawing {number}" for number in range(1, n + 1)]
+            truth = int(episode.query_y[0, query])
+            return Round([episode.query_x[0, query]], names, truth, episode.support_x[0], episode=episode, query=query)
 
-    def answer(self, number: int) -> None:
-        """Answer that the new drawing shows character `number`, counted from 1, as the buttons do.
+        super().__init__(
+            {n: f"{n} characters" for n in ways},
+            lambda n: [ask(n) for _ in range(rounds)],
+            asking="Which drawing below shows the same character as this one?",
+            source=characters.source,
+            alt="A game: pick the character that the new drawing shows.",
+        )
 
-        Raises:
-            ValueError: there is no character of this number.
+    def compare(self, rivals: Mapping[str, Predict]) -> None:
+        """Let networks play the same questions. The results then show their answers next to the reader's.
+
+        Args:
+            rivals: what maps an episode to the logits of its queries, by name.
         """
-        current = self.round
-        if current is None:
-            return
-        if not 1 <= number <= self.ways.value:
-            raise ValueError(f"number={number} must be one of 1 … {self.ways.value}")
-        current.answer = number - 1
-        right = current.answer == current.truth
-        self._next("✓ Right!" if right else f"✗ No, it was {current.truth + 1}.")
+        super().compare({name: player(predict) for name, predict in rivals.items()})
 
-    def score(self, ways: int) -> tuple[int, int]:
-        """Return how many questions of a level the reader answered correctly, and how many the reader answered."""
-        played = [r for r in self.rounds[ways] if r.answer is not None]
-        return sum(r.answer == r.truth for r in played), len(played)
 
-    def network_score(self, predict: Predict, ways: int) -> int:
-        """Return how many of *all* the questions of a level a network answers correctly. A tie counts as wrong."""
-        right = 0
-        for r in self.rounds[ways]:
-            logits = predict(r.episode)[0, r.query]
-            right += bool((logits == logits.max()).sum() == 1 and logits.argmax().item() == r.truth)
-        return right
+def player(predict: Predict) -> Rival:
+    """Return what answers a question of the game by a network's logits. A tie counts as no answer."""
 
-    def _next(self, message: str) -> None:
-        """Show the next question."""
-        with self.picture.up_to_date():
-            self._draw(message)
+    def answer(question: Round) -> int | None:
+        logits = predict(question.episode)[0, question.query]
+        return int(logits.argmax()) if (logits == logits.max()).sum() == 1 else None
 
-    def _draw(self, message: str) -> None:
-        ways, current = self.ways.value, self.round
-        right, played = self.score(ways)
-        total = len(self.rounds[ways])
-        columns = min(ways, 10)
-        lines = -(-ways // columns)
-        fig, axes = figure(11, 1.4 * lines + 1.9, nrows=lines + 1, ncols=columns, squeeze=False)
-        for ax in axes.flat:
-            ax.axis("off")
-        shown = current or self.rounds[ways][-1]
-        for n in range(ways):
-            ax = axes[n // columns, n % columns]
-            ax.axis("on")
-            draw_character(ax, shown.episode.support_x[0, n], f"{n + 1}")
-        ax = axes[lines, (columns - 1) // 2]
-        ax.axis("on")
-        draw_character(ax, shown.episode.query_x[0, shown.query], "which one is this?", frame=BLUE)
-        fig.suptitle(f"one drawing of each of {ways} characters ({self.source})", fontsize=13)
-        state = f"Question {played + 1} of {total}." if current else f"All {total} questions answered."
-        self.picture.draw(fig, f"{message} {state} Score: {right} of {played}.")
-        if len(self.buttons.children) != ways:
-            self.buttons.children = [self._button(n) for n in range(1, ways + 1)]
-        for button in self.buttons.children:
-            button.disabled = current is None
-
-    def _button(self, number: int) -> widgets.Button:
-        button = widgets.Button(description=str(number), layout=widgets.Layout(width="56px"))
-        button.on_click(lambda _button: self.answer(number))
-        return button
-
-    def show(self) -> None:
-        """Display the game."""
-        show_widget(self.box, self.picture.image.value, "A game: pick the character that the new drawing shows.")
+    return answer
 
 
 def print_game_scores(game: Game, networks: dict[str, Predict]) -> None:
     """Print the reader's score at each level of the game, and the score of each network on the same questions."""
-    for ways, rounds in game.rounds.items():
+    for ways in game.questions:
         right, played = game.score(ways)
         you = f"you {right} of {played}" if played else "you have not played yet"
-        scores = [f"{name} {game.network_score(predict, ways)} of {len(rounds)}" for name, predict in networks.items()]
+        found = {name: game.rival_score(player(predict), ways) for name, predict in networks.items()}
+        scores = [f"{name} {correct} of {asked}" for name, (correct, asked) in found.items()]
         print(f"{ways:2} characters: {you}; " + ", ".join(scores))
 
 
@@ -250,7 +245,7 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
     """
     trajectory = replace(learner, inner_steps=steps).adapt(params, episode)
     fig, ax, drawn = _answers(episode)
-    title = ax.set_title(" ", fontsize=13)
+    title = ax.set_title(" ", fontsize=TITLE)
     canvas = Canvas(fig, [title, *drawn.moving])
 
     def redraw(step: int) -> tuple[Canvas, str]:
@@ -269,53 +264,81 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
 
 
 def episode_panel(
-    characters: Characters, maml: MAML, maml_params: Params, protonet: Predict, *, episodes: int = 20, seed: int = 0
+    characters: Characters, maml: MAML, maml_params: Params, protonet: Predict, *, episodes: int = 100, seed: int = 0
 ) -> Panel:
     """Return a panel with sliders for the episode and for MAML's inner loop, on trained networks.
+
+    It shows one episode at once. Only if the reader asks for it, it also measures the accuracy over many episodes,
+    which takes seconds.
 
     Args:
         characters: the unseen characters that the episodes are dealt from.
         maml: the learner.
         maml_params: its trained parameters.
         protonet: predicts with trained prototypical networks.
-        episodes: how many episodes are scored. The first of them is shown.
+        episodes: how many episodes are measured.
         seed: the seed of the episodes.
     """
+    most = maml.net.outputs
+
+    @lru_cache(maxsize=2)
+    def dealt(tasks: int, ways: int, shots: int) -> Episode:
+        generator = torch.Generator(characters.images.device).manual_seed(seed)
+        return characters.sample(tasks, ways, shots, 1, generator)
 
     @lru_cache(maxsize=1)  # the drawings stay as long as only the inner loop is changed
     def shown(ways: int, shots: int) -> tuple[Episode, Text, Answers, Canvas]:
-        generator = torch.Generator(characters.images.device).manual_seed(seed)
-        episode = characters.sample(episodes, ways, shots, 1, generator)
+        episode = dealt(1, ways, shots)
         fig, ax, drawn = _answers(episode)
-        title = ax.set_title(" ", fontsize=13)
+        title = ax.set_title(" ", fontsize=TITLE)
         return episode, title, drawn, Canvas(fig, [title, *drawn.moving])
 
-    def redraw(ways: int, shots: int, inner_lr: float, steps: int) -> tuple[Canvas, str]:
-        episode, title, drawn, canvas = shown(ways, shots)
-        logits = protonet(episode)
-        scores = {"prototypes": Score.of(accuracy(logits, episode.query_y))}
-        remark, by = "", "prototypes"
-        if ways <= maml.net.outputs:
+    def predictions(episode: Episode, inner_lr: float, steps: int) -> dict[str, Tensor]:
+        logits = {"prototypes": protonet(episode)}
+        if episode.ways <= most:
             learner = replace(maml, inner_lr=inner_lr, inner_steps=steps)
-            logits = learner.predict(maml_params, episode)
-            if not torch.isfinite(logits).all():
-                remark = f" MAML's adaptation diverged: move the inner learning rate (now {inner_lr:.2g}) to the left."
-            scores["MAML"], by = Score.of(accuracy(logits, episode.query_y)), "MAML"
-        else:
-            remark = f" MAML's last layer was trained for {maml.net.outputs} ways, so it is not asked."
-        summary = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
+            logits["MAML"] = learner.predict(maml_params, episode)
+        return logits
+
+    def redraw(ways: int, shots: int, inner_lr: float, steps: int, measured: bool) -> tuple[Canvas, str]:
+        episode, title, drawn, canvas = shown(ways, shots)
+        logits = predictions(episode, inner_lr, steps)
+        by = "MAML" if "MAML" in logits else "prototypes"
         title.set_text(f"{ways}-way {shots}-shot: one episode, answers by {by}")
-        drawn.update(logits[0].softmax(1))
-        return canvas, f"Accuracy over {episodes} episodes of unseen characters: {summary}.{remark}"
+        drawn.update(logits[by][0].softmax(1))
+        right = {name: (each.argmax(2) == episode.query_y).sum().item() for name, each in logits.items()}
+        words = [f"Queries answered correctly, of {ways}: {', '.join(f'{name} {n}' for name, n in right.items())}."]
+        if measured:
+            many = dealt(episodes, ways, shots)
+            logits = predictions(many, inner_lr, steps)
+            scores = {name: Score.of(accuracy(each, many.query_y)) for name, each in logits.items()}
+            summary = ", ".join(f"{name} {score.percent()}" for name, score in scores.items())
+            words.append(f"Accuracy over {episodes} episodes of unseen characters: {summary}.")
+        if ways > most:
+            words.append(
+                f"MAML's last layer was trained for {most} ways, so it is not asked at {ways}: "
+                "α and the inner steps, which only MAML has, change nothing here."
+            )
+        elif not torch.isfinite(logits["MAML"]).all():
+            words.append(f"MAML's adaptation diverged: move the inner learning rate (now {inner_lr:.2g}) to the left.")
+        elif steps == 0:
+            words.append("Without an inner step MAML does not adapt, so α changes nothing here.")
+        return canvas, " ".join(words)
 
     controls = {
         "ways": slider("ways N", 5, 2, 20, 1),
         "shots": slider("shots K", 1, 1, 5, 1),
         "inner_lr": log_slider("inner learning rate α", maml.inner_lr, -3, 1),
         "steps": slider("inner steps", maml.inner_steps, 0, 10, 1),
+        "measured": widgets.Checkbox(
+            value=False,
+            description=f"measure the accuracy over {episodes} episodes, too (takes seconds)",
+            indent=False,
+            layout={"width": "max-content"},  # or the description would be cut off
+        ),
     }
     return Panel(
-        controls, redraw, alt="Panel: sliders for ways, shots and MAML's inner loop; accuracy on new episodes."
+        controls, redraw, alt="Panel: sliders for ways, shots and MAML's inner loop; the answers to one new episode."
     )
 
 
@@ -332,8 +355,9 @@ class AnswersPicture:
     def draw(self, figure: SubFigure) -> list[Artist]:
         """Draw the task, and return the artists that move."""
         ax = figure.subplots()
-        ax.set_title("an unseen task, after adaptation", fontsize=12)
-        self.answers = Answers(ax, self.episode)
+        ax.set_title("an unseen task, after adaptation", fontsize=TITLE)
+        width, height = figure.bbox.size / figure.get_dpi()
+        self.answers = Answers(ax, self.episode, width - 0.2, height - 0.6)
         return self.answers.moving
 
     def update(self, data: Tensor) -> str:

@@ -119,7 +119,9 @@ _KNOWN_TUNED = combined(
             "drawings already.",
             "margin": f"The loss is a margin loss, as of a support vector machine. {_EXACT}",
         },
-        "sign": {1: "It climbs: the steps go along the gradient, so that the loss grows. Subtract lr times the gradient."},
+        "sign": {
+            1: "It climbs: the steps go along the gradient, so that the loss grows. Subtract lr times the gradient."
+        },
         "moved": {
             "weight": "The bias stays at zero: only the weight is moved. Both belong to the layer.",
             "bias": "The weight stays at zero: only the bias is moved, and it knows nothing of the drawings.",
@@ -130,8 +132,7 @@ _KNOWN_TUNED = combined(
             "one more": "It takes one step too many. Does the loop run to `steps` inclusive?",
         },
         "how": {
-            "adam": "The steps are those of Adam, which scales every number of the gradient by itself. "
-            + _EXACT,
+            "adam": "The steps are those of Adam, which scales every number of the gradient by itself. " + _EXACT,
             "momentum": f"The steps carry a momentum of 0.9 from one to the next. {_EXACT}",
             "accumulated": "The gradients add up from step to step, because the old ones are not cleared: backward() "
             "adds to .grad. Call zero_grad() before it, or use torch.autograd.grad.",
@@ -167,7 +168,9 @@ def _layer(result: Any, arguments: tuple) -> Numbers:
     if list(weight.shape) == [ways] and list(bias.shape) == [size, ways]:
         raise Wrong("The bias comes first. The page asks for the weight, and then for the bias.")
     if list(weight.shape) == [len(support_z), ways]:
-        raise Wrong("The first tensor has a row for each support drawing. Are these the logits? The weight is [E, ways].")
+        raise Wrong(
+            "The first tensor has a row for each support drawing. Are these the logits? The weight is [E, ways]."
+        )
     for name, part, shape in (("weight", weight, [size, ways]), ("bias", bias, [ways])):
         if list(part.shape) != shape:
             raise Wrong(f"The {name} has the shape {list(part.shape)}; it should be {shape}.")
@@ -175,6 +178,7 @@ def _layer(result: Any, arguments: tuple) -> Numbers:
 
 
 def _examine_fine_tune(attempt: Callable) -> None:
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # the first optimizer loads seconds of PyTorch, no fault of the answer
     agree(
         attempt,
         name="fine_tune",
@@ -302,8 +306,8 @@ def _stepped(
 
 
 _UNCHANGED = (
-    "The loss is right, but the parameters do not change. Either optimizer.step() is missing, or zero_grad() clears the "
-    "gradients between backward() and step()."
+    "The loss is right, but the parameters do not change. Either optimizer.step() is missing, or zero_grad() clears "
+    "the gradients between backward() and step()."
 )
 _KNOWN_STEPS = combined(
     _stepped,
@@ -320,8 +324,8 @@ _KNOWN_STEPS = combined(
         "asked": {
             "support": "The loss is that of the support drawings. Their distance to their own prototype is small "
             "whatever the network does, so it learns nothing for new drawings. The queries should be asked.",
-            "both": "The loss is that of support and query drawings together. Only the queries should be asked, because "
-            "the support drawings have made the prototypes themselves.",
+            "both": "The loss is that of support and query drawings together. Only the queries should be asked, "
+            "because the support drawings have made the prototypes themselves.",
         },
         "logits": {
             "sign": "The logits have the wrong sign, so that the farthest prototype wins, and training pushes the "
@@ -408,8 +412,8 @@ train_step = Exercise(
     hints=(
         "In order: embed, split into support and query, logits, loss; then the three lines that end every training "
         "step in PyTorch.",
-        "z = embed(torch.cat([support_x, query_x])) embeds all drawings in one call. The first len(support_x) rows of z "
-        "are the support embeddings.",
+        "z = embed(torch.cat([support_x, query_x])) embeds all drawings in one call. The first len(support_x) rows of "
+        "z are the support embeddings.",
         "loss = torch.nn.functional.cross_entropy(prototype_logits(…), query_y), then optimizer.zero_grad(), "
         "loss.backward(), optimizer.step(), and return loss.item().",
     ),
@@ -426,7 +430,7 @@ STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of fre
 
 
 def student() -> Tensor:
-    """Return a table [11] whose entry k is the 97.5 % quantile of Student's t with k degrees of freedom; entry 0 is infinite."""
+    """Return a table [11]: entry k is the 97.5 % quantile of Student's t with k degrees of freedom; for 0, infinity."""
     return torch.tensor([torch.inf, *STUDENT], dtype=torch.float64)
 
 

@@ -1,4 +1,4 @@
-"""Trainings that are watched: a curve of the reader's own loop, and one of the engine's with its validation accuracy."""
+"""Trainings that are watched: the curve of the reader's own loop, and the engine's with its validation accuracy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ...evaluate import Score
 from ...nets import Params
 from ...train import Step, Trainer
 from ..kit import panels
-from ..kit.figures import BLUE, ORANGE, SKY, figure, finish, show, smooth
+from ..kit.figures import BLUE, ORANGE, SKY, TITLE, figure, finish, show, smooth
 from ..kit.panels import LivePicture, show_widget
 
 
@@ -54,7 +54,7 @@ class Curve:
         picture.box.layout.display = "none"  # the still picture takes its place
 
     def _draw(self) -> tuple[Figure, str]:
-        fig, ax = figure(9, 3.2)
+        fig, ax = figure(height=3.4)
         ax.plot(range(1, len(self.losses) + 1), self.losses, color=SKY, linewidth=1, label="each step")
         ax.plot(range(1, len(self.losses) + 1), smooth(self.losses, 10), color=BLUE, label="mean of 10 steps")
         ax.set_xlim(0, self.steps)
@@ -65,7 +65,13 @@ class Curve:
 
 
 def train_with_validation(
-    trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str, tests: int = 5, unit: str = "meta-step"
+    trainer: Trainer,
+    steps: int,
+    score: Callable[[Params], Score],
+    *,
+    title: str,
+    tests: int = 5,
+    unit: str = "meta-step",
 ) -> dict[int, Score]:
     """Take `steps` steps. Draw the training loss, and next to it the accuracy on validation tasks, `tests` times.
 
@@ -86,7 +92,7 @@ def train_with_validation(
     due = {round(steps * i / tests) for i in range(1, tests + 1)}
 
     def draw(done: list[Step]) -> tuple[Figure, str]:
-        fig, (left, right) = figure(9, 3.4, ncols=2)
+        fig, (left, right) = figure(height=3.6, ncols=2)
         numbers = [step.number for step in done]
         left.plot(numbers, smooth([step.metrics["loss"] for step in done], 25), color=BLUE)
         left.set_xlim(0, steps)
@@ -98,7 +104,7 @@ def train_with_validation(
             means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in found.values()), strict=True)
             right.errorbar(list(found), means, bars, color=ORANGE, fmt="o--", capsize=4)
         finish(right, "validation alphabets, 5-way 1-shot", unit, "accuracy (%)")
-        fig.suptitle(title, fontsize=13)
+        fig.suptitle(title, fontsize=TITLE)
         caption = f"{title}: {unit} {trainer.steps} of {steps}"
         if found:
             caption += f"; on validation alphabets {list(found.values())[-1].percent()}"

@@ -7,10 +7,12 @@ import math
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -26,13 +28,28 @@ from ...losses import mse
 from ...nets import MLP
 from ...tasks import Episode, sine
 from ..kit import steering
-from ..kit.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, figure, finish, smooth
-from ..kit.panels import WIDE, Panel, slider
+from ..kit.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    TEXT,
+    TITLE,
+    VERMILION,
+    figure,
+    finish,
+    legend_of_all,
+    plural,
+    smooth,
+)
+from ..kit.panels import Panel, slider
 from ..kit.steering.view import Canvas, View
 
 # The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
-ARROWS = {1: ("1st", 1.25), 2: ("2nd", 1.55)}  # the names of the arrows, and how far from the start they stand
+ARROWS = {1: "1st", 2: "2nd"}
 
 # The playground: MAML with two parameters, where everything can be seen
 
@@ -40,13 +57,20 @@ CENTRES = torch.tensor([[-1.2, -0.5], [0.3, 0.9], [1.1, -0.6]], dtype=torch.floa
 ANGLES = torch.tensor([-25.0, 10.0, 40.0], dtype=torch.float64).deg2rad()  # the direction of each task's valley
 ALONG = torch.stack([ANGLES.cos(), ANGLES.sin()], 1)  # unit vectors [T, 2]
 ACROSS = torch.stack([-ANGLES.sin(), ANGLES.cos()], 1)
-VIEW = 3.0  # the picture shows −3 … 3 in both directions
-FAR = 10 * VIEW  # a walk that gets this far is given up
-HIGH = 1e12  # a loss above this counts as this
-GRID = torch.linspace(-VIEW, VIEW, 121, dtype=torch.float64)  # where the map is computed, in both directions
+VIEW = 3.8  # the picture shows −3.8 … 3.8 in both directions
+REACH = 2.8  # the start lies within ±REACH, so that no arrow leaves the picture
+ARROW = 0.9  # the length of an arrow
+FAR = 30.0  # a walk that gets this far is given up
+LOW, HIGH = 1e-6, 1e12  # a loss beyond these counts as these
+GRID = torch.linspace(-VIEW, VIEW, 96, dtype=torch.float64)  # where the map is computed, in both directions
 BANDS = 10  # how many grey levels the map has
 STRAIGHT, BENT = 0.0, 0.3
 UPDATES = 40
+LABEL = torch.tensor([0.35, 0.0])  # from the middle of a task's label to both ends of it, about
+# Where the name of an arrow may stand, from its tip
+AROUND = torch.tensor(
+    [[far * math.cos(k * math.pi / 8), far * math.sin(k * math.pi / 8)] for far in (0.5, 0.8) for k in range(16)]
+).double()
 # Settings of the playground in which the first-order arrow points more than 90° away from the second-order one.
 WRONG_WAY = {"inner_lr": 0.3, "outer_lr": 0.1, "steps": 1, "steepness": 5.0, "bend": STRAIGHT, "x": -0.4, "y": 1.6}
 
@@ -118,22 +142,42 @@ class Valleys:
             v = v - inner_lr * self.hessian_vector(theta, v)
         return {1: first.mean(-2), 2: v.mean(-2)}
 
+    def walks(
+        self, start: Tensor, inner_lr: float, steps: int, outer_lr: float, updates: int = UPDATES
+    ) -> dict[int, Tensor]:
+        """Return the path of `updates` steps along the meta-gradient by order: [updates + 1, 2], or shorter.
+
+        A path ends early where it gets FAR away.
+        """
+        now = start.expand(2, 2)  # both orders go at once
+        paths = [now]
+        for _ in range(updates):
+            gradients = self.meta_gradients(now, inner_lr, steps)
+            now = now - outer_lr * torch.stack([gradients[1][0], gradients[2][1]])
+            paths.append(now)
+        found = {}
+        for order, path in zip((1, 2), torch.stack(paths, 1), strict=True):
+            far = (~(path.abs().amax(1) < FAR)).nonzero()  # what is not a number is far, too
+            found[order] = path[: int(far[0]) + 1] if len(far) else path
+        return found
+
     def walk(
         self, start: Tensor, order: int, inner_lr: float, steps: int, outer_lr: float, updates: int = UPDATES
     ) -> Tensor:
-        """Return the path of `updates` steps along the meta-gradient of an order: [updates + 1, 2], or shorter.
-
-        The path ends early where it gets FAR away.
-        """
-        path = [start]
-        while len(path) <= updates and path[-1].abs().max() < FAR:
-            path.append(path[-1] - outer_lr * self.meta_gradients(path[-1], inner_lr, steps)[order])
-        return torch.stack(path)
+        """Return the path of `walks` along the meta-gradient of one order."""
+        return self.walks(start, inner_lr, steps, outer_lr, updates)[order]
 
 
 def angle(a: Tensor, b: Tensor) -> float:
-    """Return the angle between two vectors [2], in degrees."""
+    """Return the angle between two vectors [2] in degrees, or nan if one of them has no direction."""
+    a, b = direction(a), direction(b)
     return math.degrees(torch.atan2(a[0] * b[1] - a[1] * b[0], a @ b).abs().item())
+
+
+def direction(vector: Tensor) -> Tensor:
+    """Return the vector [2] at length 1; it has no direction, and becomes nan, if it is zero or not finite."""
+    vector = vector / vector.abs().max()  # so that no square is too large
+    return vector / vector.norm()
 
 
 class Plane:
@@ -143,35 +187,39 @@ class Plane:
     """
 
     def __init__(self) -> None:
-        self.figure, (plane, curve) = figure(9.5, 5, ncols=2)
+        self.figure, (plane, self.curve) = figure(height=4.8, ncols=2)
         self.figure.set_layout_engine(None)
-        plane.set_position((0.07, 0.12, 0.42, 0.8))  # a square, so that angles look right
-        curve.set_position((0.6, 0.12, 0.38, 0.8))
+        plane.set_position((0.07, 0.14, 0.416, 0.78))  # a square, so that angles look right
+        self.curve.set_position((0.63, 0.26, 0.35, 0.66))
         blank = torch.zeros(len(GRID), len(GRID)).numpy()
         view = (-VIEW, VIEW, -VIEW, VIEW)
         self.map = plane.imshow(blank, "Greys", origin="lower", extent=view, vmin=0, vmax=1.6, interpolation="nearest")
         self.rims = [plane.plot([], [], color=ORANGE, linewidth=1.2)[0] for _ in CENTRES]
         self.inner = [plane.plot([], [], ".-", color=BLACK, linewidth=0.9, markersize=4)[0] for _ in CENTRES]
         self.moving: list[Artist] = [self.map, *self.rims, *self.inner]
+        centred = {"fontsize": TEXT, "ha": "center", "va": "center"}
         for task, centre in enumerate(CENTRES.tolist()):
-            self.moving.append(plane.text(*centre, f"task {task + 1}", fontsize=10, ha="center", va="center"))
+            self.moving.append(plane.text(*centre, f"task {task + 1}", **centred))
         self.paths, self.arrows, self.tags, self.losses = {}, {}, {}, {}
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for order, (color, dash, name) in ORDER_STYLES.items():
             (self.paths[order],) = plane.plot([], [], dash, color=color, linewidth=2)
             arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
             self.arrows[order] = plane.quiver([0.0], [0.0], [0.0], [0.0], color=color, **arrow)
-            centred = {"ha": "center", "va": "center", "clip_on": True}
-            self.tags[order] = plane.text(0, 0, ARROWS[order][0], color=color, fontsize=13, weight="bold", **centred)
-            (self.losses[order],) = curve.plot([], [], dash, color=color, linewidth=2, label=name)
+            self.tags[order] = plane.text(0, 0, ARROWS[order], color=color, weight="bold", bbox=paper, **centred)
+            (self.losses[order],) = self.curve.plot([], [], dash, color=color, linewidth=2, label=name)
+        self.note = self.curve.text(1, 1.2e-2, "", fontsize=TEXT)
         (self.start,) = plane.plot([], [], "o", color=BLACK, markersize=8)
-        self.title = plane.text(0, VIEW + 0.15, "", fontsize=13, ha="center")
+        self.title = plane.text(0, VIEW + 0.15, "", fontsize=TITLE, ha="center")
         for artists in (self.paths, self.arrows, self.tags, self.losses):
             self.moving += artists.values()
-        self.moving += [self.start, self.title]
+        self.moving += [self.start, self.title, self.note]
         finish(plane, "", "first parameter", "second parameter")
-        plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW))
-        curve.set(yscale="log", xlim=(0, UPDATES), ylim=(1e-2, 1e3))
-        finish(curve, "where each leads", "updates of the start", "loss after adaptation", legend=True)
+        plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW), xticks=range(-3, 4), yticks=range(-3, 4))
+        self.curve.set(yscale="log", xlim=(0, UPDATES), ylim=(1e-2, 1e3))
+        self.curve.minorticks_off()
+        finish(self.curve, "where each leads", "updates of the start", "loss after adaptation", legend=True)
+        self.canvas = Canvas(self.figure, self.moving)
 
     def update(
         self, x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
@@ -180,33 +228,97 @@ class Plane:
         valleys = Valleys(steepness, bend)
         start = torch.tensor([x, y], dtype=torch.float64)
         gradients = valleys.meta_gradients(start, inner_lr, steps)
-        between = angle(gradients[1], gradients[2])
+        adapted = torch.stack(valleys.adapt(start, inner_lr, steps), -2)  # [T, K + 1, 2]
 
-        grid = torch.stack(torch.meshgrid(GRID, GRID, indexing="xy"), -1)
-        heights = valleys.meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
-        ranks = heights.flatten().argsort().argsort().view_as(heights) / heights.numel()
-        self.map.set_data(((BANDS * ranks).floor() / BANDS).numpy())  # each grey level has the same area
+        self.map.set_data(_grey_levels(inner_lr, steps, steepness, bend))
         for line, rim in zip(self.rims, valleys.rims(0.4), strict=True):
-            line.set_data(*rim.T)
-        for line, path in zip(self.inner, torch.stack(valleys.adapt(start, inner_lr, steps), -2), strict=True):
+            line.set_data(*rim.T.numpy())
+        for line, path in zip(self.inner, adapted, strict=True):
             line.set_data(*path.T.numpy())
 
-        ends = []
-        for order, (_color, _dash, name) in ORDER_STYLES.items():
-            path = valleys.walk(start, order, inner_lr, steps, outer_lr)
-            losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
-            leads = "leads" if len(path) > UPDATES else "runs away"
-            ends.append(f"{name} {leads} from a loss of {losses[0]:.3g} to {losses[-1]:.3g}")
+        ends, curves, gone = [], [], []
+        for order, path in valleys.walks(start, inner_lr, steps, outer_lr).items():
+            name = ORDER_STYLES[order][2]
+            losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(LOW, HIGH)
+            leads = "leads"
+            if len(path) <= UPDATES:
+                leads = "runs away"
+                gone.append(f"{name} runs away in {plural(len(path) - 1, 'update')}")
+            ends.append(f"{name} {leads} from a loss of {_in_words(losses[0])} to {_in_words(losses[-1])}")
             self.paths[order].set_data(*path.T.numpy())
-            self.losses[order].set_data(range(len(losses)), losses)
-            arrow = -gradients[order] / gradients[order].norm().clamp_min(1e-12)
-            self.arrows[order].set_offsets([start.tolist()])
-            self.arrows[order].set_UVC(*arrow.unsqueeze(1).tolist())
-            self.tags[order].set_position((start + ARROWS[order][1] * arrow).tolist())
+            self.losses[order].set_data(range(len(losses)), losses.numpy())
+            curves.append(losses)
+        self._fit(torch.cat(curves))
+        self.note.set_text("\n".join(gone))
+        self._point(start, gradients)
         self.start.set_data([x], [y])
+
+        between = angle(gradients[1], gradients[2])
+        words = [self._about(between, gradients), f"In {UPDATES} updates of {outer_lr:g}, {'; '.join(ends)}."]
+        if inner_lr == 0 or steps == 0:
+            words.append("With α = 0 or without an inner step nothing adapts, and the two orders are the same.")
+        outside = int((~(adapted.abs().amax((1, 2)) < VIEW)).sum())
+        if outside:
+            words.append(f"Adaptation leaves the picture for {plural(outside, 'task')}.")
+        return " ".join(words)
+
+    def _about(self, between: float, gradients: dict[int, Tensor]) -> str:
+        """Set the title, and return what there is to say about the arrows."""
+        if math.isnan(between):
+            known = torch.cat(list(gradients.values())).isfinite().all()
+            why = "a gradient is zero" if known else "the adaptation diverges"
+            self.title.set_text(f"no angle: {why}")
+            return f"The angle is undefined, because {why}."
         self.title.set_text(f"the two arrows are {between:.0f}° apart")
         wrong = " More than 90°: first order walks the wrong way." if between > 90 else ""
-        return f"The arrows are {between:.0f}° apart.{wrong} In {UPDATES} updates of {outer_lr:g}, {'; '.join(ends)}."
+        return f"The arrows are {between:.0f}° apart.{wrong}"
+
+    def _point(self, start: Tensor, gradients: dict[int, Tensor]) -> None:
+        """Draw the arrows, each with its name where it covers nothing else."""
+        tips = {order: start - ARROW * direction(gradient) for order, gradient in gradients.items()}
+        for order, tip in tips.items():
+            exists = bool(tip.isfinite().all())
+            self.arrows[order].set_visible(exists)
+            self.tags[order].set_visible(exists)
+            self.arrows[order].set_offsets([start.tolist()])
+            self.arrows[order].set_UVC(*(tip - start).unsqueeze(1).tolist())
+        covered = [*(CENTRES + LABEL), *(CENTRES - LABEL), start]
+        covered += [start + part * (tip - start) for tip in tips.values() for part in (0.5, 1.0)]
+        for order, place in zip(tips, _apart(list(tips.values()), torch.stack(covered)), strict=True):
+            self.tags[order].set_position(place.tolist())
+
+    def _fit(self, losses: Tensor) -> None:
+        """Let the losses' axis end at powers of ten beyond all losses, and rarely elsewhere than at 0.01 and 1,000."""
+        low = min(1e-2, 10.0 ** math.floor(math.log10(losses.min())))
+        high = max(1e3, 10.0 ** (3 * math.ceil(math.log10(2 * losses.max()) / 3)))
+        if self.curve.get_ylim() != (low, high):
+            self.canvas.forget(self.figure)
+            self.curve.set_ylim(low, high)
+            self.note.set_y(1.2 * low)
+
+
+def _apart(tips: list[Tensor], covered: Tensor) -> tuple[Tensor, Tensor]:
+    """Return places [2] for the names of two arrows: near the tips, far from what is covered [n, 2] and each other."""
+    flat = torch.tensor([1.0, 2.0]).double()  # a name is twice as wide as high
+    places = [(tip.nan_to_num() + AROUND).clamp(-VIEW + 0.45, VIEW - 0.45) for tip in tips]
+    room = [torch.cdist(each * flat, covered.nan_to_num() * flat).amin(1) for each in places]
+    between = torch.cdist(places[0] * flat, places[1] * flat)
+    best = torch.minimum(between, torch.minimum(room[0][:, None], room[1])).argmax().item()
+    return places[0][best // len(AROUND)], places[1][best % len(AROUND)]
+
+
+def _in_words(loss: Tensor) -> str:
+    return f"{loss:.3g}" if loss < HIGH else "more than 10¹²"
+
+
+@lru_cache(maxsize=8)
+def _grey_levels(inner_lr: float, steps: int, steepness: float, bend: float) -> np.ndarray:
+    """Return the map of the loss after adaptation in BANDS grey levels of the same area, 0 … 1, light for low."""
+    grid = torch.stack(torch.meshgrid(GRID, GRID, indexing="xy"), -1)
+    heights = Valleys(steepness, bend).meta_loss(grid, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH).flatten()
+    # The share of the map that is as low or lower. Places of the same height have the same level.
+    share = torch.searchsorted(heights.sort().values, heights, right=True) / len(heights)
+    return (((BANDS * share).ceil() - 1) / BANDS).view(len(GRID), len(GRID)).numpy()
 
 
 def draw_plane(**settings: float) -> tuple[Figure, str]:
@@ -219,21 +331,20 @@ def draw_plane(**settings: float) -> tuple[Figure, str]:
 def plane_panel() -> Panel:
     """Return the playground, with sliders for the start, both learning rates, the inner steps and the valleys."""
     plane = Plane()
-    canvas = Canvas(plane.figure, plane.moving)
     shapes = [("straight", STRAIGHT), ("bent: not convex", BENT)]
     controls = {
-        "x": slider("start: first parameter", -1.5, -2.8, 2.8, 0.1),
-        "y": slider("start: second parameter", 1.5, -2.8, 2.8, 0.1),
+        "x": slider("start: first parameter", -1.5, -REACH, REACH, 0.1),
+        "y": slider("start: second parameter", 1.5, -REACH, REACH, 0.1),
         "inner_lr": slider("inner learning rate α", 0.1, 0.0, 0.5, 0.01),
         "outer_lr": slider("outer learning rate", 0.1, 0.01, 1.0, 0.01),
         "steps": slider("inner steps", 1, 0, 5, 1),
         "steepness": slider("steepness λ (curvature)", 3.0, 1.0, 8.0, 0.1),
         # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
-        "bend": widgets.RadioButtons(options=shapes, value=STRAIGHT, description="valleys", **WIDE),
+        "bend": widgets.RadioButtons(options=shapes, value=STRAIGHT, description="valleys"),
     }
     return Panel(
         controls,
-        lambda **settings: (canvas, plane.update(**settings)),
+        lambda **settings: (plane.canvas, plane.update(**settings)),
         alt="Playground: three tasks' valleys in a plane, sliders for the start, the learning rates, the inner steps "
         "and the steepness; the first- and second-order meta-gradients as arrows, and where each leads.",
     )
@@ -292,16 +403,18 @@ LINES = [(VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, ":", "^"), (PURPLE, "
 HATCHES = ["", "///", "...", "xx"]
 
 
-def draw_lines(ax: Axes, lines: dict[str, dict[float, float]], title: str, x: str, y: str) -> None:
+def draw_lines(
+    ax: Axes, lines: dict[str, dict[float, float]], title: str, x: str, y: str, *, legend: bool = True
+) -> None:
     """Draw named curves, each given as y by x. Markers and dashes tell them apart."""
     for (name, points), (color, dash, marker) in zip(lines.items(), LINES, strict=False):
         ax.plot(points.keys(), points.values(), dash, marker=marker, color=color, linewidth=2, label=name)
-    finish(ax, title, x, y, legend=True)
+    finish(ax, title, x, y, legend=legend)
 
 
 def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
     """Draw the query losses of trainings by order. Each point is the mean of 50 steps."""
-    fig, ax = figure(9, 3.6)
+    fig, ax = figure(height=4)
     for order, values in losses.items():
         color, dash, name = ORDER_STYLES[order]
         ax.plot(range(1, len(values) + 1), smooth(values), dash, color=color, linewidth=2, label=name)
@@ -311,25 +424,26 @@ def draw_losses(losses: dict[int, list[float]], title: str) -> Figure:
 
 def draw_growth(shares: dict[str, dict[float, float]]) -> Figure:
     """Draw how the Hessian term's share grows with the inner learning rate, one curve per number of inner steps."""
-    fig, ax = figure(9, 3.4)
-    draw_lines(ax, shares, "what first order leaves out", "inner learning rate α", "Hessian term / meta-gradient")
+    fig, ax = figure(height=4.2)
     ax.set(xscale="log", yscale="log")
+    draw_lines(ax, shares, "what first order leaves out", "inner learning rate α", "Hessian term / meta-gradient")
     return fig
 
 
 def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, dict[int, float]]) -> Figure:
     """Draw the time and the peak memory of a meta-gradient over inner steps, one curve per way to compute it."""
-    fig, (left, right) = figure(10, 3.4, ncols=2)
-    draw_lines(left, milliseconds, "time of a meta-gradient", "inner steps", "milliseconds")
-    draw_lines(right, mebibytes, "peak memory of its tensors", "inner steps", "MiB")
+    fig, (left, right) = figure(ncols=2)
+    draw_lines(left, milliseconds, "time of a meta-gradient", "inner steps", "milliseconds", legend=False)
+    draw_lines(right, mebibytes, "peak memory of its tensors", "inner steps", "MiB", legend=False)
     for ax in (left, right):
         ax.set_ylim(bottom=0)
+    legend_of_all(fig, left.get_lines())
     return fig
 
 
 def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure:
     """Draw a cluster of bars for each layer. It has one bar for each group, and the groups differ in their hatching."""
-    fig, ax = figure(9, 3.2)
+    fig, ax = figure(height=4)
     layers = list(next(iter(groups.values())))
     width = 0.8 / len(groups)
     for i, (name, values) in enumerate(groups.items()):
@@ -348,7 +462,7 @@ def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figur
 
     A thin line goes from 5 to 95 %, a thick line from 25 to 75 %, and a dot marks the median.
     """
-    fig, ax = figure(11, 0.36 * len(rates) + 1.2)
+    fig, ax = figure(height=0.33 * len(rates) + 1.5)
     for row, (lowest, low, middle, high, highest) in enumerate(rates.values()):
         ax.plot([lowest, highest], [row, row], "-", color=GREY, linewidth=1.5)
         ax.plot([low, high], [row, row], "-", color=BLUE, linewidth=6, solid_capstyle="butt")
@@ -363,14 +477,16 @@ def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figur
 
 def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
     """Draw a weight matrix's learned rates (blue where a weight adapts uphill), and its open gates in black."""
-    fig, (left, right) = figure(10, 4.2, ncols=2)
+    fig, (left, right) = figure(height=4.2, ncols=2)
     rates, gates = rates.cpu(), gates.cpu()
     limit = rates.abs().max().item()
     shown = left.imshow(rates.T.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    fig.colorbar(shown, ax=left, label="inner learning rate")
+    bar = fig.colorbar(shown, ax=left)
+    bar.set_label("inner learning rate", fontsize=TEXT)
+    bar.ax.tick_params(labelsize=TEXT)
     right.imshow(gates.T.numpy(), cmap="gray_r", vmin=0, vmax=1)
     finish(left, f"Meta-SGD: rates of {title}", "from unit", "to unit")
-    finish(right, f"sparse-MAML: open gates of {title} (black)", "from unit", "to unit")
+    finish(right, f"sparse-MAML: gates of {title}", "from unit (black: the gate is open)", "to unit")
     for ax in (left, right):
         ax.grid(visible=False)
     return fig
@@ -390,7 +506,7 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
     Circles stand for trainings of equal steps, squares for trainings of equal time.
     """
     rows = max(len(each["step_ms"]) for each in measured)
-    fig, axes = figure(11, 1.7 + 0.42 * rows, ncols=len(measured), squeeze=False)
+    fig, axes = figure(height=2.3 + 0.42 * rows, ncols=len(measured), squeeze=False)
     for ax, comparison in zip(axes[0], measured, strict=True):
         scale, unit = (1, "MSE") if comparison["runs"][0]["measure"] == "MSE" else (100, "error, %")
         for row, name in enumerate(comparison["step_ms"]):
@@ -404,10 +520,11 @@ def draw_results(measured: list[dict[str, Any]]) -> Figure:
                 label = f"equal {equal}" if name == "fomaml" and ax is axes[0, 0] else None
                 ax.plot(interval.mean, row + shift, marker, color=color, label=label)
         ax.set_yticks(range(len(comparison["step_ms"])), [RECIPES[name].title for name in comparison["step_ms"]])
+        ax.tick_params(labelleft=ax is axes[0, 0] or list(comparison["step_ms"]) != list(measured[0]["step_ms"]))
         ax.set_ylim(len(comparison["step_ms"]) - 0.4, -0.6)
         ax.set_xlim(left=0)
         finish(ax, ",\n".join(comparison["title"].rsplit(", ", 1)), f"test {unit} (less is better)")
-    fig.legend(loc="outside lower center", ncols=2, fontsize=11)
+    legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
     return fig
 
 
@@ -420,6 +537,8 @@ class OrderPicture:
         episode: the batch.
         names: the parameters to show.
     """
+
+    MOST = 1.5  # where the axis ends
 
     def __init__(self, episode: Episode, names: list[str]) -> None:
         self.episode, self.names = episode, names
@@ -437,7 +556,7 @@ class OrderPicture:
         ax = figure.subplots()
         self.bars = list(ax.barh(self.names, [0.0] * len(self.names), color=BLUE))
         ax.invert_yaxis()
-        ax.set_xlim(0, 1.5)
+        ax.set_xlim(0, self.MOST)
         finish(ax, "what first order leaves out", "|second − first| / |second|", "parameter")
         return self.bars
 
@@ -448,7 +567,7 @@ class OrderPicture:
             bar.set_width(share)
         largest = max(range(len(shares)), key=shares.__getitem__)
         angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-        most = f"{self.names[largest]} ({shares[largest]:.0%})"
+        most = f"{self.names[largest]} ({shares[largest]:.0%}{', beyond the axis' * (shares[largest] > self.MOST)})"
         return f"First and second order are {angle:.0f}° apart; most is left out at {most}."
 
 

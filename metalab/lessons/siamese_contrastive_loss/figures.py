@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -21,7 +21,7 @@ from ...experiments.timing import medians_in_turn
 from ...learners import Contrastive, Learner
 from ...learners.contrastive import contrastive_loss
 from ...nets import Conv4, Params
-from ...tasks import Characters, Groups, Pairs
+from ...tasks import Characters, Groups, Pairs, as_pairs
 from ...tasks.episode import as_episode
 from ...train import Step, Trainer
 from ..kit import panels, steering
@@ -33,21 +33,82 @@ from ..kit.figures import (
     ORANGE,
     PURPLE,
     SKY,
+    TEXT,
+    TITLE,
     VERMILION,
     draw_character,
     figure,
     finish,
     smooth,
 )
+from ..kit.guessing import Guesses, Question
 from ..kit.panels import Panel, log_slider, slider
 from ..kit.steering.view import Canvas, View
 
 LETTERS = "ABCDEFGH"
 COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
+PAIRS_IN_A_ROW = 6
+LETTER = TEXT**2  # the area of a letter that stands for a drawing, in square points
+
+
+class PairsGame(Guesses):
+    """The game of lesson 3 for the reader: do two drawings show the same character?
+
+    Args:
+        kinds: the samplers of groups of two characters with two drawings each, by the name of the kind of pairs. Each
+            kind is a level of its own.
+        pairs: how many pairs a game has, an even number. One half shows the same character, in random order.
+        seed: the seed of the pairs.
+    """
+
+    CHOICES = ("the same character", "different characters")
+
+    def __init__(self, kinds: Mapping[str, Groups], *, pairs: int = 12, seed: int = 0) -> None:
+        sources = {groups.source.source for groups in kinds.values()}
+        generators = {
+            kind: torch.Generator(groups.source.images.device).manual_seed(seed + number)
+            for number, (kind, groups) in enumerate(kinds.items())
+        }
+
+        def deal(kind: str) -> list[Question]:
+            generator = generators[kind]
+            dealt = as_pairs(kinds[kind](pairs, generator))
+            order = torch.randperm(pairs, generator=generator, device=generator.device).tolist()
+            truths = (~dealt.same).long().tolist()
+            return [Question([dealt.first[i], dealt.second[i]], self.CHOICES, truths[i]) for i in order]
+
+        super().__init__(
+            {kind: kind for kind in kinds},
+            deal,
+            asking="Do these two drawings show the same character?",
+            source=", ".join(sorted(sources)),
+            alt="A game: guess whether two drawings show the same character.",
+        )
+
+    def pairs(self, kind: str) -> Pairs:
+        """Return all pairs of a kind that have been dealt, in the order of the questions."""
+        return _as_pairs(self.questions[kind])
+
+    def compare(self, rivals: Mapping[str, Callable[[Pairs], Tensor]]) -> None:
+        """Let networks guess the same pairs. The results then show their answers next to the reader's.
+
+        Args:
+            rivals: what maps B pairs to whether it takes each for one character, [B] bool, by name.
+        """
+
+        def player(says_same: Callable[[Pairs], Tensor]) -> Callable[[Question], int]:
+            return lambda question: 0 if says_same(_as_pairs([question])).item() else 1
+
+        super().compare({name: player(says_same) for name, says_same in rivals.items()})
+
+
+def _as_pairs(questions: list[Question]) -> Pairs:
+    first, second = (torch.stack([question.asked[i] for question in questions]) for i in (0, 1))
+    return Pairs(first, second, torch.tensor([question.truth == 0 for question in questions], device=first.device))
 
 
 def draw_pairs(pairs: Pairs, title: str, *, distance: Tensor | None = None, threshold: float = 0.0) -> Figure:
-    """Draw each pair as a column, one drawing above the other, with its label.
+    """Draw each pair side by side, PAIRS_IN_A_ROW in a row, with its label above.
 
     If there are distances, the figure also shows what a network decides. A right decision has a green frame and ✓, a
     wrong one an orange frame and ✗.
@@ -59,16 +120,25 @@ def draw_pairs(pairs: Pairs, title: str, *, distance: Tensor | None = None, thre
         threshold: the largest distance at which two drawings are taken for one character.
     """
     count = len(pairs.same)
-    fig, axes = figure(1.05 * count, 3.1, nrows=2, ncols=count, squeeze=False)
+    lines = -(-count // PAIRS_IN_A_ROW)
+    fig = figure(height=(1.25 if distance is None else 1.5) * lines + 0.4)[0]
+    fig.clear()
+    fig.get_layout_engine().set(w_pad=0.02, wspace=0.0)
+    # Each pair has two columns, and a narrow one for the space to the next pair.
+    grid = fig.add_gridspec(lines, 3 * PAIRS_IN_A_ROW, width_ratios=[1, 1, 0.15] * PAIRS_IN_A_ROW)
     for i, (first, second, same) in enumerate(zip(pairs.first, pairs.second, pairs.same.tolist(), strict=True)):
         label, frame = ("same" if same else "different"), None
         if distance is not None:
             right = (distance[i].item() <= threshold) == same
             label = f"{'✓' if right else '✗'} {label}\nd = {distance[i]:.2f}"
             frame = GREEN if right else VERMILION
-        draw_character(axes[0, i], first, label, frame=frame)
-        draw_character(axes[1, i], second, frame=frame)
-    fig.suptitle(title, fontsize=13)
+        row, column = i // PAIRS_IN_A_ROW, 3 * (i % PAIRS_IN_A_ROW)
+        for shift, drawing in enumerate((first, second)):
+            ax = fig.add_subplot(grid[row, column + shift])
+            draw_character(ax, drawing, frame=frame)
+            if shift == 0:
+                ax.set_title(label, fontsize=TEXT, loc="left")
+    fig.suptitle(title, fontsize=TITLE)
     return fig
 
 
@@ -79,7 +149,7 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
         loss: maps distances [B], labels [B] and the margin to losses [B].
     """
     distance = torch.linspace(0, 3, 301)
-    fig, ax = figure(9, 3.6)
+    fig, ax = figure(height=4)
     drawn = {}
     for same, color, dash in ((True, BLUE, "-"), (False, VERMILION, "--")):
         label = "same character: d²" if same else "different: max(0, m − d)²"
@@ -160,7 +230,7 @@ class Map:
         """Draw the picture of a moment. All pictures have the same scale, so that shrinking is visible."""
         limit = 1.1 * max(points.abs().max().item() for points in self.points) or 1.0
         for points, letter, color in zip(self.points[moment], LETTERS, COLORS, strict=False):
-            ax.scatter(*points.T, s=60, marker=f"${letter}$", color=color)
+            ax.scatter(*points.T, s=LETTER, marker=f"${letter}$", color=color)
         ax.set(xlim=(-limit, limit), ylim=(-limit, limit))
         ax.set_aspect("equal")
         finish(ax, self._title(moment), "embedding, units of d", "embedding, units of d")
@@ -178,7 +248,7 @@ class Map:
 
     def draw(self, moment: int = -1) -> Figure:
         """Return the picture of a moment, with one drawing of each character and its letter next to it."""
-        fig = figure(9, 4.4)[0]
+        fig = figure(height=4.6)[0]
         fig.clear()
         grid = fig.add_gridspec(4, 5)
         self.draw_on(fig.add_subplot(grid[:, :3]), moment)
@@ -211,7 +281,7 @@ class Map:
         for place, group, letter, color in zip(places, self.groups, LETTERS, COLORS, strict=False):
             ax = fig.add_subplot(place)
             draw_character(ax, group[0], frame=color)
-            ax.set_title(letter, color=color, fontsize=11, loc="left", pad=2)
+            ax.set_title(letter, color=color, fontsize=TEXT, loc="left", pad=2)
 
 
 def train_with_embedding(
@@ -234,15 +304,17 @@ def train_with_embedding(
     shown.add(trainer.steps, trainer.params)
 
     def draw(done: list[Step]) -> tuple[Figure, str]:
-        columns = 3 if score else 2
-        fig, axes = figure(4.2 * columns, 4, ncols=columns)
+        fig = figure(height=4.9 if score else 4.2)[0]
+        fig.clear()
+        places = [["distance", "map"], ["accuracy", "map"]] if score else [["distance", "map"]]
+        axes = fig.subplot_mosaic(places, width_ratios=(5, 6))
         numbers = [step.number for step in done]
         for name, color, dash in (("same", BLUE, "-"), ("different", VERMILION, "--")):
             means = smooth([-step.metrics[name] for step in done], 25)
-            axes[0].plot(numbers, means, dash, color=color, linewidth=2, label=f"{name} pairs")
-        finish(axes[0], title, "step", "mean distance d, 25 steps", legend=True)
-        axes[0].set_ylim(bottom=0)
-        shown.draw_on(axes[-1])
+            axes["distance"].plot(numbers, means, dash, color=color, linewidth=2, label=f"{name} pairs")
+        finish(axes["distance"], title, "step", "distance d", legend=True)
+        axes["distance"].set_ylim(bottom=0)
+        shown.draw_on(axes["map"])
         metrics = done[-1].metrics
         caption = (
             f"{title}: step {trainer.steps} of {steps}; loss {metrics['loss']:.3f}; distance of a same pair "
@@ -250,15 +322,15 @@ def train_with_embedding(
         )
         if score:
             share = 100 * smooth([step.metrics["accuracy"] for step in done], 25)
-            axes[1].plot(numbers, share, color=BLUE, label="training: nearest is the same")
+            axes["accuracy"].plot(numbers, share, color=BLUE, label="training: nearest is the same")
         if tests:
             means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
-            axes[1].errorbar(
+            axes["accuracy"].errorbar(
                 list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen, 5-way 1-shot"
             )
             caption += f"; unseen characters, 5-way 1-shot {list(tests.values())[-1].percent()}"
         if score:
-            finish(axes[1], "accuracy", "step", "accuracy (%)", legend=True)
+            finish(axes["accuracy"], "", "step", "accuracy (%)", legend=True)
         return fig, caption + "."
 
     def after(step: Step) -> None:
@@ -289,7 +361,7 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     real(above=0, **{"the largest distance": top})  # the slider ends there
     bins = torch.linspace(0, top, 61).tolist()
 
-    fig, (left, right) = figure(11, 4, ncols=2, width_ratios=(3, 2))
+    fig, (left, right) = figure(height=4.4, ncols=2, width_ratios=(4, 3))
     for name, values, color, dash in (
         ("same", distance[same], BLUE, "-"),
         ("different", distance[~same], VERMILION, "--"),
@@ -341,7 +413,7 @@ class MapPicture:
         """Draw the axes, and return the letters that move."""
         ax = figure.subplots()
         self.letters = [
-            ax.scatter([], [], s=60, marker=f"${letter}$", color=color)
+            ax.scatter([], [], s=LETTER, marker=f"${letter}$", color=color)
             for letter, color, _group in zip(LETTERS, COLORS, self.shown.groups, strict=False)
         ]
         ax.set(xlim=(-self.LIMIT, self.LIMIT), ylim=(-self.LIMIT, self.LIMIT))

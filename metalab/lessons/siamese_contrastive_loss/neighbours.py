@@ -20,7 +20,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import traitlets
-from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -28,8 +27,9 @@ from torch import Tensor
 from ...arguments import function, shapes, shown, whole
 from ...learners.siamese import distances
 from ...tasks import Characters
-from ..kit.figures import BLUE, GREEN, GREY, VERMILION, figure, plural
-from ..kit.panels import LivePicture, cause, rows, show_widget, slider
+from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, figure, plural
+from ..kit.panels import LivePicture, cause, show_widget, slider
+from ..kit.steering.view import Canvas
 
 try:
     import anywidget
@@ -274,7 +274,8 @@ def _draw_again(line: np.ndarray) -> np.ndarray:
 
 
 PAD_STYLE = """
-.metalab-pad canvas { width: 280px; height: 280px; border: 1px solid #6E6E6E; background: white; touch-action: none;
+.metalab-pad { width: 300px; }
+.metalab-pad canvas { width: 224px; height: 224px; border: 1px solid #6E6E6E; background: white; touch-action: none;
   margin: 4px 0; }
 .metalab-pad canvas:focus { outline: 3px solid #0072B2; }
 .metalab-pad button { margin-right: 8px; padding: 4px 12px; }
@@ -285,13 +286,12 @@ PAD_STYLE = """
 PAD_SCRIPT = """
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const STEP = 1 / 28;
-const SIDE = 280;
+const SIDE = 224;
 
 function render({ model, el }) {
   el.classList.add("metalab-pad");
   el.innerHTML = `
-    <div>Draw with mouse, finger or pen. By keyboard: arrow keys move the pen (two at once: aslant),
-    Space puts it down and lifts it.</div>
+    <div>Draw with mouse, finger or pen; or with the arrow keys, and Space to put the pen down and to lift it.</div>
     <canvas width="${SIDE}" height="${SIDE}" tabindex="0" role="application" aria-label="drawing pad: arrow keys move
     the pen, Space puts it down and lifts it"></canvas>
     <div><button type="button">Undo</button><button type="button">Clear</button><span role="status"></span></div>`;
@@ -400,15 +400,60 @@ def uploaded(value: dict | tuple) -> tuple[str, bytes]:
     return name, bytes(file["content"])
 
 
-def _put(ax: Axes, column: int, line: int, drawing: Tensor, above: str, below: str = "", *, frame: str) -> None:
-    """Put a drawing into a table. All drawings share one `Axes`, because with one each an answer takes 50 % longer."""
-    left, right, top, bottom = column + 0.05, column + 0.85, line + 0.14, line + 0.78
-    picture = 1 - drawing[0].cpu().numpy()
-    ax.imshow(picture, cmap="gray", vmin=0, vmax=1, extent=(left, right, bottom, top), aspect="auto")
-    ax.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=frame, linewidth=3))
-    middle = (left + right) / 2
-    ax.text(middle, top - 0.02, textwrap.fill(above, 22), ha="center", va="bottom", fontsize=10)
-    ax.text(middle, bottom + 0.02, below, ha="center", va="top", fontsize=10)
+class Table:
+    """A picture of one drawing, and to its right those that are nearest to it, with words above and below each.
+
+    All drawings are one image, and only what changes is drawn again, because an answer on axes of its own for each
+    drawing took six times as long.
+
+    Args:
+        count: how many drawings are nearest.
+        title: the title of the picture.
+    """
+
+    ABOVE, BELOW, GAP = 0.66, 0.3, 0.16  # inches: the room for words, and between two drawings
+
+    def __init__(self, count: int, title: str) -> None:
+        columns = min(count, 5)
+        lines = -(-count // columns)
+        width = WIDTH / (1 + columns)
+        side = min(width - self.GAP, 1.15)
+        height = self.ABOVE + side + self.BELOW  # of a line
+        fig, ax = figure(height=lines * height + 0.35)
+        fig.set_layout_engine(None)
+        ax.set_position((0, 0, 1, lines * height / (lines * height + 0.35)))
+        ax.axis("off")
+        fig.suptitle(title, fontsize=TITLE)
+        # In the image, a pixel of a drawing is a pixel.
+        inch = 28 / side
+        self._shape = round(lines * height * inch), round(WIDTH * inch)
+        extent = (0, self._shape[1] / inch, self._shape[0] / inch, 0)
+        self._image = ax.imshow(np.ones(self._shape), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
+        self._corners, self._frames, self._above, self._below = [], [], [], []
+        for i in range(1 + count):
+            column, line = (0, 0) if i == 0 else (1 + (i - 1) % columns, (i - 1) // columns)
+            y, x = (round(each * inch) for each in (line * height + self.ABOVE, column * width + (width - side) / 2))
+            self._corners.append((y, x))
+            left, top = x / inch, y / inch
+            self._frames.append(ax.add_patch(Rectangle((left, top), side, side, fill=False, linewidth=3)))
+            words = {"ha": "center", "fontsize": TEXT, "linespacing": 1.0}
+            self._above.append(ax.text(left + side / 2, top - 0.05, "", va="bottom", **words))
+            self._below.append(ax.text(left + side / 2, top + side + 0.05, "", va="top", **words))
+        ax.set(xlim=(0, WIDTH), ylim=(lines * height, 0))  # in inches
+        self.canvas = Canvas(fig, [self._image, *self._frames, *self._above, *self._below])
+
+    def put(self, drawings: Tensor, above: list[str], below: list[str], frames: list[str]) -> None:
+        """Show other drawings [1 + count, 28, 28], with words above and below each, and a frame of some colour."""
+        picture = np.ones(self._shape, np.float32)
+        for (y, x), drawing in zip(self._corners, drawings.numpy(), strict=True):
+            picture[y : y + 28, x : x + 28] = 1 - drawing
+        self._image.set_data(picture)
+        for text, words in zip(self._above, above, strict=True):
+            text.set_text(textwrap.fill(words, 14))
+        for text, words in zip(self._below, below, strict=True):
+            text.set_text(words)
+        for frame, color in zip(self._frames, frames, strict=True):
+            frame.set_edgecolor(color)
 
 
 class Neighbours:
@@ -444,22 +489,24 @@ class Neighbours:
 
         alphabets = characters.alphabet.unique().tolist()
         # This is not a Dropdown, because there JupyterLab takes the arrow keys for itself.
-        self.alphabet = widgets.SelectionSlider(
+        self.alphabet = widgets.Select(
             options=[(self._alphabet_name(a), a) for a in alphabets],
+            rows=5,
             description="alphabet",
-            readout=False,  # it would cut off long names
-            style={"description_width": "150px"},
-            layout={"width": "430px"},
+            style={"description_width": "80px"},
+            layout={"width": "360px"},
         )
-        self.alphabet_name = widgets.Label()
         self.character = slider("character", 1, 1, len(self._members(alphabets[0])), 1)
         self.drawing = slider("drawing", 1, 1, drawings, 1)
-        for control in (self.alphabet, self.character, self.drawing):
+        for control in (self.character, self.drawing):
+            control.style.description_width, control.layout.width = "80px", "360px"
+        self.controls = {"alphabet": self.alphabet, "character": self.character, "drawing": self.drawing}
+        for control in self.controls.values():
             control.observe(self._on_pick, names="value")
         self.upload = widgets.FileUpload(
             description="or upload a picture",
             accept="image/*",
-            layout={"width": "220px", "margin": "2px 2px 2px 160px"},
+            layout={"width": "220px", "margin": "2px 2px 2px 88px"},
         )
         self.upload.observe(self._on_upload, names="value")
         self.message = widgets.HTML()
@@ -471,8 +518,11 @@ class Neighbours:
         else:
             self.pad = Pad()
             self.pad.observe(self._on_stroke, names="strokes")
-        controls = rows([self.alphabet, self.alphabet_name, self.character, self.drawing, self.upload])
-        self.box = widgets.VBox([*controls, self.pad, self.message, self.picture.box])
+        pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload])
+        # The pad is to the right of the other controls, so that the answer below is on the same screen.
+        controls = widgets.HBox([pick, self.pad], layout=widgets.Layout(flex_flow="row wrap"))
+        self.box = widgets.VBox([controls, self.message, self.picture.box])
+        self._table = Table(shown, f"nearest among {total:,} drawings ({characters.source})")
         self.pick()
 
     def show(self) -> None:
@@ -503,12 +553,11 @@ class Neighbours:
         return nearest.indices, nearest.values
 
     def pick(self) -> None:
-        """Show the neighbours of the drawing that the sliders name."""
-        self.alphabet_name.value = self._alphabet_name(self.alphabet.value)
+        """Show the neighbours of the drawing that the controls name."""
         drawings = self.characters.images.shape[1]
         character = int(self._members(self.alphabet.value)[self.character.value - 1])
         picked = character * drawings + self.drawing.value - 1
-        if picked == self._picked:  # a shorter alphabet can move two sliders at once
+        if picked == self._picked:  # a shorter alphabet can move two controls at once
             self.message.value = ""
             return
         self._picked = None
@@ -518,7 +567,7 @@ class Neighbours:
         caption = f"Of the {self.shown} drawings nearest to {name}, drawing {self.drawing.value}, "
         caption += f"{sum(same)} {'is' if sum(same) == 1 else 'are'} of the same character"
         caption += f" (the gallery has {drawings - 1} more of it)."
-        self._draw(self.images[picked], f"you picked {name}", rows, distance, caption, same)
+        self._draw(self.images[picked], name, rows, distance, caption, same)
         self._picked = picked  # only now, because an error can come before
 
     def answer(self, drawing: Tensor, name: str) -> None:
@@ -539,20 +588,17 @@ class Neighbours:
     def _draw(
         self, drawing: Tensor, title: str, rows: Tensor, distance: Tensor, caption: str, same: list[bool | None]
     ) -> None:
-        columns = min(self.shown, 5)
-        lines = -(-self.shown // columns)
-        fig, ax = figure(1.8 * (1 + columns), 2.3 * lines + 0.4)
-        ax.axis("off")
         names = [self._name(row // self.characters.images.shape[1]) for row in rows.tolist()]
-        _put(ax, 0, 0, drawing, title, frame=BLUE)
-        for i, (row, name, far, right) in enumerate(zip(rows, names, distance.tolist(), same, strict=True)):
-            mark, frame = {True: ("✓ ", GREEN), False: ("✗ ", VERMILION), None: ("", GREY)}[right]
-            place = 1 + i % columns, i // columns
-            _put(ax, *place, self.images[row], name, f"{mark}{i + 1}: distance {far:.3g}", frame=frame)
-        ax.set(xlim=(-0.1, 1 + columns), ylim=(lines, -0.1), aspect=1.25)
-        fig.suptitle(f"nearest among {len(self.images):,} drawings ({self.characters.source})", fontsize=13)
+        marks = [{True: ("✓ ", GREEN), False: ("✗ ", VERMILION), None: ("", GREY)}[each] for each in same]
+        below = [f"{mark}d = {far:.3g}" for (mark, _frame), far in zip(marks, distance.tolist(), strict=True)]
+        self._table.put(
+            torch.cat([drawing.cpu(), self.images[rows, 0].cpu()]),
+            [title, *names],
+            ["you asked", *below],
+            [BLUE, *(frame for _mark, frame in marks)],
+        )
         order = ", ".join(f"{name} at {far:.3g}" for name, far in zip(names, distance.tolist(), strict=True))
-        self.picture.draw(fig, f"{caption} In order: {order}.")
+        self.picture.draw(self._table.canvas, f"{caption} In order: {order}.")
         self.message.value = ""
 
     def _members(self, alphabet: int) -> Tensor:
@@ -562,7 +608,7 @@ class Neighbours:
         return self.characters.names[alphabet].replace("_", " ")
 
     def _name(self, character: int) -> str:
-        """Return the alphabet and the character's number in it, as the sliders show them."""
+        """Return the alphabet and the character's number in it, as the controls show them."""
         alphabet = int(self.characters.alphabet[character])
         number = int((self._members(alphabet) == character).nonzero()) + 1
         return f"{self._alphabet_name(alphabet)} {number}"

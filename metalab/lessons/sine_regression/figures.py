@@ -15,11 +15,23 @@ from ...learners.maml import MAML
 from ...losses import mse
 from ...nets import MLP, Params, for_tasks
 from ...tasks import Episode
-from ...tasks.sine import X_RANGE, Sine, sample
+from ...tasks.sine import AMPLITUDE, X_RANGE, Sine, sample
 from ...train import Diverged, Step, Trainer
 from ..kit import panels, steering
-from ..kit.figures import BLACK, BLUE, GREEN, GREY, VERMILION, figure, finish, plural, smooth
-from ..kit.panels import LivePicture, Panel, log_slider, rows, show_widget, slider
+from ..kit.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    LOOKS,
+    VERMILION,
+    figure,
+    finish,
+    legend_below,
+    legend_of_all,
+    plural,
+    smooth,
+)
+from ..kit.panels import LivePicture, Panel, log_slider, paragraph, rows, show_widget, slider
 from ..kit.steering.view import Canvas, View
 
 GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # the inputs at which curves are drawn
@@ -52,18 +64,56 @@ def support_points(task: Sine, shots: int, *, half: bool = False, seed: int = 0)
 
 def draw_tasks(task: Sine, title: str) -> Figure:
     """Draw all waves of a batch of tasks in one picture."""
-    fig, ax = figure(9, 3.6)
+    fig, ax = figure(height=4.2)
     task = Sine(task.amplitude.cpu(), task.phase.cpu())
     x = GRID.expand(task.amplitude.shape[0], -1, -1)
-    for line, (a, p) in zip(task(x), zip(task.amplitude, task.phase, strict=True), strict=True):
-        ax.plot(GRID.flatten(), line.flatten(), label=f"A = {a:.1f}, φ = {p:.1f}")
-    finish(ax, title, "x", "y")
-    ax.legend(fontsize=10, ncols=2)
+    for i, (line, a, p) in enumerate(zip(task(x), task.amplitude, task.phase, strict=True)):
+        color, dash = LOOKS[i % len(LOOKS)]
+        ax.plot(GRID.flatten(), line.flatten(), color=color, linestyle=dash, label=f"A = {a:.1f}, φ = {p:.1f}")
+    finish(ax, title, "x", "y", legend=True)
     return fig
 
 
-def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) -> None:
-    """Draw the true wave, the support points, and each named curve [201] over the grid. The episode is on the CPU."""
+def average_wave() -> Tensor:
+    """Return the mean of all waves of the family over the grid: [201], on the CPU.
+
+    The mean of sin(x − φ) over φ from 0 to π is −(2/π) cos x, and the mean amplitude is the middle of AMPLITUDE.
+    """
+    return -2 / torch.pi * sum(AMPLITUDE) / 2 * GRID.flatten().cos()
+
+
+def draw_average(params: Params, tasks: int = 12) -> tuple[Figure, str]:
+    """Draw the average wave next to what a network answers without adaptation, and some waves of the family.
+
+    Args:
+        params: the parameters of the network.
+        tasks: how many waves are drawn in grey.
+
+    Returns:
+        The figure, and its description in words.
+    """
+    network, average = joint_prediction(params), average_wave()
+    waves = Sine.draw(tasks, torch.Generator().manual_seed(0))(GRID.expand(tasks, -1, -1)).squeeze(-1)
+    fig, ax = figure(height=4.2)
+    x = GRID.flatten()
+    ax.plot(x, waves.T, color="#C4C4C4", linewidth=1)
+    ax.lines[0].set_label(f"{tasks} waves of the family")
+    ax.plot(x, average, color=BLACK, linestyle="--", linewidth=2.5, label="the average wave")
+    ax.plot(x, network, color=BLUE, linewidth=2.5, label="the network")
+    finish(ax, "one network for all tasks draws the average wave", "x", "y", legend=True)
+    distance = (network - average).square().mean().sqrt().item()
+    words = f"The network's curve and the average wave, over {tasks} waves of the family in grey. "
+    return fig, words + f"The typical distance between the two is {distance:.2f}."
+
+
+def draw_fit(
+    ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str, *, legend: bool = True
+) -> dict[str, Artist]:
+    """Draw the true wave, the support points, and each named curve [201] over the grid. The episode is on the CPU.
+
+    Returns:
+        What was drawn, by its name in the legend.
+    """
     limit = max(5.5, 1.3 * episode.query_y.abs().max().item())
     ax.plot(GRID.flatten(), episode.query_y.flatten(), color=BLACK, linestyle="--", linewidth=1.5, label="the task")
     for (name, curve), (color, dash) in zip(curves.items(), STYLES, strict=False):
@@ -71,8 +121,9 @@ def draw_fit(ax: Axes, episode: Episode, curves: dict[str, Tensor], title: str) 
     ax.plot(
         episode.support_x.flatten(), episode.support_y.flatten(), "o", color=BLACK, markersize=8, label="support points"
     )
-    finish(ax, title, "x", "y", legend=True)
+    finish(ax, title, "x", "y", legend=legend)
     ax.set_ylim(-limit, limit)
+    return {line.get_label(): line for line in ax.get_lines()}
 
 
 def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Panel:
@@ -85,14 +136,13 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
         inner_lr: the first value of the inner learning rate.
     """
 
-    fig, axes = figure(11, 4, ncols=len(starts), sharey=True, squeeze=False)
+    fig, axes = figure(height=4.2, ncols=len(starts), sharey=True, squeeze=False)
     drawn = {}
     for ax, name in zip(axes[0], starts, strict=True):
-        nothing = torch.zeros_like(GRID.flatten())
-        draw_fit(ax, support_points(one_task(5.0, 0.0), 1), {"before": nothing, "after": nothing}, name)
-        ax.legend(fontsize=9, ncols=2, loc="upper center")
-        ax.set_ylim(-7, 9.5)
-        drawn[name] = {line.get_label(): line for line in ax.get_lines()}
+        flat = dict.fromkeys(("before", "after"), torch.zeros_like(GRID.flatten()))
+        drawn[name] = draw_fit(ax, support_points(one_task(5.0, 0.0), 1), flat, name, legend=False)
+        ax.label_outer()
+    legend_of_all(fig, list(drawn[name].values()))
     canvas = Canvas(fig, [line for lines in drawn.values() for line in lines.values()])
 
     def redraw(
@@ -119,7 +169,10 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
                     f" — the adaptation diverged: α = {inner_lr:.2g} overshoots. "
                     "Move the inner learning rate to the left"
                 )
-        return canvas, "; ".join(errors) + "."
+        words = "; ".join(errors) + "."
+        if steps == 0:
+            words += " Without an inner step nothing adapts, so α and the support points change no curve."
+        return canvas, words
 
     controls = {
         "inner_lr": log_slider("inner learning rate α", inner_lr, -4, 0),
@@ -133,14 +186,23 @@ def adaptation_panel(starts: dict[str, Params], *, inner_lr: float = 0.01) -> Pa
     return Panel(controls, redraw, alt=f"Panel: sliders for the inner loop and the task; how {names} adapt to it.")
 
 
-def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str) -> None:
-    """Draw loss curves on a log scale, the last run in colour and the earlier ones in grey."""
-    for i, (name, losses) in enumerate(runs.items()):
-        last = i == len(runs) - 1
-        color, dash = (BLUE, "-") if last else (GREY, ["--", ":", "-."][i % 3])
-        ax.plot(range(1, len(losses) + 1), smooth(losses), color=color, linestyle=dash, linewidth=2, label=name)
+def draw_losses(ax: Axes, runs: dict[str, list[float]], title: str, *, first: int = 1) -> None:
+    """Draw loss curves on a log scale, each in its own colour and dash, and the last one thicker.
+
+    Args:
+        ax: the axes.
+        runs: the losses of each run, by what the legend calls it.
+        title: the title of the axes.
+        first: the number of the first run. A run of the same number always looks the same.
+    """
+    for i, (name, losses) in enumerate(runs.items(), start=first - 1):
+        color, dash = LOOKS[i % len(LOOKS)]
+        thick = 2.5 if i == first + len(runs) - 2 else 1.5
+        ax.plot(range(1, len(losses) + 1), smooth(losses), color=color, linestyle=dash, linewidth=thick, label=name)
     ax.set_yscale("log")
-    finish(ax, title, "meta-step", "query loss (MSE), mean of 50 steps", legend=True)
+    finish(ax, title, "meta-step (loss: mean of the last 50)", "query loss (MSE)")
+    if len(runs) > 1:
+        legend_below(ax)
 
 
 def train_with_fit(trainer: Trainer, steps: int, *, title: str) -> list[float]:
@@ -154,13 +216,13 @@ def train_with_fit(trainer: Trainer, steps: int, *, title: str) -> list[float]:
 
     def draw(done: list[Step]) -> tuple[Figure, str]:
         losses = [step.metrics["loss"] for step in done]
-        fig, (left, right) = figure(11, 4, ncols=2)
+        fig, (left, right) = figure(height=4.4, ncols=2)
         draw_losses(left, {"training": losses}, title)
         fits = {
             f"after {plural(k, 'step')}": replace(trainer.learner, inner_steps=k).predict(trainer.params, there)
             for k in (0, 1, 10)
         }
-        draw_fit(right, episode, fits, f"an unseen task, meta-step {trainer.steps}")
+        draw_fit(right, episode, fits, "an unseen task")
         loss = smooth(losses)[-1].item()
         return fig, f"{title}: meta-step {trainer.steps} of {steps}, loss {loss:.2f} (mean of the last 50)."
 
@@ -178,7 +240,8 @@ def _device_of(params: Params) -> torch.device:
 class RetrainPanel:
     """A panel to choose the outer learning rate and the order, to train, and to compare the run with earlier ones.
 
-    Every run starts from the same seed, so that runs differ only in what the reader chose.
+    Every run starts from the same seed, so that runs differ only in what the reader chose. The picture shows the last
+    RUNS of them, and calls each by the settings in which they differ.
 
     Args:
         steps: the first value of the number of meta-steps.
@@ -191,6 +254,8 @@ class RetrainPanel:
         params: the parameters of the last run; None before the first one.
     """
 
+    RUNS = 7  # there are as many looks of curves
+
     def __init__(
         self, *, steps: int = 1500, inner_lr: float = 0.01, seed: int = 0, device: str | torch.device = "cpu"
     ) -> None:
@@ -202,19 +267,25 @@ class RetrainPanel:
         self.steps = slider("meta-steps", steps, 100, 5000, 100)
         self.button = widgets.Button(description="Train", icon="play")
         self.button.on_click(lambda _button: self.train())
+        self.note = widgets.HTML()
         self.picture = LivePicture()
-        self.box = widgets.VBox(
-            [*rows([self.outer_lr, self.steps]), widgets.HBox([self.order, self.button]), self.picture.box]
-        )
+        order = widgets.HBox([self.order, self.button, self.note], layout=widgets.Layout(flex_flow="row wrap"))
+        self.box = widgets.VBox([*rows([self.outer_lr, self.steps]), order, self.picture.box])
         self.runs: dict[str, list[float]] = {}
+        self._chosen: list[tuple[str, str, str]] = []  # the settings of each run, in words
         self.params: Params | None = None
-        self._draw("Press Train.")
+        for control in (self.outer_lr, self.order, self.steps):
+            control.observe(self._on_choice, names="value")
+        self._on_choice()
+        self._draw("Nothing has been trained yet.")
 
     def train(self) -> list[float]:
         """Train with the current values of the controls. Return the losses, and keep the parameters in `params`."""
         learner = MAML(MLP(), mse, inner_lr=self.inner_lr, order=self.order.value)
-        name = f"run {len(self.runs) + 1}: outer lr {self.outer_lr.value:.2g}, order {self.order.value}"
+        chosen = self._settings()
+        name = f"run {len(self.runs) + 1}: {', '.join(chosen)}"
         losses = self.runs[name] = []
+        self._chosen.append(chosen)
         options = {"outer_lr": self.outer_lr.value, "seed": self.seed, "device": self.device}
         trainer = Trainer(learner, lambda g: sample(25, 10, 10, g), **options)
         self.button.disabled = True
@@ -237,11 +308,32 @@ class RetrainPanel:
             self.button.disabled = False
         return losses
 
+    def _settings(self) -> tuple[str, str, str]:
+        order = {1: "1st order", 2: "2nd order"}[self.order.value]
+        return f"outer lr {self.outer_lr.value:.2g}", order, f"{self.steps.value:,} steps"
+
+    def _on_choice(self, _change: dict | None = None) -> None:
+        """Say what the choices are for, because no curve changes before the next run."""
+        self.note.value = paragraph(f"Press Train for a run with {', '.join(self._settings())}.")
+
+    def _labels(self) -> list[str]:
+        """Return what the legend calls the runs in the picture: by the settings in which they differ, or by all."""
+        chosen = self._chosen[-self.RUNS :]
+        differ = [len(set(values)) > 1 for values in zip(*chosen, strict=True)]
+        differ = differ if any(differ) else [True] * len(differ)
+        first = len(self._chosen) - len(chosen) + 1
+        return [
+            f"run {number}: {', '.join(value for value, tell in zip(values, differ, strict=True) if tell)}"
+            for number, values in enumerate(chosen, start=first)
+        ]
+
     def _draw(self, caption: str) -> None:
-        fig, ax = figure(11, 4)
-        drawn = {name: losses for name, losses in self.runs.items() if losses}
-        if drawn:
-            draw_losses(ax, drawn, "loss after one inner step, each run from the same start")
+        fig, ax = figure(height=4.4)
+        labels, losses = self._labels(), list(self.runs.values())[-self.RUNS :]
+        title = "loss after one inner step, each run from the same start"
+        if labels and any(losses):
+            first = len(self.runs) - len(losses) + 1
+            draw_losses(ax, dict(zip(labels, losses, strict=True)), title, first=first)
         else:
             finish(ax, "the loss curve will be drawn here", "meta-step", "query loss (MSE)")
         self.picture.draw(fig, caption)
@@ -273,12 +365,9 @@ class FitPicture:
     def draw(self, figure: SubFigure) -> list[Artist]:
         """Draw the task, and return the curves that move."""
         ax = figure.subplots()
-        flat = {f"after {plural(steps, 'step')}": torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
-        draw_fit(ax, self.episode, flat, "an unseen task")
-        low, high = ax.get_ylim()
-        ax.set_ylim(low, high + 3)  # room for the legend above the curves
-        ax.legend(fontsize=9, ncols=2, loc="upper center")
-        self.lines = [line for line in ax.get_lines() if line.get_label() in flat]
+        flat = {plural(steps, "step"): torch.zeros(len(GRID.flatten())) for steps in self.STEPS}
+        drawn = draw_fit(ax, self.episode, flat, "an unseen task after inner steps")
+        self.lines = [drawn[name] for name in flat]
         return self.lines
 
     def update(self, data: dict[int, Tensor]) -> str:
