@@ -23,6 +23,7 @@ from ..kit.figures import (
     TEXT,
     TITLE,
     VERMILION,
+    WIDTH,
     draw_character,
     figure,
     finish,
@@ -53,18 +54,19 @@ def accuracies(results: dict[str, Any], training: str, tested: str) -> Tensor:
 
 
 def draw_parts(parts: dict[str, tuple[int, str]]) -> Figure:
-    """Draw the parts of the data as bars, as wide as they have alphabets.
+    """Draw the parts of the data as bars. One with more alphabets is wider, and each has room for its words.
 
     Args:
         parts: for each part its number of alphabets, and what it is for.
     """
     fig, ax = figure(height=1.7)
     left = 0.0
-    for (name, (alphabets, use)), colour in zip(parts.items(), (SKY, ORANGE, GREEN), strict=False):
-        ax.add_patch(Rectangle((left, 0), alphabets, 1, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=4))
-        ax.text(left + alphabets / 2, 0.62, f"{name}\n{alphabets} alphabets", ha="center", va="center", fontsize=TEXT)
-        ax.text(left + alphabets / 2, 0.18, use, ha="center", va="center", fontsize=TEXT, color=BLACK)
-        left += alphabets
+    for (name, (alphabets, use)), colour in zip(parts.items(), (SKY, ORANGE, GREEN), strict=True):
+        width = 6 + alphabets
+        ax.add_patch(Rectangle((left, 0), width, 1, facecolor=colour, alpha=0.35, edgecolor="white", linewidth=4))
+        ax.text(left + width / 2, 0.62, f"{name}\n{alphabets} alphabets", ha="center", va="center", fontsize=TEXT)
+        ax.text(left + width / 2, 0.18, use, ha="center", va="center", fontsize=TEXT, color=BLACK)
+        left += width
     ax.set(xlim=(0, left), ylim=(0, 1))
     ax.axis("off")
     return fig
@@ -90,6 +92,8 @@ def draw_episode(
         sets.append(((x / max(1.0, x.max().item()))[order], y.cpu()[order].tolist()))
     columns = max(len(x) for x, _y in sets)
     fig, axes = figure(height=3.6, nrows=2, ncols=columns, squeeze=False)
+    fig.set_layout_engine(None)  # it would make the first column as wide as the words above it
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.08, top=0.82, hspace=0.6)
     for row, (x, y), said in zip(axes, sets, (True, answers), strict=True):
         for ax in row:
             ax.axis("off")
@@ -120,13 +124,13 @@ def draw_prototypes(seed: int = 0) -> Figure:
     for n, (colour, marker) in enumerate(zip(CLASSES, MARKERS, strict=True)):
         if n == 3:
             break
-        ax.scatter(*points[n].T, color=colour, marker=marker, s=45, label=f"support of class {n}")
+        ax.scatter(*points[n].T, color=colour, marker=marker, s=150, label=f"support of class {n}")
         ax.plot(*torch.stack([query, prototypes[n]]).T, color=colour, linestyle="--", linewidth=1.5)
         ax.scatter(*prototypes[n], color=colour, marker="*", s=330, edgecolor=BLACK, zorder=3)
         ax.annotate(
             f"$c_{n}$", prototypes[n].tolist(), textcoords="offset points", xytext=(11, 9), fontsize=TITLE, color=BLACK
         )
-    ax.scatter(*query, color=BLACK, marker="X", s=110, zorder=4, label="a query")
+    ax.scatter(*query, color=BLACK, marker="X", s=180, zorder=4, label="a query")
     ax.scatter([], [], color="white", marker="*", s=330, edgecolor=BLACK, label="prototypes (class means)")
     ax.set(xlim=(-3.2, 3.2), ylim=(-2.6, 2.4), xticks=[], yticks=[])
     title = "an embedding with its prototypes (made up, in two dimensions)"
@@ -140,30 +144,25 @@ def draw_conv4(widths: tuple[int, ...], size: int = 28) -> Figure:
     for _ in widths:
         sizes.append((sizes[-1] + 1) // 2)
     shapes = [(1, size), *zip(widths, sizes[1:], strict=True), (widths[-1], 1)]
-    fig, ax = figure(height=3.2)
-    left, ends = 0.0, []
-    for number, (channels, side) in enumerate(shapes):
-        height, width = max(0.12, side / size * 2.0), max(0.12, channels**0.5 / 7)
-        for shift in (0.16, 0.08, 0.0)[0 if channels > 1 else 2 :]:
-            colour = GREEN if number == len(shapes) - 1 else SKY if number else "white"
-            ax.add_patch(
-                Rectangle(
-                    (left + shift, -height / 2 + shift), width, height, facecolor=colour, edgecolor=BLACK, alpha=0.9
-                )
-            )
-        name = "picture" if number == 0 else f"block {number}" if number < len(shapes) - 1 else "embedding"
-        shape = f"{channels} × {side} × {side}" if number < len(shapes) - 1 else f"{channels} numbers"
-        ax.text(left + width / 2 + 0.05, -1.35, name, ha="center", va="top", fontsize=TEXT)
-        ax.text(left + width / 2 + 0.05, -1.62, shape, ha="center", va="top", fontsize=TEXT)
-        ends.append((left, left + width + 0.16))
-        left += width + 1.15
-    steps = ["3×3 convolution, stride 2\nbatch norm, ReLU", *[""] * (len(shapes) - 3), "mean over\npositions"]
-    for (_, start), (stop, _), label in zip(ends, ends[1:], steps, strict=False):
-        ax.add_patch(
-            FancyArrowPatch((start + 0.05, 0), (stop - 0.05, 0), arrowstyle="-|>", mutation_scale=14, color=GREY)
-        )
-        ax.text((start + stop) / 2, 1.25, label, ha="center", va="bottom", fontsize=TEXT, color=BLACK)
-    ax.set(xlim=(-0.6, left - 0.3), ylim=(-2.0, 1.9))
+    names = ["picture", *(f"block {i}" for i in range(1, len(shapes) - 1)), "embedding"]
+    fig, ax = figure(height=3.0)  # the units of the axes are inches
+    apart, middle = WIDTH / len(shapes), 1.45
+    ends = []
+    for number, ((channels, side), name) in enumerate(zip(shapes, names, strict=True)):
+        centre = (number + 0.5) * apart
+        height, width = max(0.1, 1.4 * side / size), 0.1 + 0.06 * channels**0.5
+        colour = GREEN if name == "embedding" else SKY if number else "white"
+        for shift in (0.1, 0.05, 0.0) if channels > 1 else (0.0,):
+            corner = (centre - width / 2 + shift, middle - height / 2 + shift)
+            ax.add_patch(Rectangle(corner, width, height, facecolor=colour, edgecolor=BLACK))
+        shape = f"{channels} numbers" if name == "embedding" else f"{channels} × {side} × {side}"
+        ax.text(centre, 0.62, f"{name}\n{shape}", ha="center", va="top", fontsize=TEXT)
+        ends.append((centre - width / 2 - 0.05, centre + width / 2 + 0.15))
+    steps = ["3×3 convolution, stride 2,\nbatch norm, ReLU", *["the same"] * (len(shapes) - 3), "mean over\npositions"]
+    for (_, begin), (end, _), step in zip(ends, ends[1:], steps, strict=False):
+        ax.add_patch(FancyArrowPatch((begin, middle), (end, middle), arrowstyle="-|>", mutation_scale=14, color=GREY))
+        ax.text((begin + end) / 2, 2.4, step, ha="center", va="bottom", fontsize=TEXT)
+    ax.set(xlim=(0, WIDTH), ylim=(0, 3.0))
     ax.axis("off")
     return fig
 
@@ -201,7 +200,7 @@ def draw_seeds(groups: dict[str, Tensor], title: str) -> Figure:
     for seed in range(values.shape[1]):
         ax.plot(range(len(names)), 100 * values[:, seed], color=GREY, linewidth=1, alpha=0.7)
     for i, (row, colour, marker) in enumerate(zip(values, CLASSES, MARKERS, strict=False)):
-        ax.scatter([i] * len(row), 100 * row, color=colour, marker=marker, s=60, zorder=3)
+        ax.scatter([i] * len(row), 100 * row, color=colour, marker=marker, s=150, zorder=3)
         ax.text(i, 100 * row.max() + 0.35, f"{100 * row.mean():.1f}", ha="center", va="bottom", fontsize=TEXT)
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.5)
