@@ -3,9 +3,9 @@
 python -m benchmarks margins --json build/margins.json     # some hours; with the same file it goes on where it stopped
 
 Each lesson runs as it stands, cell by cell in a fresh kernel, but that every training has another seed, and that the
-comparisons in its `assert`s are measured. The slack of `a < b` is b - a: negative where the check fails. (Of a check
-that compares several pairs, the least slack counts.) A slack that changes with the seed should be, on average, at least
-three of its standard deviations above 0.
+comparisons in its `assert`s and `claim`s are measured. The slack of `a < b` is b - a: negative where the check fails.
+(Of a check that compares several pairs, the least slack counts.) A slack that changes with the seed should be,
+on average, at least three of its standard deviations above 0.
 """
 
 from __future__ import annotations
@@ -90,12 +90,15 @@ class _Measure(ast.NodeTransformer):
 
 
 def measured(source: str, cell: int) -> str:
-    """Return a cell's code with the comparisons in its `assert`s measured; a cell without any is returned as it is."""
+    """Return a cell's code with the comparisons in its checks measured; a cell without checks is returned as it is."""
     tree = ast.parse(source)
     asserts = [node for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    claims = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "claim"]
     for node in asserts:
         node.test = _Measure(cell).visit(node.test)
-    return ast.unparse(ast.fix_missing_locations(tree)) if asserts else source
+    for node in claims:
+        node.args[0] = _Measure(cell).visit(node.args[0])
+    return ast.unparse(ast.fix_missing_locations(tree)) if asserts or claims else source
 
 
 def measuring(lesson: NotebookNode, *, offset: int, threads: int) -> NotebookNode:

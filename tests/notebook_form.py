@@ -105,6 +105,9 @@ def output_problems(output: NotebookNode, execution_count: int | None) -> list[s
 
 
 def has_assert(source: str) -> bool:
-    """Whether the code of a cell, magics allowed, asserts something that could be false."""
+    """Whether the code of a cell, magics allowed, asserts or claims something that could be false."""
     tree = ast.parse(TransformerManager().transform_cell(source))
-    return any(isinstance(node, ast.Assert) and not isinstance(node.test, ast.Constant) for node in ast.walk(tree))
+    tests = [node.test for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+    tests += [call.args[0] for call in calls if ast.unparse(call.func) == "claim"]
+    return any(not isinstance(test, ast.Constant) for test in tests)

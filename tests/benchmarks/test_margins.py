@@ -48,6 +48,12 @@ def test_the_slack_is_how_far_a_check_is_from_failing():
     assert slacks_of("assert min(a) > (0.5 if b else 0)", a=[1, 2], b=True) == {"[3] min(a) > (0.5 if b else 0)": 0.5}
 
 
+def test_a_claim_is_measured_like_an_assert():
+    told = []
+    assert slacks_of("claim(a > 5, f'{a > 9}')", a=2, claim=lambda *what: told.append(what)) == {"[3] a > 5": -3}
+    assert told == [(True, "False")]
+
+
 def test_of_several_pairs_the_least_slack_counts():
     assert slacks_of("assert all(x > 1 for x in a)", a=[3, 2, 5]) == {"[3] x > 1": 1}
     assert slacks_of("assert (a > 1).all()", a=torch.tensor([3.0, 2.0, 5.0])) == {"[3] a > 1": 1}

@@ -114,7 +114,7 @@ LEAST_CONTRAST = """panel => {
     const color = getComputedStyle(element).backgroundColor, parts = numbers(color);
     return parts.length === 4 && parts[3] === 0 && element.parentElement ? behind(element.parentElement) : color;
   };
-  const found = [...panel.querySelectorAll('p, label, button, .widget-readout')].filter(e => e.textContent.trim());
+  const found = [...panel.querySelectorAll('p, pre, label, button, .widget-readout')].filter(e => e.textContent.trim());
   return found.map(element => {
     const [dark, light] = [getComputedStyle(element).color, behind(element)].map(luminance).sort((a, b) => a - b);
     return [(light + 0.05) / (dark + 0.05), element.textContent];

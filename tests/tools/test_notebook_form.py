@@ -64,6 +64,12 @@ def test_form_accepts_magics_awaits_addresses_and_images():
     assert problems(lesson, SET_UP) == []
 
 
+def test_form_takes_a_claim_for_an_assert():
+    lesson = small_lesson()
+    lesson.cells[3].source = "claim(x == 1, 'x is another number')\nx"
+    assert problems(lesson, SET_UP) == []
+
+
 def never_ran(lesson):  # nbval compares nothing
     lesson.cells[3].update(execution_count=None, outputs=[])
 
@@ -224,6 +230,10 @@ def constant_assert(lesson):
     lesson.cells[3].source = "assert True"
 
 
+def constant_claim(lesson):
+    lesson.cells[3].source = "claim(True, 'it is')"
+
+
 def no_assert(lesson):
     lesson.cells[3].source = "# assert x == 1\n'assert x == 1'"
 
@@ -273,6 +283,7 @@ SPOILERS = {
     colab_metadata: "not as `make notebooks` writes it",
     folded: "not as `make notebooks` writes it",
     constant_assert: "it asserts nothing",
+    constant_claim: "it asserts nothing",
     no_assert: "it asserts nothing",
 }
 

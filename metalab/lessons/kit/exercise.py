@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +16,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from .buttons import Buttons
 from .comparing import Case, Wrong
 from .isolation import OutOfTime, TimeLimit, nothing_leaks, settings_kept
+from .reader import a_reader_watches, say
 
 
 class NotWritten(Exception):
@@ -71,6 +72,7 @@ class Exercise:
         examine: calls the function that it is given, and raises `Wrong` if the result is not right.
         in_place: the message for a function that changes its arguments.
         seconds: the time that the function may take in a check, in all its calls together.
+        imports: the lines that our solution needs above it where it is pasted into the lesson, if there are any.
     """
 
     answer: Callable
@@ -82,7 +84,9 @@ class Exercise:
     examine: Callable[[Callable], None]
     in_place: str = "It changes its arguments, which the lesson goes on using. Make new tensors instead."
     seconds: float = 10.0
-    _hints_given: int = field(default=0, init=False)
+    imports: str = ""
+    hints_given: int = field(default=0, init=False)
+    tried: bool = field(default=False, init=False)  # whether a check has ever seen more than a stub
     _yours: Callable | None = field(default=None, init=False)  # the last function that was handed over and is not ours
 
     @property
@@ -99,31 +103,61 @@ class Exercise:
 
     def show(self) -> None:
         """Print what to write, how hard it is, and how long it takes."""
-        _print(f"Exercise {self!r}: {self.statement}")
+        say(f"Exercise {self!r}: {self.statement}")
 
     def check(self, function: Callable) -> None:
-        """Print whether `function` is right, and if it is not, what it gets wrong."""
-        verdict = self._verdict(function)
-        mark = {"right": "✓ ", "wrong": "✗ ", "not written": ""}[verdict.state]
-        _print(f"{mark}{self.name}: {verdict.says}")
+        """Print whether `function` is right, and if it is not, what it gets wrong. Buttons follow if a reader watches.
+
+        Raises:
+            KeyboardInterrupt: the check was interrupted. What the function was doing is printed before.
+        """
+        try:
+            say(self.verdict_in_words(function))
+        finally:  # after an interrupt too
+            if a_reader_watches():
+                self._buttons.show()
 
     def hint(self) -> None:
         """Print the next hint. When no hint is left, print the last one again."""
-        self._hints_given = min(self._hints_given + 1, len(self.hints))
-        _print(f"Hint {self._hints_given} of {len(self.hints)}: {self.hints[self._hints_given - 1]}")
+        self.next_hint()
+        say(self.hint_in_words(self.hints_given))
+        self._buttons.refresh()
 
     def solution(self) -> None:
         """Print the source of our solution."""
-        print(inspect.getsource(self.answer), end="")
+        print(self.source(), end="")
+
+    def source(self) -> str:
+        """Return the source of our solution, which runs where it is pasted into the lesson."""
+        above = f"{self.imports}\n\n\n" if self.imports else ""
+        return above + inspect.getsource(self.answer)
+
+    def next_hint(self) -> None:
+        """Count one more hint as given, if there is one."""
+        self.hints_given = min(self.hints_given + 1, len(self.hints))
+
+    def hint_in_words(self, number: int) -> str:
+        """Return hint `number`, counted from 1, as it is shown."""
+        return f"Hint {number} of {len(self.hints)}: {self.hints[number - 1]}"
+
+    def verdict_in_words(self, function: Callable) -> str:
+        """Return the verdict on `function` as it is shown.
+
+        Raises:
+            KeyboardInterrupt: the check was interrupted. What the function was doing is printed before.
+        """
+        verdict = self._verdict(function)
+        mark = {"right": "✓ ", "wrong": "✗ ", "not written": ""}[verdict.state]
+        return f"{mark}{self.name}: {verdict.says}"
 
     def or_solution(self, function: Callable) -> Callable:
         """Return `function` if it is right and our solution if not, so that the lesson goes on. Print which it is."""
         state = self._verdict(function).state
         if state == "right":
-            _print(f"{self.name}: the lesson goes on with yours")
+            say(f"{self.name}: the lesson goes on with yours")
             return self._yours
         reason = "is not written yet" if state == "not written" else "is not right yet; check() says why"
-        _print(f"{self.name}: the lesson goes on with ours (yours {reason})")
+        say(f"{self.name}: the lesson goes on with ours (yours {reason})")
         return self.answer
 
     def _verdict(self, function: Callable) -> Verdict:
@@ -137,7 +171,13 @@ class Exercise:
                 return Verdict("not written", "this is our solution — write yours in the cell above, and run that cell")
             function = self._yours
         self._yours = function
-        return self.diagnose(function)
+        verdict = self.diagnose(function)
+        self.tried = self.tried or verdict.state != "not written"
+        return verdict
+
+    @functools.cached_property
+    def _buttons(self) -> Buttons:
+        return Buttons(self)
 
     def _is_ours(self, function: Any) -> bool:
         while isinstance(function, functools.partial):
@@ -169,7 +209,7 @@ class Exercise:
         except Wrong as wrong:
             verdict = Verdict("wrong", DEFAULT if _defaults(function) != defaults else str(wrong))
         except KeyboardInterrupt as interrupt:
-            _print(f"{self.name}: the check was interrupted{_place(_line_of(interrupt, function))}.")
+            say(f"{self.name}: the check was interrupted{_place(_line_of(interrupt, function))}.")
             raise Interrupted from None
         except OutOfTime as late:
             place = _place(_line_of(late, function))
@@ -263,7 +303,3 @@ def _in_words(error: BaseException) -> str:
 
 def _place(line: traceback.FrameSummary | None) -> str:
     return f", at line {line.lineno}: `{line.line}`" if line else ""
-
-
-def _print(text: str) -> None:
-    print(textwrap.fill(text, width=100, subsequent_indent="  ", break_on_hyphens=False))

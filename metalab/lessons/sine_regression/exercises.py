@@ -36,6 +36,7 @@ from .solutions import forward
 
 __all__ = ["forward", "inner_step", "meta_loss", "sample_task"]
 
+FORWARD = f"from {__name__} import forward"  # for our solutions, which call it
 NAMES = ("w1", "b1", "w2", "b2", "w3", "b3")
 Task = tuple[Tensor, Tensor, Tensor, Tensor]  # the support x, y and the query x, y
 
@@ -1184,6 +1185,7 @@ def _expect_graph_of_step(called: list[tuple[tuple, list[Tensor]]]) -> None:
 
 inner_step = Exercise(
     answer=solutions.inner_step,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(
@@ -1848,6 +1850,7 @@ META_LOSS_GRAPHS: list[Misconception] = [
 
 meta_loss = Exercise(
     answer=solutions.meta_loss,
+    imports=FORWARD,
     difficulty="medium",
     minutes=10,
     statement=(

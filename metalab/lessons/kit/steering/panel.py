@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import ipywidgets as widgets
-from IPython import get_ipython
 from IPython.display import display
 
 from ....arguments import function, real, shown, whole
 from ..panels import cause, paragraph, show_widget
+from ..reader import a_reader_watches
 from .controls import ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack, label
 from .kernel import poll
@@ -107,7 +107,7 @@ class SteeringPanel:
         whole(steps=steps)
         script = self._checked({} if script is None else script, steps)
         if patience is None:
-            patience = PATIENCE if _a_reader_watches() else 0
+            patience = PATIENCE if a_reader_watches() else 0
         real(least=0, patience=patience)
         begin = self.driver.steps
         try:
@@ -273,9 +273,3 @@ class SteeringPanel:
         metadata = {"image/png": {"alt": alt, "needs_background": "light"}}
         display({"image/png": picture, "text/plain": alt}, raw=True, metadata=metadata)
         self.image.layout.display = "none"
-
-
-def _a_reader_watches() -> bool:
-    """Tell whether the page that runs this cell can ask its reader for input. nbclient and nbval say they cannot."""
-    kernel = getattr(get_ipython(), "kernel", None)
-    return bool(getattr(kernel, "_allow_stdin", False))
