@@ -126,6 +126,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=1, help="processor cores to use (default 1)")
     parser.add_argument("--quick", action="store_true", help="a few steps and tasks: tries the command out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there, after each training")
+    parser.add_argument("--speedrun", type=Path, metavar="FILE", help="copy MAML's seeds from what `speedrun` wrote")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -150,6 +151,8 @@ def run(options: argparse.Namespace) -> int:
             found = before
     data = Data.of(*omniglot.load(), torch.device("cpu"))
     found["validation alphabets"] = data.validation.names
+    if options.speedrun:
+        found["speedrun"] = before_and_after(json.loads(options.speedrun.read_text()))
     done = {(run["training"], run["seed"]) for run in found["runs"]}
     kinds = settings(len(data.train))
     for seed in range(options.first_seed, options.first_seed + options.seeds):
@@ -162,6 +165,15 @@ def run(options: argparse.Namespace) -> int:
             if options.json:
                 replace_file(options.json, f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())
     return 0
+
+
+def before_and_after(speedrun: dict[str, Any]) -> dict[str, list[float]]:
+    """Return MAML's validation accuracies by seed, from `python -m benchmarks speedrun`, which tests as this does.
+
+    "lessons" is how the lessons trained MAML before the search for better settings, and "best" is how they do since.
+    """
+    runs = sorted((run for run in speedrun["runs"] if run["learner"] == "maml"), key=lambda run: run["seed"])
+    return {name: [run["validation"] for run in runs if run["setting"] == name] for name in ("lessons", "best")}
 
 
 def describe(run: dict[str, Any]) -> str:

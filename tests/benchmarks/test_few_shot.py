@@ -89,3 +89,22 @@ def test_the_last_layer_is_fine_tuned_as_the_learner_does(no_omniglot):
     episode = characters.sample(3, 5, 2, 2, generator)
     expected = learner.with_statistics(params, pictures).predict(params, episode)
     torch.testing.assert_close(few_shot.last_layer(body, stats, episode), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_mamls_seeds_are_copied_from_a_speed_run(no_omniglot, tmp_path):
+    runs = [
+        {"learner": learner, "setting": setting, "seed": seed, "validation": value}
+        for learner, setting, seed, value in [
+            *[
+                ("maml", "best", 1, 0.9),
+                ("maml", "lessons", 1, 0.7),
+                ("maml", "best", 0, 0.8),
+                ("maml", "lessons", 0, 0.6),
+            ],
+            *[("maml", "best, longer", 0, 0.95), ("prototypical", "best", 0, 0.99)],
+        ]
+    ]
+    other, file = tmp_path / "speed.json", tmp_path / "measured.json"
+    other.write_text(json.dumps({"runs": runs}))
+    assert measure(file, "--seeds", "1", "--training", "prototypical", "--speedrun", str(other)) == 0
+    assert json.loads(file.read_text())["speedrun"] == {"lessons": [0.6, 0.7], "best": [0.8, 0.9]}

@@ -111,12 +111,12 @@ def draw_episode(
 def draw_prototypes(seed: int = 0) -> Figure:
     """Draw an embedding in the plane: three classes' support points, their prototypes, a query, and its distances."""
     generator = torch.Generator().manual_seed(seed)
-    centres = torch.tensor([[-1.6, 0.9], [1.5, 1.1], [0.1, -1.4]])
-    points = centres[:, None] + 0.45 * torch.randn(3, 4, 2, generator=generator)  # [classes, shots, 2]
+    centres = torch.tensor([[-2.4, 0.7], [2.2, 0.7], [0.2, -1.0]])
+    points = centres[:, None] + 0.35 * torch.randn(3, 4, 2, generator=generator)  # [classes, shots, 2]
     prototypes = points.mean(1)
-    query = torch.tensor([0.55, 0.35])
+    query = torch.tensor([1.3, 0.5])
     fig, ax = figure(height=4.8)
-    x, y = torch.meshgrid(torch.linspace(-3.2, 3.2, 320), torch.linspace(-2.6, 2.4, 250), indexing="xy")
+    x, y = torch.meshgrid(torch.linspace(-4.6, 4.6, 460), torch.linspace(-2.0, 1.7, 185), indexing="xy")
     nearest = torch.cdist(torch.stack([x, y], -1).reshape(-1, 2), prototypes).argmin(1).reshape(x.shape)
     levels = [-0.5, 0.5, 1.5, 2.5]
     ax.contourf(x, y, nearest, levels=levels, colors=CLASSES[:3], alpha=0.12)
@@ -132,7 +132,7 @@ def draw_prototypes(seed: int = 0) -> Figure:
         )
     ax.scatter(*query, color=BLACK, marker="X", s=180, zorder=4, label="a query")
     ax.scatter([], [], color="white", marker="*", s=330, edgecolor=BLACK, label="prototypes (class means)")
-    ax.set(xlim=(-3.2, 3.2), ylim=(-2.6, 2.4), xticks=[], yticks=[])
+    ax.set(xlim=(-4.6, 4.6), ylim=(-2.0, 1.7), xticks=[], yticks=[], aspect="equal")
     title = "an embedding with its prototypes (made up, in two dimensions)"
     finish(ax, title, "first number of the embedding", "second number", legend=True)
     return fig
@@ -213,6 +213,6 @@ def draw_seeds(groups: dict[str, Tensor], title: str) -> Figure:
 def print_table(rows: dict[str, dict[str, str]], width: int = 34) -> None:
     """Print a table: the names of the rows, and below the names of the columns their entries."""
     columns = list(next(iter(rows.values())))
-    print(" " * width + "".join(f"{column:>18}" for column in columns))
+    print(" " * width + "".join(f"{column:>24}" for column in columns))
     for name, entries in rows.items():
-        print(f"{name:{width}}" + "".join(f"{entries.get(column, ''):>18}" for column in columns))
+        print(f"{name:{width}}" + "".join(f"{entries.get(column, ''):>24}" for column in columns))

@@ -36,7 +36,6 @@ def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12
     fig, axes = figure(height=height, nrows=len(alphabets), ncols=count, squeeze=False)
     fig.set_layout_engine(None)  # it would make the first column as wide as the name above it
     fig.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.7 / height, hspace=0.6)
-    fig.get_layout_engine().set(h_pad=0.14)  # inches: half of the room for a name
     for row, alphabet in zip(axes, alphabets, strict=True):
         for ax in row:
             ax.axis("off")
