@@ -6,7 +6,7 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels gpu speedrun margins rooms results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels keys gpu speedrun margins pictures rooms results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,9 @@ bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (AR
 panels: $(STAMP)  ## time trainings with and without their panels, some seven minutes (ARGS="--json FILE")
 	$(RUN) benchmarks panels $(ARGS)
 
+keys: $(STAMP)  ## time each panel from a key to the picture, in a browser, two minutes (ARGS="--json FILE")
+	$(RUN) benchmarks keys $(ARGS)
+
 gpu: $(STAMP)  ## check, time and train on a GPU, under nine minutes (ARGS="--device cpu --quick" tries it without one)
 	$(RUN) benchmarks gpu $(ARGS)
 
@@ -59,6 +62,9 @@ speedrun: $(STAMP)  ## measure how soon trainings reach 90 to 97 %, on a quiet m
 
 margins: $(STAMP)  ## run every lesson with other seeds: do its checks hold with a margin? Hours (ARGS="--json FILE")
 	$(RUN) benchmarks margins $(ARGS)
+
+pictures: $(STAMP)  ## take README's pictures from today's panels, in a browser (chromium), into docs/
+	METALAB_TEST_ALL=1 METALAB_SCREENSHOTS=docs $(RUN) pytest tests/browser/test_pictures_of_readme.py $(ARGS)
 
 rooms: $(STAMP)  ## count the lines of every room of the house
 	$(RUN) tools.rooms

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -389,6 +390,35 @@ def compare(work: Work, device: torch.device, *, rounds: int, seconds: float) ->
     }
 
 
+# The kinds of work of PyTorch's operators, by patterns of their names
+KINDS = {
+    "matrix products": r"(b|add|badd)?b?mm_?|mv|dot|_mkldnn.*",
+    "copies": r"copy_|clone|contiguous|cat|stack|im2col|col2im|index.*|gather|scatter.*|.*pad.*|.*unfold.*",
+    "zeros": r"zero_|zeros.*|fill_|full.*|new_zeros|masked_fill.*",
+    "sums": r"sum|mean|amax|max.*|norm|var.*|.*logsumexp|.*log_softmax.*|_?softmax",
+    "numbers one by one": r"(add|sub|mul|div|neg|sqrt|rsqrt|pow|addcmul|addcdiv|where|eq|ne|gt|ge|lt|le|relu|clamp|lerp"
+    r"|square|reciprocal|exp|log|maximum|threshold.*|clamp_min|rsub)_?",
+}
+
+
+def where_the_time_goes(work: Work, device: torch.device, *, steps: int = 5) -> dict[str, float]:
+    """Profile our meta-gradient, and return the share of each kind of work in the time that operators take.
+
+    PyTorch's own profiler measures it. Whatever has none of KINDS is called "other", most of which is views.
+    """
+    learner, (params, episode) = work.learner(), work.start(torch.Generator(device).manual_seed(0))
+    learner.meta_gradient(params, episode)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        for _ in range(steps):
+            learner.meta_gradient(params, episode)
+    found: dict[str, float] = {}
+    for event in profile.key_averages():
+        name = event.key.removeprefix("aten::")
+        kind = next((kind for kind, pattern in KINDS.items() if re.fullmatch(pattern, name)), "other")
+        found[kind] = found.get(kind, 0.0) + event.self_cpu_time_total
+    return {kind: found.get(kind, 0.0) / sum(found.values()) for kind in [*KINDS, "other"]}
+
+
 def judge(of: str, goal: float, ours: float | None, ratios: dict[str, float]) -> dict[str, Any]:
     """Compare a goal with the value reached.
 
@@ -533,6 +563,8 @@ def speed(names: list[str], device: torch.device, *, rounds: int, quick: bool = 
     works, first = {}, {}
     for name in names:
         works[name] = compare(small(WORKS[name]) if quick else WORKS[name], device, rounds=rounds, seconds=seconds)
+        if device.type == "cpu":
+            works[name]["time"] = where_the_time_goes(small(WORKS[name]) if quick else WORKS[name], device)
         print(table(works[name]), flush=True)
     for name in [name for name in ("sine", "omniglot") if name in names]:
         first[name] = from_a_standing_start(name, device, times=1 if quick else 3)
@@ -557,7 +589,10 @@ def table(result: dict[str, Any]) -> str:
             lines.append(
                 f"  {name:22} {r['ms']:9.3f} {r['min']:9.3f} {r['max']:9.3f} {r['threads']:8} {ratio}".rstrip()
             )
-    return "\n".join(lines + [f"  goal: {goal_text(goal)}" for goal in result["goals"]])
+    lines += [f"  goal: {goal_text(goal)}" for goal in result["goals"]]
+    if "time" in result:
+        lines.append(f"  our time goes into {', '.join(f'{kind} {s:.0%}' for kind, s in result['time'].items())}")
+    return "\n".join(lines)
 
 
 def goal_text(goal: dict[str, Any]) -> str:

@@ -18,14 +18,16 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
 from metalab.experiments.progress import duration
 from metalab.experiments.recipes import RECIPES, paper
+from metalab.experiments.runs import RATES, in_words
 from metalab.files import replace_file
 
 if TYPE_CHECKING:
@@ -153,6 +155,7 @@ class Measurements:
     speed: list[Measured]
     memory: list[Measured]
     panels: list[Measured]
+    keys: list[Measured]
     checks: list[Measured]
     kernels: list[Measured]
     compiled: list[Measured]
@@ -176,6 +179,7 @@ class Measurements:
             files("bench-*.json", "python -m benchmarks meta-step", "machine", "works"),
             files("memory-*.json", "python -m benchmarks meta-step --memory", "machine", "peak_bytes"),
             files("panels-*.json", "make panels", "machine", "trainings", "answers"),
+            files("keys-*.json", "make keys", "machine", "keys"),
             files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
             files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
@@ -196,7 +200,10 @@ def page(measured: Measurements) -> str:
         "Learning per second": (part for run in measured.speedruns for part in learning(run)),
         "On a GPU": (part for part in on_a_gpu(measured)),
         "Memory": (part for memory in measured.memory for part in peaks(memory)),
-        "Panels": (part for panels in measured.panels for part in panel_costs(panels)),
+        "Panels": chain(
+            (part for panels in measured.panels for part in panel_costs(panels)),
+            (part for keys in measured.keys for part in key_times(keys)),
+        ),
         "Findings": [measured.notes] if measured.notes else [],
         "Not measured": not_measured(measured),
     }
@@ -262,7 +269,9 @@ def of_the_paper(trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def label(trained: dict[str, Any]) -> str:
-    """Return a network's label: `MAML, 5-way 1-shot`, and the settings that differ from the paper's."""
+    """Return a network's label: `MAML, 5-way 1-shot`, the settings that differ from the paper's, and its history."""
+    happened = list(map(in_words, trained.get("history", [])))
+    trained = at_the_start(trained)
     ways = f"{trained['ways']}-way " if trained["ways"] else ""
     default = of_the_paper(trained)
     differs = [
@@ -270,11 +279,19 @@ def label(trained: dict[str, Any]) -> str:
         for name in default
         if name not in NO_MATTER and trained.get(name, default[name]) != default[name]
     ]
-    return ", ".join([RECIPES[trained["algorithm"]].title, f"{ways}{trained['shots']}-shot", *differs])
+    return ", ".join([RECIPES[trained["algorithm"]].title, f"{ways}{trained['shots']}-shot", *differs, *happened])
+
+
+def at_the_start(trained: dict[str, Any]) -> dict[str, Any]:
+    """Return a note with the rates that the training began with."""
+    for event in reversed(trained.get("history", [])):
+        trained = trained | {name: event[name][0] for name in RATES if name in event}
+    return trained
 
 
 def command(trained: dict[str, Any]) -> str:
-    """Return the shortest command that trains with these settings."""
+    """Return the shortest command that trains with the settings at the start."""
+    trained = at_the_start(trained)
     first = paper(trained["tasks"], trained["algorithm"])
     default = of_the_paper(trained) | {name: first[name] for name in ("ways", "shots") if name in first}
     several = ["torchrun", "--nproc-per-node", str(trained["processes"])]
@@ -321,6 +338,14 @@ def speed(bench: Measured) -> Iterator[str]:
             goal = goals.get("ms" if name == SAMPLING else name)
             rows.append([work["title"] if i == 0 else "", name, *timing(r, work["ratios"].get(name)), verdict(goal)])
     yield table(["work", "by", "ms", "fastest … slowest", "threads", "times metalab's", "goal"], rows)
+    profiles = [(work["title"], work["time"]) for work in data["works"].values() if "time" in work]
+    if profiles:
+        yield (
+            "Where the time of our meta-gradient goes, by PyTorch's profiler: the share of each kind of operator in "
+            "the time of all operators. What Python itself takes between them is not in it."
+        )
+        kinds = list(profiles[0][1])
+        yield table(["work", *kinds], [[title, *(f"{time[k]:.0%}" for k in kinds)] for title, time in profiles])
     for name, start in data["first_step"].items():
         goal = f" (goal: {start['goal']:g} s)" if start["goal"] else ""
         yield (
@@ -452,7 +477,7 @@ def panel_costs(panels: Measured) -> Iterator[str]:
     yield (
         f"`make panels` on {on(data['machine'])}: each training with its panel, and without it before and after; "
         f"medians of {max(rounds)} rounds (lowest … highest). Goals: {goals['share']:.0%} of the speed at least, and "
-        f"{goals['frames']:g} pictures a second in lesson 1."
+        f"{goals['frames']:g} pictures a second."
     )
     rows = [
         [
@@ -470,6 +495,24 @@ def panel_costs(panels: Measured) -> Iterator[str]:
     )
     rows = [[f"lesson {name}", f"{median(ms):.0f}", f"{max(ms):.0f}"] for name, ms in data["answers"].items()]
     yield table(["panel", "median", "most"], rows)
+
+
+def key_times(keys: Measured) -> Iterator[str]:
+    """Yield the paragraphs on the time from a key to the picture on one machine."""
+    data = keys.data
+    goals = data["goals"]
+    yield (
+        f"`make keys` on {on(data['machine'])}, in JupyterLab and a real browser: milliseconds from an arrow key on a "
+        f"slider until the page has loaded the new picture. Goals: a median of {goals['median']:g}, and "
+        f"{goals['95 of 100']:g} for 95 of 100 keys."
+    )
+    rows = []
+    for name, times in data["keys"].items():
+        tail = quantiles(times, n=20, method="inclusive")[-1]
+        met = median(times) <= goals["median"] and tail <= goals["95 of 100"]
+        numbers = [f"{median(times):.0f}", f"{tail:.0f}", str(len(times))]
+        rows.append([f"lesson {name}", *numbers, "reached" if met else "missed"])
+    yield table(["panel", "median", "95 of 100", "keys", "goals"], rows)
 
 
 def not_measured(measured: Measurements) -> Iterator[str]:

@@ -1,15 +1,4 @@
-"""The command line: train, evaluate and compare for longer than a lesson allows.
-
-python -m metalab train sine                                # MAML at the paper's protocol
-python -m metalab train sine --algorithm joint              # the baseline: one network for all tasks
-python -m metalab train omniglot --ways 20 --device cuda
-python -m metalab train omniglot --algorithm prototypical --minutes 30
-python -m metalab train --resume DIR                        # continue a run that was stopped or killed
-torchrun --nproc-per-node 2 -m metalab train omniglot       # two processes share the training
-python -m metalab evaluate DIR                              # the mean ± 95 % CI, and the protocol
-python -m metalab orders                                    # does the second order matter? Several seeds
-python -m metalab data                                      # fetch Omniglot and print where it is
-"""
+"""The command line: train, evaluate and compare for longer than a lesson allows. See `python -m metalab --help`."""
 
 from __future__ import annotations
 
@@ -23,27 +12,74 @@ import json
 import os
 import re
 import shlex
+import shutil
 import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
-from . import checkpoint
+from . import __version__, checkpoint
 from .engine import processes
-from .experiments import first_vs_second_order, scoring
+from .experiments import curve, first_vs_second_order, scoring, train_options
 from .experiments.progress import duration
-from .experiments.runs import CHECKPOINT, METRICS, Interrupted, Run, usable
+from .experiments.runs import CHANGEABLE, CHECKPOINT, FILES, Interrupted, Run, history, in_words, usable
 from .experiments.settings import BadSetting, Settings, flag
 from .files import check_replaceable, replace_file
 from .tasks import omniglot
-from .train import Diverged
+from .train import STATE, Diverged
 
-TRAIN = "Meta-train. Options you omit take the values of the algorithm's paper for these tasks, ways and shots."
-EVALUATE = "Print the mean and its 95 % confidence interval on tasks never trained on, with the whole protocol."
+RUN = "build/sine_maml_5shot_seed0"  # where the examples train
+EXAMPLES = {  # at the end of each command's help
+    "": f"""
+  Train MAML on sine waves as in its paper, and test it:
+    python -m metalab train sine
+    python -m metalab evaluate {RUN}
+  Show the options of a command:
+    python -m metalab train --help""",
+    "train": f"""
+  Train MAML on sine waves as in its paper, some minutes on one core:
+    python -m metalab train sine
+  Train a prototypical network on Omniglot for half an hour:
+    python -m metalab train omniglot --algorithm prototypical --minutes 30
+  Continue a run that was stopped, killed or finished, with more steps:
+    python -m metalab train --resume {RUN} --steps 90000""",
+    "evaluate": f"""
+  Test a run on 600 tasks:
+    python -m metalab evaluate {RUN}
+  Test it on more tasks, for a narrower interval:
+    python -m metalab evaluate {RUN} --episodes 2000
+  Keep the results in a file:
+    python -m metalab evaluate {RUN} --json sine.json""",
+    "orders": """
+  Measure everything, half an hour on one core:
+    python -m metalab orders
+  Measure one comparison again, with other seeds:
+    python -m metalab orders --only sine --first-seed 100 --out build/again.json""",
+    "data": """
+  Fetch Omniglot ahead of a class:
+    python -m metalab data
+  Look first into a folder of your own, which holds the author's two archives:
+    METALAB_DATA=/data/omniglot python -m metalab data""",
+}
+ABOUT = {
+    "train": "Meta-train, and save the parameters. Options you omit take the values of the algorithm's paper for these "
+    f"tasks, ways and shots. {train_options.kinds()} A run may be stopped or killed at any moment: --resume continues "
+    "it. To share it among processes or GPUs, start it by torchrun --nproc-per-node 2 -m metalab train …",
+    "evaluate": "Test a trained network on tasks that it was never trained on. The protocol is printed with the means "
+    "and their 95 % confidence intervals.",
+    "orders": "Compare second-order MAML with first-order MAML and its successors: short trainings with several seeds, "
+    "for equal steps and for equal time. They cannot be compared with published numbers. The file is written after "
+    "every training, and a second call with the same file continues it.",
+    "data": "Fetch Omniglot if it is not on disk, and print where it is. It is searched for in the folder that "
+    "METALAB_DATA names and then in your cache. If it is in neither, it is downloaded into the cache (16 MB).",
+}
+WIDTH, TABLE = 80, 88  # columns of the help, and of a table of results
 TOO_LARGE = "this does not fit into memory: take a smaller --meta-batch, fewer --channels, or a smaller task"
-RESUMABLE = {"steps", "minutes"}  # the settings that may change when a run continues
 
 
 class Parser(argparse.ArgumentParser):
@@ -66,32 +102,56 @@ def train(options: argparse.Namespace) -> int:
     given = {f.name: getattr(options, f.name) for f in fields(Settings) if hasattr(options, f.name)}
     tasks = given.pop("tasks")
     if options.resume:
-        if tasks or options.out or given.keys() - RESUMABLE:
-            raise ValueError(
-                "--resume takes all settings from the checkpoint: only --steps and --minutes may be given with it"
-            )
+        if tasks or options.out or given.keys() - set(CHANGEABLE):
+            *most, last = map(flag, CHANGEABLE)
+            allowed = f"only {', '.join(most)} and {last} may be given with it"
+            raise ValueError(f"--resume takes all other settings from the checkpoint: {allowed}")
         run = Run.resume(options.resume, compiled=options.compile, **given)
     elif tasks is None:
         raise ValueError("name what to train on, sine or omniglot, or a run to continue: --resume DIR")
     else:
         settings = Settings.of(tasks, **given)
         run = Run.start(settings, options.out or default_folder(settings), compiled=options.compile)
-    words, code = "", 0
+    lines, code = [""], 0
     try:
         run.train()
     except Interrupted:
-        words, code = "Interrupted. ", 130
+        lines, code = ["Interrupted. "], 130
     except Diverged as reason:
         inner = "" if run.settings.inner_lr is None else f", --inner-lr {run.settings.inner_lr:g}"
-        words, code = f"{reason} The rates are --outer-lr {run.settings.outer_lr:g}{inner}. ", 1
+        lines, code = [str(reason), f"The rates are --outer-lr {run.settings.outer_lr:g}{inner}.", ""], 1
     if processes.rank() == 0:
-        out = sys.stderr if code else sys.stdout
-        taken = f"{run.trainer.steps} meta-steps in {duration(run.seconds)}"
-        print(f"{words}{taken}: {run.folder / CHECKPOINT}", file=out)
-        if run.trainer.steps < run.settings.steps and code != 1:
-            more = "" if code else f" --minutes {2 * run.settings.minutes:g}"
-            print(f"Continue with: {resume_command(run.folder)}{more}", file=out)
+        steps = f"{run.trainer.steps} meta-step{'s' * (run.trainer.steps != 1)}"
+        lines[-1] += f"{steps} in {duration(run.seconds)}: {run.folder / CHECKPOINT}"
+        lines += [curve.write(run), *next_commands(run, code)]
+        print(*lines, sep="\n", file=sys.stderr if code else sys.stdout)
     return code
+
+
+def next_commands(run: Run, code: int) -> Iterator[str]:
+    """Yield lines that name what to type next, for a run that ended with this exit status."""
+    several = ""
+    if processes.count() > 1:
+        several = f" -m torch.distributed.run --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}"
+    folder = shlex.quote(f"./{run.folder}" if str(run.folder).startswith("-") else str(run.folder))
+    resume = f"{python()}{several} -m metalab train --resume {folder}"
+    finished = run.trainer.steps == run.settings.steps
+    if code == 1:
+        lower = "".join(f" {flag(name)} {rate / 10:g}" for name, rate in run.rates.items())
+        yield f"Continue with smaller rates: {resume}{lower}"
+    elif not finished:
+        more = f" --minutes {2 * run.settings.minutes:g}" if run.settings.minutes and code == 0 else ""
+        yield f"Continue with: {resume}{more}"
+    if finished or code == 0:
+        device = "" if run.settings.device == "cpu" else f" --device {run.settings.device}"
+        yield f"Test it with: {python()} -m metalab evaluate {folder}{device}"
+
+
+def python() -> str:
+    """Return what to type for the Python that runs this: `python` where that is what the shell finds."""
+    return next((name for name in ("python", "python3") if shutil.which(name) == sys.executable), None) or shlex.quote(
+        sys.executable
+    )
 
 
 def default_folder(settings: Settings) -> Path:
@@ -100,36 +160,42 @@ def default_folder(settings: Settings) -> Path:
     return Path("build") / f"{settings.tasks}_{settings.algorithm}_{ways}{settings.shots}shot_seed{settings.seed}"
 
 
-def resume_command(folder: Path) -> str:
-    """Return the command that continues the run in `folder`, with as many processes as this run has."""
-    several = processes.count() > 1
-    launch = f"torchrun --nproc-per-node {os.environ['LOCAL_WORLD_SIZE']}" if several else "python"
-    return f"{launch} -m metalab train --resume {shlex.quote(str(folder))}"
-
-
 def evaluate(options: argparse.Namespace) -> int:
-    """Test a trained network, print each result, and write the results as JSON if a file was named.
+    """Test a trained network, print a table, and write the results as JSON if a file was named.
 
     Raises:
         FileNotFoundError: there is no checkpoint.
-        ValueError: the checkpoint is damaged, or an option cannot be used.
+        ValueError: the checkpoint is damaged, its network cannot be tested, or an option cannot be used.
     """
     path = options.path / CHECKPOINT if options.path.is_dir() else options.path
     if options.json:
         check_replaceable(options.json)
-        if options.json.resolve() in (path.resolve(), path.resolve().with_name(METRICS)):
-            raise ValueError(f"--json {options.json} is a file of the run, which would be lost: name another file")
+        if options.json.resolve() == path.resolve() or options.json.resolve().name in FILES:
+            raise ValueError(f"--json {options.json} is a file of a run, which would be lost: name another file")
     tensors, note = checkpoint.load(path)
-    settings = replace(Settings.from_note(note), device=usable(options.device))
+    if odd := [name for name, p in tensors.items() if not (name.startswith(STATE) or p.isfinite().all())]:
+        raise ValueError(
+            f"{path} cannot be tested: {odd[0]} holds numbers that are not finite, so its training diverged"
+        )
+    settings, events = replace(Settings.from_note(note), device=usable(options.device)), history(note)
     trained = {name: value for name, value in note.items() if name != "sums"}
-    print("trained: " + ", ".join(f"{name} {value}" for name, value in printable(trained) if value is not None))
-    found = []
+    shown = trained | ({"history": "; ".join(map(in_words, events))} if events else {})
+    words = ", ".join(f"{name} {value}" for name, value in printable(shown) if value is not None)
+    print(textwrap.fill(f"Trained: {words}", TABLE, subsequent_indent="  "), "\nTested:", sep="\n")
+    found: list[scoring.Result] = []
     tensors = {name: tensor.to(options.device) for name, tensor in tensors.items()}
     for result in scoring.results(settings, tensors, episodes=options.episodes, seed=options.seed):
-        print(result, flush=True)
-        found.append(result.as_json())
+        if not found:
+            print(result.heading())
+        found.append(result)
+        print(result.row(found[0]), flush=True)
+    print("", textwrap.fill(scoring.COVERS, TABLE), sep="\n")
     if options.json:
-        text = json.dumps({"trained": trained, "results": found}, indent=1, ensure_ascii=False)
+        try:
+            data = {"trained": trained, "results": [result.as_json() for result in found]}
+            text = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            raise ValueError(f"--json {options.json} was not written: a result is no finite number") from None
         replace_file(options.json, f"{text}\n".encode())
     return 0
 
@@ -152,30 +218,64 @@ def data(_options: argparse.Namespace) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line. Training has an option for every setting."""
-    top = Parser(prog="python -m metalab", description="Train and evaluate outside the lessons.")
+    layout: dict[str, Any] = {"formatter_class": partial(argparse.RawDescriptionHelpFormatter, width=WIDTH)}
+    about = "Train and test for longer than a lesson allows. Each command has its own --help."
+    top = Parser(prog="python -m metalab", description=about, epilog=f"examples:{EXAMPLES['']}", **layout)
+    top.add_argument("--version", action="version", version=f"metalab {__version__}")
     commands = top.add_subparsers(required=True, metavar="train | evaluate | orders | data")
-    p = commands.add_parser("train", help="meta-train, and save the parameters", description=TRAIN)
+
+    def command(name: str, action: Callable[[argparse.Namespace], int], usage: str | None = None) -> Parser:
+        first, _, _ = ABOUT[name].partition(". ")
+        p = commands.add_parser(
+            name,
+            help=first.replace("%", "%%"),
+            description=textwrap.fill(ABOUT[name], WIDTH),
+            epilog=f"examples:{EXAMPLES[name]}",
+            usage=usage,
+            **layout,
+        )
+        p.set_defaults(run=action)
+        return p
+
+    p = command("train", train, "%(prog)s sine|omniglot [options]\n       %(prog)s --resume DIR [options]")
     p.add_argument("tasks", nargs="?", help="sine or omniglot; leave it out with --resume")
-    for f in fields(Settings):
-        if f.name != "tasks":
-            kind, choices = f.metadata["type"], f.metadata.get("choices")
-            p.add_argument(flag(f.name), type=kind, choices=choices, help=f.metadata["help"], default=argparse.SUPPRESS)
-    p.add_argument("--out", type=Path, metavar="DIR", help="the run's folder; default: one in build/")
-    p.add_argument("--resume", type=Path, metavar="DIR", help="continue the run in this folder")
-    p.add_argument("--compile", action="store_true", help="spend some minutes on torch.compile, then train faster")
-    p.set_defaults(run=train)
-    p = commands.add_parser("evaluate", help=EVALUATE.replace("%", "%%"), description=EVALUATE)
+    train_options.add_arguments(p)
+    p.add_argument("--out", type=Path, metavar="DIR", help=f"the run's folder (default: one in build/, like {RUN})")
+    changeable = ", ".join(map(flag, CHANGEABLE))
+    p.add_argument(
+        "--resume",
+        type=Path,
+        metavar="DIR",
+        help=f"continue the run in this folder with its own settings, but that {changeable} may be given (default: "
+        "start a new run)",
+    )
+    p.add_argument(
+        "--compile",
+        action="store_true",
+        help="spend some minutes on torch.compile, and then train faster (default: do not)",
+    )
+    p = command("evaluate", evaluate)
     p.add_argument("path", type=Path, help="a run's folder, or a checkpoint file")
-    p.add_argument("--episodes", type=int, default=600, help="number of test tasks; default: %(default)s")
-    p.add_argument("--seed", type=int, default=1000, help="seed of the test tasks; default: %(default)s")
-    p.add_argument("--device", default="cpu")
-    p.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
-    p.set_defaults(run=evaluate)
-    p = commands.add_parser("orders", help="compare MAML of both orders and its successors, with several seeds")
-    first_vs_second_order.add_arguments(p)
-    p.set_defaults(run=first_vs_second_order.run)
-    p = commands.add_parser("data", help="fetch Omniglot if it is not on disk, and print where it is")
-    p.set_defaults(run=data)
+    p.add_argument(
+        "--episodes",
+        type=int,
+        default=600,
+        metavar="N",
+        help="number of test tasks; a whole number of at least 2 (default: %(default)s)",
+    )
+    p.add_argument(
+        "--seed",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="seed of the test tasks; a whole number of at least 0 (default: %(default)s)",
+    )
+    p.add_argument(
+        "--device", default="cpu", metavar="NAME", help="where to test: cpu, cuda, or cuda:1 (default: %(default)s)"
+    )
+    p.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file (default: do not)")
+    first_vs_second_order.add_arguments(command("orders", first_vs_second_order.run))
+    command("data", data)
     return top
 
 

@@ -55,6 +55,8 @@ def replace_file(path: str | Path, data: bytes) -> None:
 def check_replaceable(path: str | Path) -> None:
     """Check that `replace_file` could write to `path`, before the work whose result goes there.
 
+    A named pipe is rejected, because opening it would wait for a reader, perhaps for ever.
+
     Raises:
         TypeError: `path` is no path.
         OSError: it could not.
@@ -64,6 +66,8 @@ def check_replaceable(path: str | Path) -> None:
     path, before = _target(path)
     if before and stat.S_ISDIR(before.st_mode):
         raise IsADirectoryError(f"{path} is a folder")
+    if before and not (stat.S_ISREG(before.st_mode) or stat.S_ISCHR(before.st_mode)):
+        raise OSError(f"{path} is a pipe, a socket or a disk, and no file: name a file")
     if not before or stat.S_ISREG(before.st_mode):
         descriptor, partial = _new_partial(path)
         os.close(descriptor)

@@ -1,10 +1,15 @@
 """What several test files share."""
 
+import base64
+
 import pytest
 import torch
 
-from metalab.lessons.kit import panels
-from metalab.lessons.kit.steering.view import Canvas
+from metalab.lessons.kit.canvas import Canvas
+
+SMALL = base64.b64decode(  # a PNG of one white pixel
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4//8/AAX+Av4N70a4AAAAAElFTkSuQmCC"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,10 +24,10 @@ def figures(monkeypatch):
     """The figures drawn, in order, kept instead of turned into pictures (which takes most of the time)."""
     drawn = []
 
-    def keep(fig):
-        drawn.append(fig)
+    def keep(canvas):
+        drawn.append(canvas.figure)
         return b"picture %d" % len(drawn)
 
-    monkeypatch.setattr(panels, "png", keep)
-    monkeypatch.setattr(Canvas, "png", lambda canvas: keep(canvas.figure))
+    monkeypatch.setattr(Canvas, "jpeg", keep)
+    monkeypatch.setattr(Canvas, "png", lambda canvas: SMALL)
     return drawn

@@ -170,6 +170,9 @@ def test_whether_a_file_could_be_written_is_known_before(tmp_path):
         check_replaceable(tmp_path)
     with pytest.raises(FileExistsError):
         check_replaceable(tmp_path / "old" / "file")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="pipe is a pipe, a socket or a disk, and no file: name a file"):
+        check_replaceable(tmp_path / "pipe")
     with pytest.raises(OSError, match="File name too long"):
         check_replaceable(tmp_path / ("x" * 4000))
 

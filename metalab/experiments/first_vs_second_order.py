@@ -1,8 +1,5 @@
 """Does the second order matter? MAML of both orders and its successors are trained alike, with several seeds.
 
-python -m metalab orders                                      # writes build/orders.json; continues a file begun before
-python -m metalab orders --first-seed 100 --out FILE.json     # measures the same again, with other seeds
-
 The trainings are short, so that all of them together take half an hour on one core. They compare the algorithms with
 one another, and their scores cannot be compared with published numbers. Every outer learning rate falls to zero in a
 straight line over its training, which makes short trainings comparable. Trainings with the same seed start from the
@@ -18,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from .. import __version__
 from ..arguments import one_of, real, whole
@@ -280,11 +279,36 @@ def table(measured: dict[str, Any]) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `python -m metalab orders`."""
-    parser.add_argument("--only", nargs="+", choices=list(COMPARISONS), default=list(COMPARISONS), help="default: all")
-    parser.add_argument("--seeds", type=int, default=5, help="number of trainings of each kind (default: %(default)s)")
-    parser.add_argument("--first-seed", type=int, default=0, help="the first of the seeds (default: %(default)s)")
+    names = ", ".join(f'"{name}"' for name in COMPARISONS)
     parser.add_argument(
-        "--out", type=Path, default=Path("build/orders.json"), help="the file to write (default: %(default)s)"
+        "--only",
+        nargs="+",
+        choices=list(COMPARISONS),
+        default=list(COMPARISONS),
+        metavar="NAME",
+        help=f"the comparisons to measure, of {names} (default: all)",
+    )
+    most = len(STUDENT) + 1
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=5,
+        metavar="N",
+        help=f"how many trainings of each kind; a whole number from 2 to {most} (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--first-seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="the first of the seeds; a whole number of at least 0 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("build/orders.json"),
+        metavar="FILE",
+        help="the file to write; one that was begun before is continued (default: %(default)s)",
     )
 
 
@@ -292,13 +316,30 @@ def run(options: argparse.Namespace) -> int:
     """Measure what the file does not contain yet, and write the file after every training.
 
     Raises:
-        ValueError: the number of seeds or the first seed is out of range, or the file is damaged or of other settings.
+        ValueError: the number of seeds or the first seed is out of range, the file is damaged or of other settings, or
+            another process is writing it.
+        OSError: the file cannot be written.
     """
     if not 2 <= options.seeds <= len(STUDENT) + 1:
         raise ValueError(f"--seeds {options.seeds} must be 2 … {len(STUDENT) + 1}: one seed gives no interval")
     if not 0 <= options.first_seed < 2**62:
         raise ValueError(f"--first-seed {options.first_seed} must be at least 0, and below 2^62")
     check_replaceable(options.out)
+    if options.out.exists() and not options.out.is_file():
+        raise ValueError(f"--out {options.out} is no regular file, which could be read and continued: name a file")
+    out = Path(os.path.realpath(options.out))  # a link's file has one lock, whatever it is called
+    try:
+        lock = FileLock(out.with_name(f".{out.name}.lock")).acquire(timeout=0)
+    except Timeout:
+        text = "wait for it, or name another file"
+        raise ValueError(f"another process is writing --out {options.out}: {text}") from None
+    with lock:
+        _measure(options)
+    return 0
+
+
+def _measure(options: argparse.Namespace) -> None:
+    """Measure what the file does not contain yet."""
     torch.set_num_threads(1)
     data = start(options.out)
     for name in options.only:
@@ -322,7 +363,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name}: {what}: error {found['error']:.4g} in {found['seconds']:.0f} s", flush=True)
         print(table(measured), flush=True)
     print(f"written to {options.out}")
-    return 0
 
 
 def about(comparison: Comparison) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A training run in a folder.
 
-The folder holds `checkpoint.safetensors`, from which the run continues bit for bit, and `metrics.jsonl`.
+The folder holds `checkpoint.safetensors`, from which the run continues bit for bit, `metrics.jsonl`, and `curve.png`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from .. import __version__, checkpoint
 from ..arguments import device as check_device
 from ..arguments import real, shown, whole
 from ..engine import processes
-from ..files import replace_file
+from ..files import check_replaceable, replace_file
+from ..learners.meta_sgd import RATE
 from ..train import STATE, Diverged, Trainer
-from . import machine
+from . import machine, scoring
 from .progress import Progress
 from .settings import BadSetting, Settings
 
-CHECKPOINT, METRICS, LOCK = "checkpoint.safetensors", "metrics.jsonl", ".lock"
+CHECKPOINT, METRICS, CURVE, LOCK = FILES = "checkpoint.safetensors", "metrics.jsonl", "curve.png", ".lock"
+RATES = ("outer_lr", "inner_lr")
+CHANGEABLE = ("steps", "minutes", *RATES)  # the settings that a run can be given when it continues
 GOOD = f"{STATE}good."  # before the names of what a divergence would return to
 LINE_EVERY = 10  # meta-steps; a line of metrics has the mean over them
 
@@ -48,6 +51,10 @@ class Run:
         folder: where it is saved.
         compiled: whether `torch.compile` fuses the kernels first, see `Trainer`.
 
+    Attributes:
+        history: the divergences and the changes of rates, each with the number of meta-steps that were taken before:
+            `{"step": 120, "diverged": True}`, and `{"step": 120, "outer_lr": [0.001, 0.0001]}` from one to the other.
+
     Raises:
         ValueError: a setting cannot be used (the device or the number of drawings, for example). Nothing was written.
     """
@@ -57,6 +64,7 @@ class Run:
         self.folder = folder
         self.seconds = 0.0  # of training so far
         self.sums: dict[str, float] = {"steps": 0}  # of the metrics, since the last line was written
+        self.history: list[dict[str, Any]] = []
         device = processes.start(usable(settings.device))
         settings.check_memory(machine.memory(device))
         processes.share(settings.meta_batch)  # rejects more processes than tasks
@@ -67,6 +75,8 @@ class Run:
             torch.set_num_threads(1)  # these networks are too small to be shared among cores
         characters = settings.characters()
         sample = settings.sampler(characters and characters[0].to(device))
+        if characters:
+            scoring.queries_left(settings, characters[1])  # rejects what could be trained, but not tested
         learner, generator = settings.learner(), torch.Generator(device)
         # A trial rejects what cannot be drawn, or cannot be learned from, before anything is written.
         processes.averaged(learner.meta_gradient, learner.init(generator), sample(generator))
@@ -107,16 +117,24 @@ class Run:
         return run
 
     @classmethod
-    def resume(cls, folder: Path, *, compiled: bool = False, **longer: Any) -> Run:
-        """Return the run in `folder` as its last checkpoint left it. `longer` may give it other `steps` or `minutes`.
+    def resume(cls, folder: Path, *, compiled: bool = False, **changed: Any) -> Run:
+        """Return the run in `folder` as its last checkpoint left it.
+
+        Args:
+            folder: where the run is saved.
+            compiled: as for a fresh run.
+            changed: settings that it goes on with instead of its own, of those in `CHANGEABLE`. A rate that differs is
+                added to the run's history.
 
         Raises:
             FileNotFoundError: there is no run in the folder.
-            ValueError: its checkpoint is damaged, its steps or minutes are already used up, or another process trains
-                it.
+            ValueError: its checkpoint is damaged, its steps or minutes are already used up, another process trains it,
+                or a setting cannot be changed.
         """
+        if fixed := [name for name in changed if name not in CHANGEABLE]:
+            raise BadSetting("{" + fixed[0] + "} cannot be changed when a run continues", **{fixed[0]: None})
         _tensors, note = checkpoint.load(folder / CHECKPOINT)
-        run = cls(replace(Settings.from_note(note), **longer), folder, compiled=compiled)
+        run = cls(replace(Settings.from_note(note), **changed), folder, compiled=compiled)
         run._lock()
         try:
             run._take_up(*checkpoint.load(folder / CHECKPOINT))
@@ -133,6 +151,14 @@ class Run:
         good = {name.removeprefix(GOOD): tensor for name, tensor in tensors.items() if name.startswith(GOOD)}
         self.trainer.go_on(tensors, good)
         self.seconds, self.sums = _seconds_and_sums(note)
+        self.history = history(note)
+        before = Settings.from_note(note)
+        rates = {name: [getattr(before, name), getattr(self.settings, name)] for name in RATES}
+        if changed := {name: both for name, both in rates.items() if both[0] != both[1]}:
+            if changed.keys() - self.rates.keys():
+                text = "{inner_lr} is only where the rates of {algorithm} started: they are learned since then"
+                raise BadSetting(text, inner_lr=self.settings.inner_lr, algorithm=self.settings.algorithm)
+            self.history.append({"step": self.trainer.steps, **changed})
         where = str(self.folder).replace("{", "{{").replace("}", "}}")  # `BadSetting` fills in what is in braces
         if self.trainer.steps >= self.settings.steps:
             text = f"the run in {where} has taken its {self.trainer.steps} steps: give it more {{steps}}"
@@ -169,6 +195,13 @@ class Run:
         if processes.rank() == 0:
             self._locked.release()  # the file stays: another process may have opened it already
 
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rates that can be changed when the run continues. An inner rate that is learned cannot be one of them."""
+        learned = any(name.startswith(RATE) for name in self.trainer.params)
+        names = RATES[:1] if learned or self.settings.inner_lr is None else RATES
+        return {name: getattr(self.settings, name) for name in names}
+
     def train(self) -> None:
         """Train until the steps or the minutes are over. The run is saved at the end, and every `save_every` seconds.
 
@@ -192,7 +225,7 @@ class Run:
                         continue
                     rate = (self.trainer.steps - first) / (now - begin)
                     progress.show(
-                        self.trainer.steps, self.settings.steps, self._mean(), per_second=rate, left=self._left(rate)
+                        self.trainer.steps, self.settings.steps, self.mean(), per_second=rate, left=self._left(rate)
                     )
                     if self.trainer.steps % LINE_EVERY == 0:
                         self._write_line(rate)
@@ -202,6 +235,7 @@ class Run:
                 self._save_last()
             except Diverged:
                 self.sums = {"steps": 0}
+                self.history.append({"step": self.trainer.steps, "diverged": True})
                 self._save_last()
                 raise
             finally:
@@ -222,7 +256,7 @@ class Run:
             "threads": torch.get_num_threads(),
             "metalab": __version__,
             "torch": torch.__version__,
-        }
+        } | ({"history": self.history} if self.history else {})
         good = {GOOD + name: tensor for name, tensor in self.trainer.good_state().items()}
         checkpoint.save(self.folder / CHECKPOINT, self.trainer.state() | good, note)
 
@@ -240,13 +274,13 @@ class Run:
         for name, value in step.metrics.items():
             self.sums[name] = self.sums.get(name, 0.0) + count * value
 
-    def _mean(self) -> dict[str, float]:
+    def mean(self) -> dict[str, float]:
         """Return the mean of each metric since the last line was written."""
         return {name: total / self.sums["steps"] for name, total in self.sums.items() if name != "steps"}
 
     def _write_line(self, rate: float) -> None:
         """Append a line to metrics.jsonl; `rate` is in steps per second."""
-        line = {"step": self.trainer.steps, **self._mean(), "rate": round(rate, 2), "seconds": round(self.seconds, 2)}
+        line = {"step": self.trainer.steps, **self.mean(), "rate": round(rate, 2), "seconds": round(self.seconds, 2)}
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.sums = {"steps": 0}
@@ -302,11 +336,15 @@ def _check_free(folder: Path) -> None:
 
     Raises:
         ValueError: the folder holds a run already, or a file that a run would write to.
+        OSError: it is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is no folder, and a run needs one: name another one (--out)")
     if (folder / CHECKPOINT).exists():
         raise ValueError(f"{folder} holds a run already: resume it (--resume {folder}), or name another folder (--out)")
-    if (folder / METRICS).exists():
-        raise ValueError(f"{folder} holds a {METRICS} without a run, which would be lost: name another folder (--out)")
+    for name in (METRICS, CURVE):
+        if (folder / name).exists():
+            raise ValueError(f"{folder} holds a {name} without a run, which would be lost: name another folder (--out)")
 
 
 def _seconds_and_sums(note: dict[str, Any]) -> tuple[float, dict[str, float]]:
@@ -327,17 +365,64 @@ def _seconds_and_sums(note: dict[str, Any]) -> tuple[float, dict[str, float]]:
     return seconds, sums
 
 
-def _keep_lines(path: Path, steps: int) -> None:
-    """Keep only the lines up to step `steps`, because later steps will be taken again.
+def history(note: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the history in a run's note, see `Run`. A run on which nothing happened has none.
 
-    An incomplete line, which a killed run can leave at the end, is dropped too.
+    Raises:
+        ValueError: it is damaged.
     """
-    kept = []
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            if json.loads(line)["step"] > steps:
-                break
-        except (ValueError, KeyError, TypeError):
-            break
-        kept.append(line + "\n")
-    replace_file(path, "".join(kept).encode())
+    events = note.get("history", [])
+    try:
+        for event in events:
+            whole(least=0, step=event["step"])
+            rates = [rate for name in RATES for rate in event.get(name, ())]
+            real(least=0, **{f"rate {i}": rate for i, rate in enumerate(rates)})
+            in_words(event)
+    except (KeyError, TypeError, ValueError, AttributeError) as fault:
+        raise ValueError(f"the note of the run is damaged: history, {fault}") from None
+    return list(events)
+
+
+def in_words(event: dict[str, Any]) -> str:
+    """Return an event of a run's history in words: `outer lr 0.001 → 0.0001 at meta-step 120`."""
+    rates = [
+        f"{name.replace('_', ' ')} {before:g} → {after:g}"
+        for name in RATES
+        if name in event
+        for before, after in [event[name]]
+    ]
+    where = f"meta-step {event['step']}"
+    return f"{', '.join(rates)} at {where}" if rates else f"diverged and back at {where}"
+
+
+def lines_of(path: Path) -> list[tuple[bytes, dict[str, float] | None]]:
+    """Return the lines of a file of metrics, and for each its content, or None if it cannot be read.
+
+    An incomplete line, which a killed run can leave at the end, is none.
+    """
+    lines = [(line, _content(line)) for line in path.read_bytes().split(b"\n")] if path.is_file() else []
+    return lines if lines and lines[-1][1] else lines[:-1]
+
+
+def _content(line: bytes) -> dict[str, float] | None:
+    try:
+        content = json.loads(line)
+        whole(least=1, step=content["step"])
+        real(**{f"{name} of a line": value for name, value in content.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return content
+
+
+def _keep_lines(path: Path, steps: int) -> None:
+    """Drop the lines after step `steps`, because later steps will be taken again.
+
+    A line that cannot be read stays where it is, because nobody knows what was in it.
+    """
+    check_replaceable(path)
+    kept = [(line, content) for line, content in lines_of(path) if content is None or content["step"] <= steps]
+    if odd := [str(number) for number, (_line, content) in enumerate(kept, 1) if content is None]:
+        print(
+            f"{path} has lines that cannot be read, and they were left as they are: {', '.join(odd)}", file=sys.stderr
+        )
+    replace_file(path, b"".join(line + b"\n" for line, _content in kept))

@@ -78,10 +78,10 @@ class Settings:
     """
 
     tasks: str = option(str, "sine, or omniglot")
-    algorithm: str = option(str, "; ".join(f"{tasks}: {', '.join(algorithms(tasks))}" for tasks in TASKS))
+    algorithm: str = option(str, "for " + "; for ".join(f"{tasks}: {', '.join(algorithms(tasks))}" for tasks in TASKS))
     ways: int | None = option(int, "characters per training task")
     shots: int = option(int, "support examples per class")
-    queries: int | None = option(int, "query examples per class")
+    queries: int | None = option(int, "query examples per class; maml takes as many as --shots")
     inner_lr: float | None = option(
         float, "inner learning rate for a mean loss; Meta-SGD's rates start at it", zero=True
     )
@@ -96,13 +96,17 @@ class Settings:
     pool: str | None = option(str, "how the network halves its pictures", choices=("stride", "max"))
     channels: int | None = option(int, "channels of the convolutional network")
     margin: float | None = option(float, "margin of the contrastive or the triplet loss")
-    hardest: int | None = option(int, "negative pairs of each drawing that count, the nearest; 0: all", zero=True)
-    distort: float | None = option(float, "strength of the distortions of training drawings; 1: Koch's", zero=True)
-    within: int | None = option(int, "tasks of a meta-step whose characters are of one alphabet", zero=True)
+    hardest: int | None = option(int, "how many of the nearest negative pairs of each drawing count; 0: all", zero=True)
+    distort: float | None = option(
+        float, "strength of the distortions of training drawings; 1: as in Koch's paper", zero=True
+    )
+    within: int | None = option(
+        int, "how many tasks of a meta-step have the characters of one alphabet; at most --meta-batch", zero=True
+    )
     split: str | None = option(
         str, "alphabets (the author's split), or random (the split of most papers)", choices=("alphabets", "random")
     )
-    device: str = option(str, "cpu, or cuda")
+    device: str = option(str, "where to train: cpu, cuda, or one GPU of several, like cuda:1")
     seed: int = option(int, "seed of the first parameters and of all that is sampled", zero=True)
     save_every: float = option(float, "seconds between checkpoints", zero=True)
 

@@ -158,6 +158,19 @@ def test_sine_runs_have_a_table_of_their_own(tmp_path):
             "MAML, 5-way 1-shot, split random",
             "torchrun --nproc-per-node 2 -m metalab train omniglot --split random",
         ),
+        (
+            trained(
+                outer_lr=0.01,
+                history=[
+                    {"step": 7, "diverged": True},
+                    {"step": 7, "outer_lr": [0.1, 0.03]},
+                    {"step": 9, "outer_lr": [0.03, 0.01], "inner_lr": [0.4, 0.4]},
+                ],
+            ),
+            "MAML, 5-way 1-shot, outer lr 0.1, diverged and back at meta-step 7, "
+            "outer lr 0.1 → 0.03 at meta-step 7, outer lr 0.03 → 0.01, inner lr 0.4 → 0.4 at meta-step 9",
+            "python -m metalab train omniglot --outer-lr 0.1",
+        ),
     ],
 )
 def test_a_runs_name_and_command(note, label, command):
@@ -225,6 +238,22 @@ def test_what_panels_cost(tmp_path):
     assert row(text, "lesson 1: sine", "1.25", "93% (80% … 95%)", "8.4")
     assert row(text, "lesson 1: two", "9", "90")
     assert "medians of 3 rounds (lowest … highest). Goals: 90% of the speed at least, and 8 pictures a second" in text
+
+
+def test_how_soon_a_picture_follows_a_key(tmp_path):
+    goals = {"median": 60.0, "95 of 100": 100.0}
+    keys = {"1: two": [20.0] * 19 + [300.0], "2: one": [20.0] * 10 + [120.0] * 10}
+    text = write(folder(tmp_path, keys_cpu={"machine": MACHINE, "goals": goals, "keys": keys}))
+    assert row(text, "lesson 1: two", "20", "34", "20", "reached")
+    assert row(text, "lesson 2: one", "70", "120", "20", "missed")
+    assert "Goals: a median of 60, and 100 for 95 of 100 keys." in text
+
+
+def test_where_the_time_goes(tmp_path):
+    data = speed_file()
+    next(iter(data["works"].values()))["time"] = {"matrix products": 0.6, "copies": 0.3, "other": 0.1}
+    text = write(folder(tmp_path, bench_cpu=data))
+    assert "| 60% | 30% | 10% |" in text
 
 
 def test_the_figures_show_the_numbers():

@@ -93,7 +93,9 @@ def test_one_process_alone_prints(folder):
 def test_both_stop_after_the_same_step_and_are_told_how_to_go_on(folder):
     err = (folder / "err").read_text()
     assert "Interrupted. 4 meta-steps in 0 s: cut/checkpoint.safetensors" in err
-    assert "Continue with: torchrun --nproc-per-node 2 -m metalab train --resume cut\n" in err
+    again = "-m torch.distributed.run --nproc-per-node 2 -m metalab train --resume cut"
+    assert f"Continue with: {command.python()} {again}\n" in err
+    assert err.count("curve.png") == 1
 
 
 @pytest.mark.parametrize(("tasks", "count"), [(5, 2), (7, 3), (4, 4)])

@@ -56,6 +56,25 @@ def test_it_measures_every_training_and_goes_on_where_it_stopped(tiny, tmp_path,
     assert [(p["algorithm"], p["seed"]) for p in measured] == [("meta_sgd", 0)]
 
 
+def test_two_that_write_one_file_at_the_same_time_lose_nothing(tiny, tmp_path, capsys, monkeypatch):
+    """The second comes while the first measures; a link is another name of the same file."""
+    out, link = tmp_path / "orders.json", tmp_path / "link.json"
+    link.symlink_to(out)
+    told, command = [], ["orders", "--only", "tiny", "--seeds", "2", "--out"]
+
+    def measure(_comparison, planned):
+        if not told:
+            told.append(main([*command, str(link)]))
+        return {**planned, "error": 1.0 + planned["seed"], "measure": "MSE", "seconds": 0.0}
+
+    monkeypatch.setattr(first_vs_second_order, "measure", measure)
+    assert main([*command, str(out)]) == 0
+    assert told == [2]
+    assert f"another process is writing --out {link}: wait for it, or name another file" in capsys.readouterr().err
+    assert len(json.loads(out.read_text())["comparisons"]["tiny"]["runs"]) == 10
+    assert main([*command, str(link)]) == 0  # it is free again
+
+
 def test_the_same_seed_gives_the_same_error_and_another_gives_another():
     planned = {"algorithm": "fomaml", "equal": "steps", "steps": 4, "seed": 3}
     first, again = first_vs_second_order.measure(TINY, planned), first_vs_second_order.measure(TINY, planned)

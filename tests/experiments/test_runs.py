@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -132,6 +133,31 @@ def test_lines_after_the_checkpoint_are_dropped_and_so_is_half_a_line(tmp_path):
     assert path.read_text() == ""
 
 
+def test_lines_that_cannot_be_read_stay_and_so_do_all_others(tmp_path, capsys):
+    run = Run.start(sines(steps=50), tmp_path)
+    stop_after(run, 25)
+    path = tmp_path / "metrics.jsonl"
+    first, second = path.read_bytes().splitlines(keepends=True)
+    later = second.replace(b'"step": 20', b'"step": 30')
+    odd = b'\0\0\xff\n{"step": "x"}\n' + b"[" * 100_000 + b"\n"
+    path.write_bytes(first + odd + second + later[:-1])  # the last line lacks its end, and nothing else
+    assert [content and content["step"] for _line, content in runs.lines_of(path)] == [10, None, None, None, 20, 30]
+    Run.resume(tmp_path)._unlock()
+    assert path.read_bytes() == first + odd + second
+    assert f"{path} has lines that cannot be read, and they were left as they are: 2, 3, 4" in capsys.readouterr().err
+    Run.resume(tmp_path).train()
+    assert path.read_bytes().startswith(first + odd + second)
+    assert [content["step"] for _line, content in runs.lines_of(path) if content] == [10, 20, 30, 40, 50]
+
+
+def test_metrics_that_are_a_pipe_are_refused(tmp_path):
+    Run.start(sines(), tmp_path)._unlock()
+    (tmp_path / "metrics.jsonl").unlink()
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(OSError, match=r"metrics\.jsonl is a pipe"):
+        Run.resume(tmp_path)
+
+
 def test_a_second_ctrl_c_stops_at_once_and_the_handlers_are_put_back(tmp_path):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     run = Run.start(sines(), tmp_path)
@@ -155,6 +181,60 @@ def test_a_divergence_saves_the_last_good_parameters(tmp_path):
     assert note["taken"] == run.trainer.steps < 25
     assert all(torch.isfinite(p).all() for p in tensors.values())
     assert Run.resume(tmp_path).trainer.steps == run.trainer.steps
+
+
+def test_a_run_goes_on_with_another_rate_and_its_note_says_so(tmp_path):
+    run = Run.start(sines(), tmp_path / "run")
+    stop_after(run, 10)
+    Run.resume(tmp_path / "run", outer_lr=0.01, inner_lr=0.01).train()  # the inner rate is the old one
+    _tensors, note = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert note["history"] == [{"step": 10, "outer_lr": [0.001, 0.01]}]
+    assert (note["outer_lr"], note["inner_lr"]) == (0.01, 0.01)
+    assert Run.resume(tmp_path / "run", steps=26).history == note["history"]
+
+    trainer = Run.start(sines(), tmp_path / "twin").trainer
+    trainer.step(10)
+    trainer.outer_lr = 0.01
+    trainer.step(15)
+    tensors, _note = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert all(torch.equal(tensors[name], p) for name, p in trainer.params.items())
+
+
+def test_a_divergence_is_in_the_note_and_a_smaller_rate_goes_on_from_there(tmp_path):
+    run = Run.start(sines(inner_lr=1e18), tmp_path)
+    with pytest.raises(Diverged):
+        run.train()
+    assert run.rates == {"outer_lr": 0.001, "inner_lr": 1e18}
+    run = Run.resume(tmp_path, inner_lr=0.01)
+    assert run.history == [{"step": 0, "diverged": True}, {"step": 0, "inner_lr": [1e18, 0.01]}]
+    run.train()
+    assert checkpoint.load(tmp_path / "checkpoint.safetensors")[1]["taken"] == 25
+    assert [runs.in_words(event) for event in run.history] == [
+        "diverged and back at meta-step 0",
+        "inner lr 1e+18 → 0.01 at meta-step 0",
+    ]
+
+
+def test_a_run_on_which_nothing_happened_has_no_history(tmp_path):
+    Run.start(sines(steps=2), tmp_path).train()
+    assert "history" not in checkpoint.load(tmp_path / "checkpoint.safetensors")[1]
+
+
+def test_what_cannot_be_changed_is_told(tmp_path):
+    Run.start(sines(algorithm="meta_sgd"), tmp_path / "learned")._unlock()
+    with pytest.raises(BadSetting, match=r"inner_lr=0\.5 is only where the rates of algorithm=meta_sgd started"):
+        Run.resume(tmp_path / "learned", inner_lr=0.5)
+    assert Run.resume(tmp_path / "learned", outer_lr=0.5).rates == {"outer_lr": 0.5}
+    with pytest.raises(BadSetting, match="shots cannot be changed when a run continues"):
+        Run.resume(tmp_path / "learned", shots=3)
+
+
+@pytest.mark.parametrize(
+    "history", [[{}], [1], 3, [{"step": -1}], [{"step": 1, "outer_lr": [1]}], [{"step": 1, "inner_lr": ["a", "b"]}]]
+)
+def test_a_damaged_history_is_told(history, tmp_path):
+    with pytest.raises(ValueError, match="the note of the run is damaged: history, "):
+        runs.history({"history": history})
 
 
 def test_a_fresh_run_leaves_a_run_that_is_there_alone(tmp_path):
@@ -232,11 +312,12 @@ def test_a_folder_is_free_again_after_the_training_and_after_a_refusal(tmp_path)
     Run.resume(tmp_path, steps=5).train()
 
 
-def test_metrics_that_no_run_wrote_are_not_emptied(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text("precious")
-    with pytest.raises(ValueError, match=r"holds a metrics\.jsonl without a run, which would be lost"):
+@pytest.mark.parametrize("name", ["metrics.jsonl", "curve.png"])
+def test_files_that_no_run_wrote_are_not_replaced(name, tmp_path):
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(ValueError, match=f"holds a {re.escape(name)} without a run, which would be lost"):
         Run.start(sines(), tmp_path)
-    assert (tmp_path / "metrics.jsonl").read_text() == "precious"
+    assert (tmp_path / name).read_text() == "precious"
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -269,7 +350,9 @@ def test_the_end_of_the_terminal_saves(tmp_path):
 ODD = [None, -1, 0, 1.5, float("nan"), float("inf"), True, "2", [], [1], {}, {"a": 1}, 10**30, [[[[]]]]]
 
 
-@pytest.mark.parametrize("of", [*(f.name for f in fields(Settings)), "taken", "seconds", "sums", "machine", "threads"])
+@pytest.mark.parametrize(
+    "of", [*(f.name for f in fields(Settings)), "taken", "seconds", "sums", "machine", "threads", "history"]
+)
 def test_an_edited_note_goes_on_or_is_told_to_be_damaged(of, tmp_path):
     """With a checksum of its own, so that only its content can be told from that of a run."""
     Run.start(sines(steps=2), tmp_path).train()
@@ -318,6 +401,22 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(given, mes
 def test_episodes_that_cannot_be_drawn_are_refused_before_anything_is_written(tmp_path, small_omniglot):
     with pytest.raises(ValueError, match="ways=40 is more than the 32 characters"):
         Run.start(Settings.of("omniglot", ways=40), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "given", "message"),
+    [
+        ("maml", {"ways": 22}, "ways=22 cannot be tested: there are only 21 test characters"),
+        ("reptile", {"ways": 22}, "ways=22 cannot be tested"),
+        ("maml", {"shots": 7, "queries": 1}, "shots=7 cannot be tested: a character's 7 drawings would leave no query"),
+        ("prototypical", {"ways": 6, "shots": 7}, "shots=7 cannot be tested"),
+    ],
+)
+def test_what_could_be_trained_but_not_tested_is_refused(algorithm, given, message, tmp_path, monkeypatch):
+    monkeypatch.setattr(omniglot, "load", lambda split: (noise.noise(8, 12, seed=1), noise.noise(21, 7, seed=2)))
+    with pytest.raises(BadSetting, match=message):
+        Run.start(Settings.of("omniglot", algorithm, channels=2, **given), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
 
 

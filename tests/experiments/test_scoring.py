@@ -6,6 +6,7 @@ import noise
 import pytest
 import torch
 
+from metalab.evaluate import Score
 from metalab.experiments import scoring
 from metalab.experiments.recipes import RECIPES
 from metalab.experiments.settings import Settings
@@ -49,7 +50,7 @@ def test_sine_is_scored_after_the_paper_s_numbers_of_steps(algorithm):
         assert result.protocol == {
             "inner steps": steps, "test tasks": 12, "seed": 4, "shots": 10, "query points": 100,
         }  # fmt: skip
-        assert str(result).startswith(f"MSE {result.score}: inner steps {steps}, test tasks 12, seed 4, ")
+        assert result.row(found[0]) == f"  {steps:<11}  {result.score}"
 
 
 @pytest.mark.parametrize(("inner_steps", "tested"), [(1, [1, 3]), (3, [3]), (5, [5])])
@@ -112,6 +113,67 @@ def test_learnt_distances_are_scored_by_statistics_of_the_training_characters(al
             "measure": "accuracy", "mean": result.score.mean, "ci95": result.score.ci95, "episodes": 6,
             "protocol": result.protocol,
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "prototypical"])
+def test_shots_that_leave_few_drawings_have_fewer_queries(algorithm, small_omniglot):
+    settings = Settings.of(
+        "omniglot", algorithm, ways=4, shots=5, queries=1 if algorithm != "reptile" else None, channels=2
+    )
+    for result in scoring.results(settings, checkpoint(settings)[1], episodes=2):
+        assert result.protocol["queries per class"] == 2  # of 7 drawings
+
+
+def test_large_tasks_are_scored_a_few_at_a_time(monkeypatch, small_omniglot):
+    drawn = []
+    sample = type(noise.noise(2, 2, seed=0)).sample
+
+    def counted(characters, tasks, *arguments):
+        drawn.append(tasks)
+        return sample(characters, tasks, *arguments)
+
+    monkeypatch.setattr(type(noise.noise(2, 2, seed=0)), "sample", counted)
+    monkeypatch.setattr(scoring, "EXAMPLES", 90)
+    settings = Settings.of("omniglot", ways=20, shots=1, inner_steps=3, channels=2)
+    list(scoring.results(settings, checkpoint(settings)[1], episodes=5))
+    assert drawn == [2, 2, 1]  # with 40 pictures each
+
+
+def test_a_network_that_broke_down_is_refused():
+    settings = Settings.of("sine")
+    _params, tensors = checkpoint(settings)
+    tensors["b2"] = tensors["b2"] + float("inf")
+    with pytest.raises(ValueError, match="b2 of checkpoint has numbers that are not finite"):
+        next(scoring.results(settings, tensors))
+
+
+def result(measure="accuracy", **protocol):
+    return scoring.Result(measure, Score(0.9876, 0.0043, 600), protocol)
+
+
+def test_a_table_says_once_what_its_rows_share_and_below_a_row_what_differs():
+    shared = {"test tasks": 600, "seed": 1000, "shots": 1, "split": "random characters", "queries per class": 5}
+    first = result(ways=5, **{"characters of": "any alphabets"}, **shared)
+    last = result(ways=20, **{"characters of": "one alphabet: the author's challenge"}, **shared | {"test tasks": 20})
+    assert first.heading().splitlines() == [
+        "  split              random characters",
+        "  shots              1",
+        "  queries per class  5",
+        "  test tasks         600",
+        "  seed               1000",
+        "",
+        "  ways  characters of                         accuracy, mean ± 95 % interval",
+    ]
+    assert first.row(first) == "  5     any alphabets                         98.8 ± 0.4 %"
+    assert last.row(first).splitlines() == [
+        "  20    one alphabet: the author's challenge  98.8 ± 0.4 %",
+        "        (test tasks: 20)",
+    ]
+
+
+def test_ways_stand_above_the_table_where_they_do_not_vary():
+    line = result(ways=5, **{"inner steps": 3, "seed": 7}).heading().splitlines()[0]
+    assert line == "  ways               5"
 
 
 def test_on_real_omniglot_the_challenge_is_scored_too():

@@ -57,7 +57,7 @@ def test_the_retrain_panel_can_train_again(at, error, figures, monkeypatch):
         else:
             with pytest.raises(type(error)):
                 panel.train()
-            assert "so that the one above is out of date" in panel.picture.text.value
+            assert "so that the one below is out of date" in panel.picture.text.value
     assert not panel.button.disabled
     panel.button.click()
     assert "run 2" in panel.picture.text.value

@@ -17,11 +17,14 @@ from metalab.lessons.kit.panels import (
     LivePicture,
     Panel,
     cause,
+    grid,
     log_slider,
     meta_steps,
     rows,
     slider,
+    time_left,
     train_and_draw,
+    two_digits,
 )
 from metalab.optim import Descent
 from metalab.train import Step, Trainer
@@ -231,14 +234,69 @@ def test_changes_in_a_row_end_with_the_last_value_however_fast(monkeypatch):
 
 def test_a_panel_shows_all_its_controls_and_a_still_picture(displayed):
     ours, _calls = panel()
-    lines = ours.box.children
-    assert [child for line in lines[:-1] for child in line.children] == list(ours.controls.values())
-    assert lines[-1] is ours.picture.box
+    grid, picture = ours.box.children
+    assert list(grid.children) == list(ours.controls.values())
+    assert picture is ours.picture.box
     ours.show()
-    [(bundle, metadata)] = displayed
-    assert bundle["text/plain"] == metadata["image/png"]["alt"] == "Panel: a bar."
-    assert bundle["image/png"] == ours.picture.image.value
-    assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == ours.box.model_id
+    (live, _), (still, metadata) = displayed
+    assert live["text/plain"] == "Panel: a bar. To use it, run this cell."
+    assert live["application/vnd.jupyter.widget-view+json"]["model_id"] == ours.box.model_id
+    assert still["text/plain"] == metadata["image/png"]["alt"] == "Panel: a bar."
+    assert np.abs(pixels(still["image/png"]) - pixels(ours.picture.image.value)).mean() < 2
+
+
+def test_colabs_page_shows_a_panel_once(displayed, monkeypatch):
+    ours, _calls = panel()
+    monkeypatch.setitem(panels.sys.modules, "google.colab", SimpleNamespace())
+    ours.show()
+    assert len(displayed) == 2, "nobody watches: nbval compares the outputs"
+    displayed.clear()
+    monkeypatch.setattr(panels, "a_reader_watches", lambda: True)
+    ours.show()
+    assert len(displayed) == 1
+
+
+def test_a_panel_draws_its_picture_for_the_page(displayed):
+    ours, calls = panel()
+    ours.picture.room._told({"new": [1300, 1000, 2.0]})
+    assert len(calls) == 2, "the page has told its size"
+    assert pixels(ours.picture.image.value).shape == (200, 400, 3), "two dots for each pixel"
+    assert ours.picture.image.layout.width == "200px"
+    ours.picture.room._told({"new": [160, 1000, 1.0]})
+    assert pixels(ours.picture.image.value).shape == (100, 160, 3)
+
+
+def test_labels_have_the_room_of_the_longest():
+    box = grid([slider("steps", 3, 0, 10, 1), slider("a long label", 3, 0, 10, 1), widgets.Button(description="go")])
+    assert [each.style.description_width for each in box.children[:2]] == ["12ch", "12ch"]
+    assert "12ch" in box.layout.grid_template_columns
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (1e-3, "0.0010"),
+        (0.4, "0.40"),
+        (1.0, "1.0"),
+        (1.58, "1.6"),
+        (12.6, "13"),
+        (126.0, "130"),
+        (1e-5, "0.000010"),
+        (0.0999, "0.10"),
+        (0.0, "0"),
+        (math.nan, "nan"),
+    ],
+)
+def test_two_digits_count(value, words):
+    assert two_digits(value) == words
+
+
+@pytest.mark.parametrize(
+    ("done", "seconds", "words"),
+    [(0, 9, ""), (10, 0.1, ""), (10, 2, "About 18 s left."), (10, 20, "About 3 min left."), (100, 9, "")],
+)
+def test_the_time_left(done, seconds, words):
+    assert time_left(done, 100, seconds) == words
 
 
 def test_rows_hold_two_controls_each():
@@ -273,19 +331,24 @@ def test_a_panel_whose_picture_is_out_of_date_says_so(where, error, monkeypatch)
     def redraw(height):
         if height == 7 and where == "redraw":
             fail()
-        return SimpleNamespace(png=fail) if height == 7 and "itself" in where else bar(height), f"{height} high"
+        return broken() if height == 7 and "itself" in where else bar(height), f"{height} high"
+
+    def broken():
+        canvas = panels.Canvas(bar(7))
+        canvas.jpeg = fail
+        return canvas
 
     ours = Panel({"height": slider("height", 3, 0, 10, 1)}, redraw, alt="")
     before = ours.picture.image.value
     with monkeypatch.context() as patch:
         if where == "a picture":
-            patch.setattr(panels, "png", fail)
+            patch.setattr(panels.Canvas, "draw", fail)
         with pytest.raises(type(error)):
             ours.controls["height"].value = 7
     assert ours.picture.image.value == before
     assert "3 high" not in ours.picture.text.value
     assert "No new picture was drawn (" in ours.picture.text.value
-    assert "so that the one above is out of date" in ours.picture.text.value
+    assert "so that the one below is out of date" in ours.picture.text.value
     assert ("odd" in ours.picture.text.value) == ("odd" in str(error))
     ours.controls["height"].value = 4
     assert "4 high" in ours.picture.text.value
@@ -352,7 +415,7 @@ def test_live_training_takes_every_step_and_ends_with_a_still_picture(displayed)
     assert after == done
     assert ours.steps == 5
     (widget, _), (still, metadata) = displayed
-    assert widget["text/plain"] == "a toy trains"
+    assert widget["text/plain"] == "a toy trains To use it, run this cell."
     assert "image/png" not in widget, "there is nothing to see yet"
     assert still["text/plain"] == metadata["image/png"]["alt"] == "5 steps drawn"
     assert (pixels(still["image/png"]) == pixels(png(bar(5)))).all()
@@ -401,7 +464,7 @@ def test_a_divergence_is_told_in_words(displayed, capsys):
 def test_nothing_is_drawn_of_a_training_without_a_step(displayed, capsys):
     assert train_and_draw(trainer(1, KeyboardInterrupt), 9, draw, alt="a toy trains") == []
     assert "meta-step 0" in capsys.readouterr().out
-    assert [bundle["text/plain"] for bundle, _ in displayed] == ["a toy trains"]
+    assert [bundle["text/plain"] for bundle, _ in displayed] == ["a toy trains To use it, run this cell."]
 
 
 def test_an_interrupt_while_the_last_picture_is_drawn_keeps_the_steps(displayed, capsys):

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import ipywidgets as widgets
 import pytest
 
+from metalab.lessons.kit.panels import slider
 from metalab.lessons.kit.steering.controls import BUTTONS, ControlBox, Controls, standard
 
 VALUES = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
@@ -20,9 +21,9 @@ def test_what_is_read_is_where_a_control_is():
 
 def test_wishes_are_taken_once_in_their_order():
     controls = Controls({})
-    controls.press("pause")
+    controls.press("stop")
     controls.press("reset")
-    assert controls.wishes() == ["pause", "reset"]
+    assert controls.wishes() == ["stop", "reset"]
     assert controls.wishes() == []
 
 
@@ -64,21 +65,35 @@ def test_a_place_that_cannot_be_is_refused_and_nothing_moves(name, value, messag
     assert controls.values() == VALUES
 
 
-def test_buttons_ask_and_all_can_be_switched_off():
+def test_buttons_ask():
     controls = Controls(standard(VALUES))
-    box = ControlBox(controls)
-    assert list(box.buttons) == list(BUTTONS) == ["start", "pause", "reset", "stop"]
+    box = ControlBox(controls, ["blow it up"])
+    assert list(box.buttons) == [*BUTTONS, "blow it up"] == ["start", "stop", "again", "reset", "blow it up"]
     for name, button in box.buttons.items():
-        assert button.description == name.capitalize()
+        assert button.description in (name, name.capitalize())
         button.click()
-    assert controls.wishes() == list(BUTTONS)
-    every = [*controls.inputs.values(), *box.buttons.values()]
-    box.enable(False)
-    assert all(control.disabled for control in every)
-    box.enable(True)
-    assert not any(control.disabled for control in every)
+    assert controls.wishes() == [*BUTTONS, "blow it up"]
     held = [child for part in box.box.children for child in part.children]
-    assert held == every
+    assert held == [*controls.inputs.values(), box.speed, *box.buttons.values()]
+
+
+def test_a_hand_is_told_from_a_script():
+    controls, touches = Controls(standard(VALUES)), []
+    controls.touched = lambda: touches.append(controls.values())
+    controls.set("outer_lr", 0.05)
+    controls.put_back("outer_lr", 1e-3)
+    assert touches == []
+    controls.inputs["outer_lr"].value = 0.05
+    assert touches == [VALUES | {"outer_lr": 0.05}]
+    controls.press("start")
+    assert len(touches) == 2
+
+
+def test_words_have_the_digits_of_the_slider():
+    controls = Controls(standard(VALUES) | {"margin": slider("margin", 2.0, 0.0, 3.0, 0.1)})
+    said = {name: controls.say(name, value) for name, value in (VALUES | {"margin": 2.1}).items()}
+    assert said == {"inner_lr": "0.010", "outer_lr": "0.0010", "inner_steps": "1", "order": "second", "margin": "2.1"}
+    assert controls.inputs["margin"].readout_format == ".1f"
 
 
 def test_a_log_slider_that_a_page_takes_to_its_next_step_has_not_moved():

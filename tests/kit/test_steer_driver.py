@@ -230,7 +230,7 @@ def test_reset_gives_the_same_curve_with_the_settings_of_now():
     first = take(driver, 5)
     driver.reset()
     assert driver.trainer.params["w1"] is params, "a GPU's graph reads them here"
-    assert driver.earlier == first
+    assert [run.losses for run in driver.earlier] == [first]
     assert driver.steps == driver.trainer.steps == 0
     assert take(driver, 5) == first
     driver.set("outer_lr", 0.05)
@@ -476,7 +476,7 @@ def test_a_hundred_times_the_best_loss_goes_back_to_the_last_good_step():
     assert f"at meta-step {before + 1} the loss was " in said
     assert "100 times the best" in said
     assert "It is back at meta-step 20, where its loss was still low." in said
-    assert "Move the outer learning rate to the left (it is 3)" in said
+    assert "Move the outer learning rate to the left, then go on." in said
     # The absurd value is still there, for the reader to change, and the log says so.
     assert driver.values["outer_lr"] == 3.0
     assert driver.history.changes == [Change(21, "outer_lr", 3.0)]
@@ -502,7 +502,7 @@ def test_the_first_steps_go_back_to_the_start():
     assert driver.steps == 0
     assert driver.trainer.params["w"].item() == 1
     assert driver.history == History(0, {"outer_lr": 1e3, "shift": 0.0})
-    assert "Move the outer learning rate to the left (it is 1e+03)" in str(reason)
+    assert "Move the outer learning rate to the left, then go on." in str(reason)
 
 
 def test_what_was_taken_back_is_not_in_a_replay():

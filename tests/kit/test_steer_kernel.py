@@ -64,7 +64,7 @@ class Page:
         elif kind == "comm_msg" and content["data"]["method"] == "update":
             state = content["data"]["state"]
             self.models.setdefault(content["comm_id"], {}).update(state)
-            if found := re.match(r"<p>Meta-step (\d+) of", str(state.get("value", ""))):
+            if found := re.match(r"<p>Meta-step (\d+)(?: of \d+)?:", str(state.get("value", ""))):
                 self.steps = int(found[1])  # of the panel that trains
         elif kind in ("stream", "display_data", "error"):
             assert parent in self.outputs, f"{kind} belongs to no cell: {content}"
@@ -158,16 +158,23 @@ def test_it_is_the_kernel_meant(page, kernel):
         assert versions.startswith("7.4.")
 
 
-def test_a_slider_reaches_the_training_that_runs(page):
+def stopped(page):
+    """Press Stop, and wait until the training has ended."""
+    page.press("Stop")
+    page.until(lambda: "Stopped at meta-step" in page.text())
+
+
+def test_a_slider_reaches_the_training_that_runs_and_ends_its_cell(page):
     cell = page.train()
     page.move("outer learning rate", 0.05)
-    page.until(lambda: "outer learning rate 0.001 → 0.05" in page.text())
+    page.until(lambda: "outer learning rate 0.0010 → 0.050" in page.text())
+    page.end(cell)
+    page.goes_on()  # between the cells
     page.move("inner steps", 2)
     page.move("meta-gradient", 1, kind="index")  # first order
-    page.until(lambda: "order 2 → 1" in page.text())
-    assert not page.ended[cell]
-    page.press("Stop")
-    assert "Stopped at meta-step" in page.end(cell)
+    page.until(lambda: "order second → first" in page.text())
+    page.goes_on()
+    stopped(page)
     changes = page.value("[(c.name, c.value) for c in panel.history.changes]")
     assert changes.startswith("[('outer_lr', 0.05), ('inner_steps', 2)")
 
@@ -178,13 +185,10 @@ def test_the_page_is_told_that_a_message_was_taken(page):
     for value in (0.002, 0.003, 0.004):
         sent = page.move("outer learning rate", value)
         page.until(lambda sent=sent: page.ended[sent])
-    assert not page.ended[cell]
-    page.press("Pause")
-    page.until(lambda: "Paused" in page.text())
+    page.end(cell)
+    stopped(page)
     sent = page.move("outer learning rate", 0.005)
     page.until(lambda: page.ended[sent])
-    page.press("Stop")
-    page.end(cell)
     assert page.value("panel.driver.values['outer_lr']") == "0.005"
 
 
@@ -192,40 +196,60 @@ def test_a_fast_drag_leaves_no_backlog_and_the_last_value_wins(page):
     cell = page.train()
     for n in range(1, 301):
         page.move("outer learning rate", n * 1e-5)
-    page.press("Stop")
+    stopped(page)
     page.end(cell)
     assert page.value("panel.driver.values['outer_lr']") == "0.003"
     assert int(page.value("len(panel.history.changes)")) < 30
 
 
-def test_pause_start_and_reset(page):
+def test_stop_start_again_and_reset(page):
     cell = page.train()
-    page.press("Pause")
-    page.until(lambda: "Paused at meta-step" in page.text())
-    paused = int(re.findall(r"Paused at meta-step (\d+)", page.text())[-1])
+    stopped(page)
+    page.end(cell)
+    at = int(re.findall(r"Stopped at meta-step (\d+)", page.text())[-1])
     page.move("outer learning rate", 0.02)
-    page.until(lambda: "→ 0.02" in page.text())
-    assert f"Meta-step {paused} of" in page.text()
+    page.until(lambda: "→ 0.020" in page.text())
+    assert f"Meta-step {at}:" in page.text()
     page.press("Start")
     page.goes_on()
-    assert page.steps > paused
-    page.press("Reset")
-    page.until(lambda: "Reset: from the same seed" in page.text())
-    page.press("Stop")
-    page.end(cell)
+    assert page.steps > at
+    page.press("Again")
+    page.until(lambda: "From meta-step 0 again" in page.text())
+    page.goes_on()
+    stopped(page)
     assert page.value("panel.history.start['outer_lr'], panel.history.changes") == "0.02 []"
-    assert int(page.value("len(panel.driver.earlier)")) > paused
+    assert int(page.value("len(panel.driver.earlier[-1].losses)")) > at
+    page.press("Reset")
+    page.until(lambda: "with the settings of the start" in page.text())
+    assert page.value("panel.driver.steps, panel.driver.values['outer_lr']") == "0 0.001"
 
 
-def test_another_cell_waits_and_each_output_goes_to_its_own(page):
+def test_cells_run_while_a_training_goes_on_between_them(page):
+    page.end(page.run(START.replace("1_000_000", "10")))
+    page.press("Start")
+    page.goes_on()
+    for _ in range(3):
+        start = time.monotonic()
+        assert page.end(page.run("print('a cell')")) == "a cell\n"
+        assert time.monotonic() - start < 2
+        page.goes_on()
+    assert page.value("panel.driver.steps == (__import__('time').sleep(0.3), panel.driver.steps)[1]") == "True"
+    waits = page.run("import asyncio\nawait asyncio.sleep(0.5)\nprint('waited')")
+    page.goes_on()
+    assert page.end(waits) == "waited\n"
+    page.goes_on()
+    stopped(page)
+    assert page.value("panel._task") == "None"
+
+
+def test_another_cell_waits_for_the_scripted_part_and_each_output_goes_to_its_own(page):
     cell = page.train()
     other = page.run("print('the next cell')")
     third = page.run("print('the third')")
-    page.move("outer learning rate", 0.05)
-    page.until(lambda: "→ 0.05" in page.text())
+    page.goes_on()
     assert not page.ended[other]
     assert page.outputs[other] == []
-    page.press("Stop")
+    stopped(page)
     assert "Stopped at meta-step" in page.end(cell)
     assert page.end(other) == "the next cell\n"
     assert page.end(third) == "the third\n"
@@ -233,7 +257,6 @@ def test_another_cell_waits_and_each_output_goes_to_its_own(page):
 
 def test_an_interrupt_ends_the_cell_and_the_kernel_lives_on(page, kernel):
     cell = page.train()
-    page.move("outer learning rate", 0.002)
     kernel.interrupt_kernel()
     assert "what was trained is kept" in page.end(cell)
     steps = int(page.value("panel.driver.steps"))
@@ -243,91 +266,58 @@ def test_an_interrupt_ends_the_cell_and_the_kernel_lives_on(page, kernel):
     assert page.steps > steps
     kernel.interrupt_kernel()
     page.end(again)
-    # An ordinary cell can be interrupted as before.
+    # An ordinary cell can be interrupted as before, and a training between the cells lives on.
+    page.press("Start")
+    page.goes_on()
     endless = page.run("print('on')\nwhile True: pass")
     page.until(lambda: page.outputs[endless])
     kernel.interrupt_kernel()
     page.until(lambda: page.ended[endless])
     assert page.outputs[endless][-1]["ename"] == "KeyboardInterrupt"
+    page.goes_on()
+    kernel.interrupt_kernel()  # between the cells: nothing is to be interrupted
+    page.goes_on()
+    stopped(page)
 
 
-def test_an_interrupt_ends_a_pause(page, kernel):
-    cell = page.train()
-    page.press("Pause")
-    page.until(lambda: "Paused at meta-step" in page.text())
-    kernel.interrupt_kernel()
-    assert "Interrupted at meta-step" in page.end(cell)
+def test_the_cell_run_again_continues(page):
+    page.end(page.run(START.replace("1_000_000", "10")))
+    page.press("Start")
+    page.goes_on()
+    steps = int(page.value("panel.driver.steps"))
+    page.end(page.run("losses = await panel.train(20)"))
+    assert int(page.value("len(losses)")) >= steps + 20
+    assert page.value("panel._task, len(losses) == panel.driver.steps") == "None True"
 
 
-def test_the_cell_run_again_has_nothing_of_the_one_before(page):
+def test_a_new_panel_has_nothing_of_the_one_before(page):
     first = page.train()
-    page.press("Stop")
+    stopped(page)
     page.end(first)
     second = page.train()
     page.move("outer learning rate", 0.3, nth=1)  # the old panel's
     page.press("Stop", nth=1)
-    page.move("outer learning rate", 0.004)
-    page.until(lambda: "→ 0.004" in page.text())
+    page.goes_on()
     assert not page.ended[second]
     page.press("Stop")
     page.end(second)
-    assert page.value("[c.value for c in panel.history.changes]") == "[0.004]"
+    assert page.value("panel.history.changes") == "[]"
 
 
-def test_two_panels_are_apart(page):
+def test_one_panel_trains_at_a_time(page):
+    page.end(page.run("from metalab.lessons.sine_regression import figures as lesson"))
     page.end(page.run("first, second = lesson.training_panel(), lesson.training_panel()"))
-    cell = page.train("await first.train(1_000_000)")
-    page.move("outer learning rate", 0.05)  # the second's, which waits
-    page.move("outer learning rate", 0.02, nth=1)
-    page.until(lambda: "→ 0.02" in page.text())
-    page.press("Stop", nth=1)
-    page.end(cell)
-    assert page.value("[c.value for c in first.history.changes], second.history.changes") == "[0.02] []"
-    page.end(page.run("await second.train(3)"))
-    assert page.value("[(c.step, c.value) for c in second.history.changes]") == "[(1, 0.05)]"
-
-
-BOTH = """
-import asyncio
-handler = get_ipython().kernel.shell_handlers["comm_msg"]
-first, second = lesson.training_panel(), lesson.training_panel()
-try:
-    await asyncio.gather(first.train(1_000_000), second.train(1_000_000))
-except asyncio.CancelledError:  # both have ended; gather says it was cancelled, and an error would end later cells too
-    print("interrupted")
-"""
-
-
-@pytest.mark.parametrize("stopped", [0, 1], ids=["the second first", "the first first"])
-def test_two_panels_in_one_cell(page, kernel, stopped):
-    page.end(page.run("from metalab.lessons.sine_regression import figures as lesson"))
-    cell = page.train(BOTH)
-    page.move("outer learning rate", 0.05)
-    page.move("outer learning rate", 0.02, nth=1)
-    page.until(lambda: "→ 0.05" in page.text() and "→ 0.02" in page.text())
-    page.press("Stop", nth=stopped)
-    page.until(lambda: "Stopped at meta-step" in page.text())
+    page.end(page.run("await first.train(3)"))
+    page.press("Start", nth=1)
     page.goes_on()
-    sent = page.move("outer learning rate", 0.03, nth=1 - stopped)
-    page.until(lambda: page.ended[sent])
-    assert not page.ended[cell]
-    page.press("Stop", nth=1 - stopped)
+    cell = page.train("await second.train(1_000_000)")
+    page.until(lambda: "another panel trains now" in page.text())
+    page.press("Start", nth=1)  # takes over from the cell
     page.end(cell)
-    assert page.value("get_ipython().kernel.shell_handlers['comm_msg'] is handler") == "True"
-    rates = [0.02, 0.05]  # the newest panel is number 0 on the page
-    rates[stopped] = 0.03
-    assert page.value("[panel.driver.values['outer_lr'] for panel in (first, second)]") == f"{rates}"
-
-
-def test_an_interrupt_ends_two_panels_in_one_cell(page, kernel):
-    page.end(page.run("from metalab.lessons.sine_regression import figures as lesson"))
-    cell = page.train(BOTH)
-    kernel.interrupt_kernel()
-    page.until(lambda: page.ended[cell])
-    assert page.text().count("Interrupted at meta-step") >= 2
-    assert page.value("get_ipython().kernel.shell_handlers['comm_msg'] is handler") == "True"
-    again = page.value("(await first.train(2), await second.train(2))[0] is first.history.losses")
-    assert again.endswith("True")
+    page.goes_on()
+    assert page.value("second._state, first._state") == "stopped running"
+    page.press("Stop", nth=1)
+    page.until(lambda: "Stopped at meta-step" in page.text())
 
 
 def test_a_page_that_is_closed_and_another_that_is_opened(page, kernel):
@@ -338,10 +328,11 @@ def test_a_page_that_is_closed_and_another_that_is_opened(page, kernel):
     other.goes_on()
     before = other.steps
     other.move("outer learning rate", 0.004)
-    other.until(lambda: "→ 0.004" in other.text())
-    other.press("Stop")
-    assert "Stopped at meta-step" in other.end(cell)
+    other.until(lambda: "→ 0.0040" in other.text())
+    other.end(cell)
     assert other.end(after) == "after it\n"
+    other.goes_on()
+    stopped(other)
     assert int(other.value("panel.driver.steps")) > before
     again = other.train("await panel.train(1_000_000)")  # shows the panel in the new page
     other.press("Stop")
@@ -349,17 +340,16 @@ def test_a_page_that_is_closed_and_another_that_is_opened(page, kernel):
     other.client.stop_channels()
 
 
-def test_a_divergence_waits_for_the_reader(page):
+def test_a_divergence_stops_and_start_goes_on(page):
     cell = page.train()
     page.move("outer learning rate", 1.0)
+    page.end(cell)
     page.until(lambda: "The training diverged" in page.text())
-    assert "Move the outer learning rate to the left (it is 1)" in page.text()
+    assert "Move the outer learning rate to the left, then go on. Start trains on." in page.text()
     page.move("outer learning rate", 0.001)
     page.press("Start")
     page.goes_on()
-    assert not page.ended[cell]
-    page.press("Stop")
-    page.end(cell)
+    stopped(page)
     assert page.value("all(p.isfinite().all() for p in panel.driver.trainer.params.values())") == "True"
 
 

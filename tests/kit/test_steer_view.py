@@ -4,12 +4,20 @@ import io
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
-from metalab.lessons.kit.figures import FigureCanvasAgg, figure
-from metalab.lessons.kit.steering.driver import Change, Gone
-from metalab.lessons.kit.steering.view import MARKS, Canvas, Frame, View, curve, in_words, marks, width
+from metalab.lessons.kit.steering.driver import Change, Gone, History
+from metalab.lessons.kit.steering.view import (
+    EARLIER,
+    MARKS,
+    Frame,
+    View,
+    curve,
+    in_words,
+    marks,
+    what_differs,
+    width,
+)
 
 
 class Level:
@@ -30,56 +38,12 @@ def pixels(data):
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
 
 
+def say(_name, value):
+    return f"{value:g}"
+
+
 def data(view, kind):
     return view.lines[kind].get_xydata().tolist()
-
-
-# The canvas
-
-
-def test_what_moves_is_drawn_as_by_the_whole_figure():
-    fig, ax = figure(3, 2)
-    ax.set(xlim=(0, 1), ylim=(0, 10))
-    [line] = ax.plot([0, 1], [2, 2])
-    canvas = Canvas(fig, [line])
-    first = pixels(canvas.png())
-    line.set_ydata([8, 8])
-    moved = pixels(canvas.png())
-    assert (first != moved).any()
-    canvas.forget(fig)
-    assert (pixels(canvas.png()) == moved).all()
-    assert np.abs(pixels(canvas.jpeg()) - moved).mean() < 2
-
-
-def test_what_stays_is_drawn_once(monkeypatch):
-    fig, ax = figure(3, 2)
-    canvas = Canvas(fig, ax.plot([0, 1], [2, 2]))
-    draw, calls = fig.canvas.draw, []
-    monkeypatch.setattr(fig.canvas, "draw", lambda: calls.append(1) or draw())
-    for _ in range(3):
-        canvas.jpeg()
-    assert len(calls) == 1
-
-
-def test_a_part_that_changed_is_drawn_again_and_no_other(monkeypatch):
-    fig = Figure(figsize=(4, 2), layout="constrained", facecolor="white")
-    FigureCanvasAgg(fig)
-    left, right = fig.subfigures(1, 2, facecolor="white")
-    ax, other = left.subplots(), right.subplots()
-    canvas = Canvas(fig, ax.plot([0, 1], [2, 2]))
-    canvas.png()
-    drawn = []
-    monkeypatch.setattr(other.title, "draw", lambda renderer: drawn.append(renderer))
-    ax.set(xlim=(0, 2), ylim=(0, 10))
-    stale = pixels(canvas.png())
-    canvas.forget(left)
-    new = pixels(canvas.png())
-    assert (new != stale).any()
-    assert drawn == []
-    fresh = Canvas(fig, canvas.moving)  # draws all
-    assert (pixels(fresh.png()) == new).all()
-    assert len(drawn) == 1
-    assert (pixels(canvas.png()) == new).all()  # and it stays
 
 
 # The loss curve
@@ -100,18 +64,34 @@ def test_one_huge_loss_does_not_spoil_the_means_after_it():
 
 def test_a_frame_shows_the_losses_and_what_was_before():
     view = View(loss="error")
-    view.frame(Frame([4.0, 2.0, 1.0], 100, earlier=[5.0, 3.0], gone=Gone(4, [50.0, 500.0])))
+    earlier = [("the run before: order 1", [5.0, 3.0])]
+    view.frame(Frame([4.0, 2.0, 1.0], 100, earlier=earlier, gone=Gone(4, [50.0, 500.0])))
     assert data(view, "now") == [[1, 4], [2, 2], [3, 1]]
-    assert data(view, "earlier") == [[1, 5], [2, 3]]
+    assert data(view, EARLIER[0]) == [[1, 5], [2, 3]]
     assert data(view, "gone") == [[4, 50], [5, 500]]
     assert view.ax.get_xlim() == (0, 100)
-    assert view.ax.get_ylim() == (0.1, 1000)
+    assert view.ax.get_ylim() == (0.5, 10), "what was taken back may leave the axes"
     assert view.ax.get_ylabel() == "error"
-    looks = {(line.get_color(), line.get_linestyle()) for line in view.lines.values()}
-    assert len({dash for _color, dash in looks}) >= 3, "colour alone tells nothing apart"
-    assert len(looks) == 4
-    names = [text.get_text() for text in view.ax.get_legend().get_texts()]
-    assert sorted(names) == ["a change", "before Reset", "diverged, taken back", "now"]
+    looks = {(line.get_color(), str(line.get_linestyle())) for line in view.lines.values()}
+    assert len({dash for _color, dash in looks}) >= 4, "colour alone tells nothing apart"
+    assert len({color for color, _dash in looks}) == len(looks) == len(EARLIER) + 3
+
+
+def legend(view):
+    return [text.get_text() for each in view.left.legends for text in each.get_texts()]
+
+
+def test_the_legend_names_what_is_there_and_lies_outside():
+    view = View()
+    view.frame(Frame([4.0, 2.0], 100))
+    assert legend(view) == [], "one curve needs no name"
+    view.frame(Frame([4.0, 2.0], 100, [Change(2, "order", 1)], [("the run before: order 1", [5.0])]))
+    assert legend(view) == ["the run before: order 1", "a change", "now"]
+    view.still(Frame([4.0, 2.0], 100, [Change(2, "order", 1)], [("the run before: order 1", [5.0])]))
+    box = view.left.legends[0].get_window_extent()
+    assert box.y1 < view.ax.get_window_extent().y0
+    view.frame(Frame([4.0], 100))
+    assert legend(view) == []
 
 
 def test_a_long_curve_has_few_points():
@@ -132,10 +112,48 @@ def test_axes_grow_seldom_and_do_not_shrink(monkeypatch):
     view = View()
     forgot = []
     monkeypatch.setattr(view.canvas, "forget", lambda part: forgot.append(1))
-    for loss in (1.0, 0.5, 20.0, 30.0, 90.0, 0.2):
-        view.frame(Frame([loss], 10))
-    assert view.ax.get_ylim() == (0.1, 100)
-    assert len(forgot) == 2  # the budget, and 20
+    losses = []
+    for loss in (1.0, 0.9, 20.0, 30.0, 90.0, 0.6):
+        losses.append(loss)
+        view.frame(Frame(losses, 10))
+    assert view.ax.get_ylim() == (0.5, 200)
+    assert len(forgot) == 3  # the first loss, 20 and 90
+
+
+def test_the_axis_comes_back_after_a_divergence():
+    view = View()
+    view.frame(Frame([1.0, 2.0, 1e9], 10))
+    assert view.ax.get_ylim()[1] > 1e9
+    view.frame(Frame([1.0, 2.0], 10, gone=Gone(3, [1e9])))
+    assert view.ax.get_ylim() == (0.5, 5)
+    assert data(view, "gone") == [[3, 1e9]]
+
+
+def test_on_a_narrow_page_the_pictures_stand_below_each_other():
+    view = View(Level())
+    sizes = []
+
+    def size(width, height):
+        sizes.append((width, height))
+        return min(width, 480), height, 2.0
+
+    picture, words, wide = view.frame(Frame([1.0], 10, picture=3), size)
+    assert wide == 480
+    assert words == "The level is 3."
+    assert pixels(picture).shape[1] == 2 * 480, "the screen has two dots for each pixel"
+    lesson = view.picture.line.axes
+    assert lesson.get_position().y1 < view.ax.get_position().y0 or lesson.figure is not view.ax.figure
+    heights = [ax.get_window_extent().height for ax in (view.ax, lesson)]
+    assert min(heights) > 200
+    view.frame(Frame([1.0], 10, picture=3))
+    assert not view.narrow
+
+
+def test_type_keeps_its_size_on_a_narrow_page():
+    view = View(Level())
+    view.frame(Frame([1.0], 10, picture=3), lambda width, height: (min(width, 480), height, 1.0))
+    narrow = [text.get_window_extent().height for text in view.ax.get_xticklabels() if text.get_text()]
+    assert min(narrow) * 1.0 >= 11, "CSS pixels"
 
 
 def test_each_change_has_a_line_and_a_number():
@@ -156,15 +174,17 @@ def test_each_change_has_a_line_and_a_number():
 
 
 def test_the_curve_gets_more_room_seldom():
-    assert [width(steps, 5000) for steps in (0, 2000, 2001, 4001, 9999)] == [2000, 2000, 4000, 5000, 5000]
+    assert [width(steps, 5000) for steps in (0, 2000, 2001, 4001)] == [2000, 2000, 4000, 5000]
     assert width(10, 30) == 30
+    assert width(70, 30) == 70, "an earlier run can be longer"
+    assert [width(steps, None) for steps in (0, 2001, 9999)] == [2000, 4000, 16000]
 
 
 def test_a_drag_is_one_mark():
     drag = [Change(step, "outer_lr", step / 10) for step in (10, 11, 12)]
     other = [Change(12, "order", 1), Change(13, "outer_lr", 9.0), Change(90, "outer_lr", 8.0)]
     assert marks([*drag, *other], 2) == [drag, [other[0]], [other[1]], [other[2]]]
-    assert in_words([*drag, *other], {"outer_lr": 0.5, "order": 2}, 100) == [
+    assert in_words([*drag, *other], {"outer_lr": 0.5, "order": 2}, 100, say) == [
         "1: at meta-step 12 outer learning rate 0.5 → 1.2",
         "2: at meta-step 12 order 2 → 1",
         "3: at meta-step 13 outer learning rate 1.2 → 9",
@@ -177,13 +197,30 @@ def test_of_many_marks_the_last_have_numbers():
     view = View()
     view.frame(Frame([1.0], 200, changes))
     assert [line.get_xdata()[0] for line in view.numbers] == [change.step for change in changes[-MARKS:]]
-    said = in_words(changes, {"outer_lr": 0.0}, 200)
+    said = in_words(changes, {"outer_lr": 0.0}, 200, say)
     assert len(said) == MARKS
     assert said[0] == "1: at meta-step 40 outer learning rate 3 → 4"
     assert len({x for x, _y in data(view, "change")}) == 12
 
 
+def test_a_run_is_named_by_what_differs():
+    usual = {"outer_lr": 0.5, "order": 2}
+
+    def differs(start, *changes):
+        return what_differs(History(0, usual | start, list(changes), [1.0] * 500), usual, say)
+
+    assert differs({}) == "the settings of the start"
+    assert differs({"order": 1, "outer_lr": 0.1}) == "outer learning rate 0.1, order 1"
+    assert differs({"order": 1}, Change(100, "outer_lr", 2.0)) == "order 1, outer learning rate 2 from 100 on"
+    assert differs({}, Change(100, "outer_lr", 2.0), Change(101, "outer_lr", 3.0)) == (
+        "outer learning rate 3 from 101 on"
+    ), "a drag is one change"
+    assert differs({}, Change(100, "outer_lr", 2.0), Change(200, "order", 1)) == "2 changes on the way"
+    assert differs({}, Change(501, "outer_lr", 2.0)) == "the settings of the start", "no step had it"
+
+
 STAGES = {
+    "the legend": lambda view: (view, "_name"),
     "the room": lambda view: (view.ax, "set_xlim"),
     "the axis grows": lambda view: (view.ax, "set_ylim"),
     "what is stale": lambda view: (view.canvas, "forget"),
@@ -227,8 +264,8 @@ def test_ends_of_the_axis_that_cannot_be_are_refused(between):
 
 def test_the_lessons_picture_is_handed_its_data():
     view = View(Level())
-    low, words = view.frame(Frame([], 10, picture=2))
-    high, _ = view.frame(Frame([], 10, picture=8))
+    low, words, _wide = view.frame(Frame([], 10, picture=2))
+    high, *_ = view.frame(Frame([], 10, picture=8))
     assert words == "The level is 2."
     assert (np.abs(pixels(low) - pixels(high)) > 100).any()
     assert view.still(Frame([], 10, picture=8))[1] == "The level is 8."

@@ -99,7 +99,7 @@ def test_alphabets_are_drawn_a_row_each():
     characters = noise(classes=7)  # four of the first alphabet, three of the second
     fig = lesson.draw_alphabets(characters, [1, 0], count=4)
     rows = [fig.axes[:4], fig.axes[4:]]
-    assert [row[0].get_title(loc="left") for row in rows] == ["second", "first alphabet"]
+    assert [row[0].texts[0].get_text() for row in rows] == ["second", "first alphabet"]
     shown = [[ax.get_images()[0].get_array() for ax in row if ax.get_images()] for row in rows]
     assert [len(row) for row in shown] == [3, 4]
     for pictures, start in zip(shown, (4, 0), strict=True):
@@ -113,17 +113,26 @@ def labels(fig):
     return [text.get_text() for text in fig.axes[0].texts]
 
 
+def frames(fig):
+    [collection] = fig.axes[0].collections
+    return collection
+
+
 def borders(fig):
     """The colours around the drawings, column by column."""
-    return [patch.get_edgecolor() for patch in fig.axes[0].patches]
+    colors = frames(fig).get_edgecolors()
+    return [tuple(color) for color in colors] * (len(frames(fig).get_paths()) // len(colors))
+
+
+def corners(fig):
+    """The pixels from which to which each drawing goes, column by column: left, top, right, bottom."""
+    return [[round(x + 0.5) for x in path.get_extents().extents] for path in frames(fig).get_paths()]
 
 
 def drawings(fig):
     """What is drawn inside each border, column by column."""
     image = 1 - torch.tensor(fig.axes[0].get_images()[0].get_array())
-    corners = [[round(x + 0.5) for x in patch.get_xy()] for patch in fig.axes[0].patches]
-    sizes = [(patch.get_width(), patch.get_height()) for patch in fig.axes[0].patches]
-    return [image[y : y + h, x : x + w] for (x, y), (w, h) in zip(corners, sizes, strict=True)]
+    return [image[top:bottom, left:right] for left, top, right, bottom in corners(fig)]
 
 
 def test_answers_are_marked_right_and_wrong_by_more_than_colour():
@@ -148,8 +157,7 @@ def test_answers_are_marked_right_and_wrong_by_more_than_colour():
 def test_many_classes_stand_in_bands(figures):
     episode = noise(classes=20).sample(1, 20, 1, 1, seeded())
     fig = draw_answers(episode, perfect(episode), "title")
-    tops = [round(patch.get_y()) for patch in fig.axes[0].patches]
-    assert len(set(tops)) == 4, "two bands of classes with a query each"
+    assert len({top for _left, top, _right, _bottom in corners(fig)}) == 4, "two bands of classes with a query each"
     expected = torch.stack([episode.support_x[0, :, 0], episode.query_x[0, :, 0]], 1).flatten(0, 1)
     assert all(torch.equal(*both) for both in zip(drawings(fig), expected, strict=True))
 
@@ -482,7 +490,6 @@ def test_a_training_that_is_steered_shows_its_answers():
     told = [label.get_text() for label in picture.answers.labels]
     assert [label[0] for label in told] == ["✓" if r else "✗" for r in right]
     assert all(f"{p:.0%}" in label for p, label in zip(surest, told, strict=True))
-    assert [frame.get_edgecolor() for frame in picture.answers.frames] == [
-        to_rgba(GREEN if r else VERMILION) for r in right
-    ]
+    colors = picture.answers.frames.get_edgecolors()[picture.answers.asked]
+    assert [tuple(color) for color in colors] == [to_rgba(GREEN if r else VERMILION) for r in right]
     assert f"{sum(right)} of 10 queries are right" in panel.readout.value

@@ -162,6 +162,7 @@ def test_the_picture_stands_the_extremes(extreme):
         assert len(line.get_ydata()) >= 2
         assert low <= line.get_ydata().min()
         assert line.get_ydata().max() <= high, "no curve leaves the frame"
+    assert ("runs away in" in plane.note.get_text()) == ("runs away" in words)
 
 
 def test_an_angle_that_is_none_is_told_in_words():

@@ -50,7 +50,7 @@ class Buttons:
     def show(self) -> None:
         """Display the buttons. What an earlier check said is removed; hints and the solution stay."""
         self.verdict.value = ""
-        show_widget(self.box, b"", "Run this cell to get the buttons Check, Hint and Solution.")
+        show_widget(self.box, b"", "Buttons: Check, Hint and Solution.")
 
     def refresh(self) -> None:
         """Show the hints that were given, and how many are left."""

@@ -25,10 +25,10 @@ import torch
 from torch import Tensor
 
 from ...arguments import floats, one_of, real, shapes, shown, whole
+from .canvas import Canvas
 from .figures import BLUE, figure, finish
-from .panels import WIDE, Panel, paragraph, show_widget, slider
+from .panels import Panel, paragraph, show_widget, slider
 from .reader import say
-from .steering.view import Canvas
 
 LONGEST = 60  # characters of an option: it stands on a button, and has to fit a page of 600 pixels
 _made: dict[tuple, Any] = {}  # the guesses, by the question and what can be guessed
@@ -259,7 +259,7 @@ def number(question: str, values: Sequence[float], unit: str = "") -> Number:
         raise ValueError(f"values={shown(values)} must be at least two numbers in increasing order")
     answers = {value: _with_unit(value, unit) for value in values}
     first, *_, last = labels = list(answers.values())
-    control = widgets.SelectionSlider(options=["no guess yet", *labels], index=0, description="your guess", **WIDE)
+    control = widgets.SelectionSlider(options=["no guess yet", *labels], index=0, description="your guess")
     asked = Number(question, answers, control, f"Choose from {first} to {last}.", unit)
     asked.show()
     return asked

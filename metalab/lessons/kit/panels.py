@@ -1,17 +1,19 @@
 """Pictures that change while a cell runs, and panels that respond to sliders.
 
 Everything is drawn into a core `Image` widget, which does not flicker and works in JupyterLab and in Colab. A panel is
-displayed together with a still picture of its first state, and a page without a kernel shows that picture.
+displayed together with a still picture, and a page without a kernel shows that picture.
 """
 
 from __future__ import annotations
 
 import html
 import math
+import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any
 
 import ipywidgets as widgets
 from IPython.display import display
@@ -19,17 +21,12 @@ from matplotlib.figure import Figure
 
 from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
-from .figures import png, show
+from .canvas import Canvas
+from .figures import compact, show
+from .reader import a_reader_watches
+from .room import WIDEST, Room
 
 AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
-
-
-class Drawn(Protocol):
-    """A picture that draws itself, faster than a figure does. `kit.steering.view.Canvas` is one."""
-
-    def png(self) -> bytes:
-        """Return the picture as a PNG."""
-        ...
 
 
 def cause(error: BaseException) -> str:
@@ -65,21 +62,25 @@ def meta_steps(trainer: Trainer, steps: int) -> Iterator[Step]:
 
 
 class LivePicture:
-    """A figure with a line of text below it, which can be redrawn while a cell runs.
+    """A figure below a line of text, which can be redrawn while a cell runs.
 
     Args:
         per_second: how many pictures are due per second at most.
+        resized: is called when the page has another size, to draw the picture again.
 
     Raises:
         TypeError: `per_second` is no number.
         ValueError: `per_second` is not above 0.
     """
 
-    def __init__(self, *, per_second: float = 4) -> None:
+    def __init__(self, *, per_second: float = 4, resized: Callable[[], None] = lambda: None) -> None:
         real(above=0, per_second=per_second)
-        self.image = widgets.Image(format="png", layout=widgets.Layout(max_width="100%"))
+        self.room = Room(resized)
+        self.image = widgets.Image(format="jpeg")
+        self.image.add_class("metalab-picture")
         self.text = widgets.HTML()
-        self.box = widgets.VBox([self.image, self.text])
+        self.box = panel_box([self.text, self.image, self.room.widget])
+        self._last: Canvas | None = None
         self._pause = 1 / per_second
         self._drawn = float("-inf")
 
@@ -87,47 +88,73 @@ class LivePicture:
         """Tell whether the next picture may be drawn. Ask before computing what the picture would show."""
         return time.monotonic() - self._drawn >= self._pause
 
-    def draw(self, picture: Figure | Drawn, text: str) -> None:
-        """Show a new picture and a new text below it."""
-        self.image.value = png(picture) if isinstance(picture, Figure) else picture.png()
+    def draw(self, picture: Figure | Canvas, text: str) -> None:
+        """Show a new picture, as large as the page has room for, and a new text above it."""
+        canvas = Canvas(picture) if isinstance(picture, Figure) else picture
+        width, height, ratio = self.room.size(*canvas.size)
+        canvas.fit(width, height, ratio)
+        self.image.value = canvas.jpeg()
+        self.image.layout.width = f"{width:g}px"
         self.text.value = paragraph(text, "status")
+        self._last = canvas
         self._drawn = time.monotonic()
+
+    def still(self) -> bytes:
+        """Return the picture as a PNG that can stay in a notebook; nothing if there is none yet."""
+        return self._last.png() if self._last else b""
 
     @contextmanager
     def up_to_date(self) -> Iterator[None]:
-        """Say below the picture if what is done inside fails, because the picture is then still the one before.
+        """Say above the picture if what is done inside fails, because the picture is then still the one before.
 
         The error is raised again: it may be a fault of the lesson.
         """
         try:
             yield
         except BaseException as error:
-            words = f"No new picture was drawn ({cause(error)}), so that the one above is out of date."
+            words = f"No new picture was drawn ({cause(error)}), so that the one below is out of date."
             self.text.value = paragraph(words, "status")
             raise
 
 
+def panel_box(parts: Iterable[widgets.Widget]) -> widgets.VBox:
+    """Return the parts of a panel, one below the other."""
+    box = widgets.VBox(list(parts), layout=widgets.Layout(width="100%"))
+    box.add_class("metalab-panel")
+    return box
+
+
 def show_widget(widget: widgets.Widget, still: bytes, alt: str) -> None:
-    """Display a widget, together with a picture and a text for pages on which no kernel runs.
+    """Display a widget, and a picture and a text for pages on which no kernel runs.
+
+    While the widget is alive, its page hides the picture.
 
     Args:
         widget: the widget.
         still: the picture as a PNG; empty for none.
         alt: the text, which also describes the picture to screen readers.
     """
-    bundle = {
-        "text/plain": alt,
-        "application/vnd.jupyter.widget-view+json": {
-            "version_major": 2,
-            "version_minor": 0,
-            "model_id": widget.model_id,
-        },
-    }
-    metadata = {}
-    if still:
-        bundle["image/png"] = bytes(still)  # ipywidgets 8 returns a memoryview
-        metadata["image/png"] = {"alt": alt, "needs_background": "light"}
-    display(bundle, raw=True, metadata=metadata)
+    view = {"version_major": 2, "version_minor": 0, "model_id": widget.model_id}
+    words = f"{alt} To use it, run this cell."
+    display({"text/plain": words, "application/vnd.jupyter.widget-view+json": view}, raw=True, metadata={})
+    show_still(still, alt)
+
+
+def show_still(still: bytes, alt: str) -> None:
+    """Display a picture in place of a live one, for pages on which no kernel runs. A page with a kernel hides it.
+
+    Args:
+        still: the picture as a PNG; empty for none.
+        alt: its description.
+    """
+    if still and not shows_both():
+        metadata = {"image/png": {"alt": alt, "needs_background": "light"}}
+        display({"image/png": compact(still), "text/plain": alt}, raw=True, metadata=metadata)
+
+
+def shows_both() -> bool:
+    """Tell whether the page would show the still picture below the live one. Colab's does, and it keeps the widgets."""
+    return "google.colab" in sys.modules and a_reader_watches()
 
 
 def train_and_draw(
@@ -162,6 +189,7 @@ def train_and_draw(
     function(draw=draw, after=after)
     picture = LivePicture(per_second=per_second)
     done: list[Step] = []
+    start = time.monotonic()
     show_widget(picture.box, b"", alt)
     with picture.up_to_date():
         try:
@@ -169,7 +197,8 @@ def train_and_draw(
                 done.append(step)
                 after(step)
                 if picture.due():
-                    picture.draw(*draw(done))
+                    fig, caption = draw(done)
+                    picture.draw(fig, f"{caption} {time_left(len(done), steps, time.monotonic() - start)}")
         except KeyboardInterrupt:
             print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
         except Diverged as reason:
@@ -177,9 +206,8 @@ def train_and_draw(
         if done:
             try:
                 fig, caption = draw(done)
-                picture.draw(fig, caption)
                 show(fig, caption)
-                # The still picture takes the place of the live one, because it stays when the page is closed.
+                # This picture takes the place of the live one, because it stays when the page is closed.
                 picture.box.layout.display = "none"
             except KeyboardInterrupt:
                 print(f"Interrupted: the last picture may be missing. All {len(done)} steps are kept.")
@@ -192,7 +220,7 @@ class Panel:
     Args:
         controls: the widgets by name. Each has a description, and works by keyboard.
         redraw: maps the controls' values, by name, to a picture and its description in words. If little of a figure
-            changes, a `kit.steering.view.Canvas` draws it several times as fast.
+            changes, a `kit.canvas.Canvas` draws it several times as fast.
         alt: describes the panel, for pages without a kernel and for screen readers.
 
     Raises:
@@ -200,7 +228,7 @@ class Panel:
     """
 
     def __init__(
-        self, controls: dict[str, widgets.Widget], redraw: Callable[..., tuple[Figure | Drawn, str]], *, alt: str
+        self, controls: dict[str, widgets.Widget], redraw: Callable[..., tuple[Figure | Canvas, str]], *, alt: str
     ) -> None:
         function(redraw=redraw)
         for name, control in controls.items():
@@ -209,8 +237,8 @@ class Panel:
         self.controls = controls
         self.redraw = redraw
         self.alt = alt
-        self.picture = LivePicture()
-        self.box = widgets.VBox([*rows(controls.values()), self.picture.box])
+        self.picture = LivePicture(resized=self.update)
+        self.box = panel_box([grid(controls.values()), self.picture.box])
         for control in controls.values():
             control.observe(self._changed, names="value")
         self.update()
@@ -219,14 +247,37 @@ class Panel:
         self.update()
 
     def update(self) -> None:
-        """Draw the picture for the current values of the controls. If that fails, say so below the picture before."""
+        """Draw the picture for the current values of the controls. If that fails, say so above the picture before."""
         with self.picture.up_to_date():
             values = {name: control.value for name, control in self.controls.items()}
             self.picture.draw(*self.redraw(**values))
 
     def show(self) -> None:
         """Display the panel."""
-        show_widget(self.box, self.picture.image.value, self.alt)
+        show_widget(self.box, self.picture.still(), self.alt)
+
+
+SLIDER = 230  # CSS pixels of a slider and its readout, without its label
+
+
+def grid(controls: Iterable[widgets.Widget]) -> widgets.Box:
+    """Return the controls in as many columns as the page has room for, with whole labels.
+
+    The labels of all of them get the room of the longest one, so that the sliders stand below each other.
+    """
+    controls = list(controls)
+    labels = [len(control.description) for control in controls if getattr(control, "description", "")]
+    longest = max(labels, default=0)
+    for control in controls:
+        if hasattr(control, "style") and control.style.has_trait("description_width"):
+            control.style.description_width = f"{longest}ch"
+        control.layout.width = "auto"
+    box = widgets.Box(controls)
+    box.add_class("metalab-grid")
+    columns = f"repeat(auto-fill, minmax(min(100%, calc({longest}ch + {SLIDER}px)), 1fr))"
+    box.layout.grid_template_columns = columns
+    box.layout.max_width = f"{WIDEST}px"
+    return box
 
 
 def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.HBox]:
@@ -234,9 +285,6 @@ def rows(controls: Iterable[widgets.Widget], per_row: int = 2) -> list[widgets.H
     controls = list(controls)
     wrap = widgets.Layout(flex_flow="row wrap")
     return [widgets.HBox(controls[i : i + per_row], layout=wrap) for i in range(0, len(controls), per_row)]
-
-
-WIDE = {"style": {"description_width": "150px"}, "layout": {"width": "430px"}}
 
 
 def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:
@@ -250,9 +298,11 @@ def slider(description: str, value: float, low: float, high: float, step: float)
     real(low=low, high=high)
     real(least=low, most=high, value=value)
     real(above=0, step=step)
-    integers = all(isinstance(n, int) for n in (value, low, high, step))
-    kind = widgets.IntSlider if integers else widgets.FloatSlider
-    return kind(value=value, min=low, max=high, step=step, description=description, **WIDE)
+    options = {"value": value, "min": low, "max": high, "step": step, "description": description}
+    if all(isinstance(n, int) for n in (value, low, high, step)):
+        return widgets.IntSlider(**options)
+    decimals = next((n for n in range(1, 6) if math.isclose(step, round(step, n))), 6)
+    return widgets.FloatSlider(readout_format=f".{decimals}f", **options)
 
 
 def log_slider(description: str, value: float, low: float, high: float) -> widgets.FloatLogSlider:
@@ -267,5 +317,30 @@ def log_slider(description: str, value: float, low: float, high: float) -> widge
     if not low - 1e-9 <= math.log10(value) <= high + 1e-9:
         raise ValueError(f"value={shown(value)} must be from 1e{low:g} to 1e{high:g}, where the slider ends")
     return widgets.FloatLogSlider(
-        value=value, min=low, max=high, step=0.05, description=description, readout_format=".2g", **WIDE
+        value=value, min=low, max=high, step=0.05, description=description, readout_format=".2r"
     )
+
+
+def reading(control: Any, value: float) -> str:
+    """Return a value in the digits that a control shows it in, so that words and sliders say the same."""
+    if isinstance(control, widgets.FloatLogSlider):
+        return two_digits(value)
+    if isinstance(control, widgets.FloatSlider) and re.fullmatch(r"\.\d+f", control.readout_format):
+        return format(value, control.readout_format)
+    return f"{value:.3g}"
+
+
+def two_digits(value: float) -> str:
+    """Return a number in decimals, rounded to two digits that count: 0.0010, 0.40, 1.6, 0.000010."""
+    if not value or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(0, 1 - math.floor(math.log10(abs(float(f"{value:.1e}")))))
+    return f"{float(f'{value:.1e}'):.{decimals}f}"
+
+
+def time_left(done: int, steps: int, seconds: float) -> str:
+    """Return how long a training still takes, in a sentence: `About 12 s left.` Nothing before it can be known."""
+    if not 0 < done < steps or seconds < 0.5:
+        return ""
+    left = seconds * (steps - done) / done
+    return f"About {left:.0f} s left." if left < 90 else f"About {left / 60:.0f} min left."

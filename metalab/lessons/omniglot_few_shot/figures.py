@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
@@ -22,10 +23,11 @@ from ...losses import accuracy
 from ...nets import Conv4, Params
 from ...tasks import Characters, Episode
 from ..kit import steering
-from ..kit.figures import GREEN, TEXT, TITLE, VERMILION, WIDTH, draw_character, figure, plural
+from ..kit.canvas import Canvas
+from ..kit.figures import GREEN, TEXT, TITLE, VERMILION, WIDTH, Label, draw_character, figure, plural
 from ..kit.guessing import Guesses, Question, Rival
 from ..kit.panels import Panel, log_slider, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N] of its queries
 
@@ -43,8 +45,9 @@ def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12
         for ax, member in zip(row, members, strict=False):
             ax.axis("on")
             draw_character(ax, characters.images[member, 0].float() / 255)
-        name = row[0].set_title(characters.names[alphabet].replace("_", " "), fontsize=TEXT, loc="left")
-        name.set_in_layout(False)  # or a long name would push the first character away from the others
+        # This is no title, because a long title pushes the first character away from the others.
+        name = characters.names[alphabet].replace("_", " ")
+        row[0].text(0, 1.08, name, transform=row[0].transAxes, fontsize=TEXT).set_in_layout(False)
     fig.suptitle(f"characters of {plural(len(alphabets), 'alphabet')} ({characters.source})", fontsize=TITLE)
     return fig
 
@@ -93,22 +96,23 @@ class Answers:
         band = gap + sum(text) + len(above) * edge
         image = torch.ones(bands * band, columns * step)
         self.truth = episode.query_y[0].tolist()
-        self.labels, self.frames = [], []
+        self.labels, frames = [], []
         for n in range(ways):
             x, y = n % columns * step + (step - edge) // 2, n // columns * band
             for row in range(len(above)):
                 y += text[row]
                 drawing = _square(support[n]) if row == 0 else _enlarged(query[n, row - 1], per_row)
                 image[y : y + edge, x : x + edge] = drawing
-                frame = Rectangle((x - 0.5, y - 0.5), edge, edge, fill=False, edgecolor="#BBBBBB", clip_on=False)
-                ax.add_patch(frame)
+                frames.append(Rectangle((x - 0.5, y - 0.5), edge, edge))
                 caption = f"class {n + 1}" if row == 0 else "query" if (n, row) == (0, 1) else ""
                 middle, top = x - 0.5 + edge / 2, y - 0.5 - 0.04 * inch
-                label = ax.text(middle, top, caption, fontsize=TEXT, ha="center", va="bottom", linespacing=1)
+                label = ax.add_artist(Label(middle, top, caption, fontsize=TEXT, ha="center", va="bottom"))
                 if row:
                     self.labels.append(label)
-                    self.frames.append(frame)
                 y += edge
+        self.asked = [i for i in range(len(frames)) if i % len(above)]  # the frames of the queries
+        self.frames = PatchCollection(frames, facecolors="none", edgecolors="#BBBBBB", linewidths=1, clip_on=False)
+        ax.add_collection(self.frames, autolim=False)
         ax.imshow(image.numpy(), cmap="gray", vmin=0, vmax=1)
         ax.axis("off")
         self.height = image.shape[0] / inch
@@ -116,18 +120,20 @@ class Answers:
     @property
     def moving(self) -> list[Artist]:
         """Return the artists that `update` changes."""
-        return [*self.labels, *self.frames]
+        return [*self.labels, self.frames]
 
     def update(self, probabilities: Tensor) -> int:
         """Show the answers, given the probability of each class [Q, N]. Return how many answers are right."""
         highest, answers = (x.tolist() for x in probabilities.max(1))
         space = " " if self.lines == 1 else "\n"
+        colors, widths = (["#BBBBBB"] * len(self.frames.get_paths()), [1] * len(self.frames.get_paths()))
         for label, frame, probability, answer, true in zip(
-            self.labels, self.frames, highest, answers, self.truth, strict=True
+            self.labels, self.asked, highest, answers, self.truth, strict=True
         ):
             right = answer == true
             label.set_text(f"✓ {probability:.0%}" if right else f"✗ {answer + 1}{space}({probability:.0%})")
-            frame.set(edgecolor=GREEN if right else VERMILION, linewidth=3)
+            colors[frame], widths[frame] = GREEN if right else VERMILION, 3
+        self.frames.set(edgecolors=colors, linewidths=widths)
         return sum(answer == true for answer, true in zip(answers, self.truth, strict=True))
 
 
@@ -151,7 +157,7 @@ def _enlarged(drawing: Tensor, times: int) -> Tensor:
 def draw_answers(episode: Episode, logits: Tensor | None, title: str) -> Figure:
     """Draw the first task's drawings, and the answers to its queries if there are logits [T, Q, N]."""
     fig, ax, drawn = _answers(episode)
-    ax.set_title(title, fontsize=TITLE)
+    ax.set_title(title, fontsize=TITLE, y=1)
     if logits is not None:
         drawn.update(logits[0].softmax(1))
     return fig
@@ -247,7 +253,7 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
     """
     trajectory = replace(learner, inner_steps=steps).adapt(params, episode)
     fig, ax, drawn = _answers(episode)
-    title = ax.set_title(" ", fontsize=TITLE)
+    title = ax.set_title(" ", fontsize=TITLE, y=1)
     canvas = Canvas(fig, [title, *drawn.moving])
 
     def redraw(step: int) -> tuple[Canvas, str]:
@@ -292,7 +298,7 @@ def episode_panel(
     def shown(ways: int, shots: int) -> tuple[Episode, Text, Answers, Canvas]:
         episode = dealt(1, ways, shots)
         fig, ax, drawn = _answers(episode)
-        title = ax.set_title(" ", fontsize=TITLE)
+        title = ax.set_title(" ", fontsize=TITLE, y=1)
         return episode, title, drawn, Canvas(fig, [title, *drawn.moving])
 
     def predictions(episode: Episode, inner_lr: float, steps: int) -> dict[str, Tensor]:

@@ -28,6 +28,7 @@ from ...losses import mse
 from ...nets import MLP
 from ...tasks import Episode, sine
 from ..kit import steering
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -38,6 +39,7 @@ from ..kit.figures import (
     TEXT,
     TITLE,
     VERMILION,
+    Label,
     figure,
     finish,
     legend_of_all,
@@ -45,7 +47,7 @@ from ..kit.figures import (
     smooth,
 )
 from ..kit.panels import Panel, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 # The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
@@ -61,7 +63,8 @@ VIEW = 3.8  # the picture shows −3.8 … 3.8 in both directions
 REACH = 2.8  # the start lies within ±REACH, so that no arrow leaves the picture
 ARROW = 0.9  # the length of an arrow
 FAR = 30.0  # a walk that gets this far is given up
-LOW, HIGH = 1e-6, 1e12  # a loss beyond these counts as these
+HIGH = 1e12  # a loss above this counts as this
+DRAWN = {0.01: "≤ 0.01", 0.1: "0.1", 1.0: "1", 10.0: "10", 100.0: "100", 1000.0: "≥ 1,000"}  # losses, and their ticks
 GRID = torch.linspace(-VIEW, VIEW, 96, dtype=torch.float64)  # where the map is computed, in both directions
 BANDS = 10  # how many grey levels the map has
 STRAIGHT, BENT = 0.0, 0.3
@@ -197,28 +200,30 @@ class Plane:
         self.rims = [plane.plot([], [], color=ORANGE, linewidth=1.2)[0] for _ in CENTRES]
         self.inner = [plane.plot([], [], ".-", color=BLACK, linewidth=0.9, markersize=4)[0] for _ in CENTRES]
         self.moving: list[Artist] = [self.map, *self.rims, *self.inner]
-        centred = {"fontsize": TEXT, "ha": "center", "va": "center"}
-        for task, centre in enumerate(CENTRES.tolist()):
-            self.moving.append(plane.text(*centre, f"task {task + 1}", **centred))
+        for task, (x, y) in enumerate(CENTRES.tolist()):
+            name = Label(x, y - 0.2, f"task {task + 1}", fontsize=TEXT, ha="center", va="bottom")
+            self.moving.append(plane.add_artist(name))
         self.paths, self.arrows, self.tags, self.losses = {}, {}, {}, {}
+        size = {"fontsize": TEXT, "ha": "center", "va": "center"}
         paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
         for order, (color, dash, name) in ORDER_STYLES.items():
             (self.paths[order],) = plane.plot([], [], dash, color=color, linewidth=2)
             arrow = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.012, "zorder": 3}
             self.arrows[order] = plane.quiver([0.0], [0.0], [0.0], [0.0], color=color, **arrow)
-            self.tags[order] = plane.text(0, 0, ARROWS[order], color=color, weight="bold", bbox=paper, **centred)
+            self.tags[order] = plane.text(0, 0, ARROWS[order], color=color, weight="bold", bbox=paper, **size)
             (self.losses[order],) = self.curve.plot([], [], dash, color=color, linewidth=2, label=name)
-        self.note = self.curve.text(1, 1.2e-2, "", fontsize=TEXT)
+        self.note = self.curve.add_artist(Label(1, min(DRAWN), fontsize=TEXT, va="bottom"))
         (self.start,) = plane.plot([], [], "o", color=BLACK, markersize=8)
-        self.title = plane.text(0, VIEW + 0.15, "", fontsize=TITLE, ha="center")
+        self.title = plane.add_artist(Label(0, VIEW + 0.1, fontsize=TITLE, ha="center", va="bottom"))
         for artists in (self.paths, self.arrows, self.tags, self.losses):
             self.moving += artists.values()
         self.moving += [self.start, self.title, self.note]
         finish(plane, "", "first parameter", "second parameter")
         plane.set(xlim=(-VIEW, VIEW), ylim=(-VIEW, VIEW), xticks=range(-3, 4), yticks=range(-3, 4))
-        self.curve.set(yscale="log", xlim=(0, UPDATES), ylim=(1e-2, 1e3))
-        self.curve.minorticks_off()
+        self.curve.set(yscale="log", xlim=(0, UPDATES), ylim=(0.8 * min(DRAWN), 1.25 * max(DRAWN)))
         finish(self.curve, "where each leads", "updates of the start", "loss after adaptation", legend=True)
+        self.curve.set_yticks(list(DRAWN), list(DRAWN.values()))
+        self.curve.minorticks_off()
         self.canvas = Canvas(self.figure, self.moving)
 
     def update(
@@ -236,19 +241,17 @@ class Plane:
         for line, path in zip(self.inner, adapted, strict=True):
             line.set_data(*path.T.numpy())
 
-        ends, curves, gone = [], [], []
+        ends, gone = [], []
         for order, path in valleys.walks(start, inner_lr, steps, outer_lr).items():
             name = ORDER_STYLES[order][2]
-            losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(LOW, HIGH)
+            losses = valleys.meta_loss(path, inner_lr, steps).nan_to_num(HIGH).clamp(max=HIGH)
             leads = "leads"
             if len(path) <= UPDATES:
                 leads = "runs away"
                 gone.append(f"{name} runs away in {plural(len(path) - 1, 'update')}")
             ends.append(f"{name} {leads} from a loss of {_in_words(losses[0])} to {_in_words(losses[-1])}")
             self.paths[order].set_data(*path.T.numpy())
-            self.losses[order].set_data(range(len(losses)), losses.numpy())
-            curves.append(losses)
-        self._fit(torch.cat(curves))
+            self.losses[order].set_data(range(len(losses)), losses.clamp(min(DRAWN), max(DRAWN)).numpy())
         self.note.set_text("\n".join(gone))
         self._point(start, gradients)
         self.start.set_data([x], [y])
@@ -286,15 +289,6 @@ class Plane:
         covered += [start + part * (tip - start) for tip in tips.values() for part in (0.5, 1.0)]
         for order, place in zip(tips, _apart(list(tips.values()), torch.stack(covered)), strict=True):
             self.tags[order].set_position(place.tolist())
-
-    def _fit(self, losses: Tensor) -> None:
-        """Let the losses' axis end at powers of ten beyond all losses, and rarely elsewhere than at 0.01 and 1,000."""
-        low = min(1e-2, 10.0 ** math.floor(math.log10(losses.min())))
-        high = max(1e3, 10.0 ** (3 * math.ceil(math.log10(2 * losses.max()) / 3)))
-        if self.curve.get_ylim() != (low, high):
-            self.canvas.forget(self.figure)
-            self.curve.set_ylim(low, high)
-            self.note.set_y(1.2 * low)
 
 
 def _apart(tips: list[Tensor], covered: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,6 +25,7 @@ from ...tasks import Characters, Groups, Pairs, as_pairs
 from ...tasks.episode import as_episode
 from ...train import Step, Trainer
 from ..kit import panels, steering
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -43,7 +44,7 @@ from ..kit.figures import (
 )
 from ..kit.guessing import Guesses, Question
 from ..kit.panels import Panel, log_slider, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 LETTERS = "ABCDEFGH"
 COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import traitlets
+from matplotlib.collections import PatchCollection
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFilter, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -27,9 +28,9 @@ from torch import Tensor
 from ...arguments import function, shapes, shown, whole
 from ...learners.siamese import distances
 from ...tasks import Characters
-from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, figure, plural
+from ..kit.canvas import Canvas
+from ..kit.figures import BLUE, GREEN, GREY, TEXT, TITLE, VERMILION, WIDTH, Label, figure, plural
 from ..kit.panels import LivePicture, cause, show_widget, slider
-from ..kit.steering.view import Canvas
 
 try:
     import anywidget
@@ -429,18 +430,19 @@ class Table:
         self._shape = round(lines * height * inch), round(WIDTH * inch)
         extent = (0, self._shape[1] / inch, self._shape[0] / inch, 0)
         self._image = ax.imshow(np.ones(self._shape), cmap="gray", vmin=0, vmax=1, extent=extent, aspect="auto")
-        self._corners, self._frames, self._above, self._below = [], [], [], []
+        self._corners, self._above, self._below, frames = [], [], [], []
         for i in range(1 + count):
             column, line = (0, 0) if i == 0 else (1 + (i - 1) % columns, (i - 1) // columns)
             y, x = (round(each * inch) for each in (line * height + self.ABOVE, column * width + (width - side) / 2))
             self._corners.append((y, x))
             left, top = x / inch, y / inch
-            self._frames.append(ax.add_patch(Rectangle((left, top), side, side, fill=False, linewidth=3)))
-            words = {"ha": "center", "fontsize": TEXT, "linespacing": 1.0}
-            self._above.append(ax.text(left + side / 2, top - 0.05, "", va="bottom", **words))
-            self._below.append(ax.text(left + side / 2, top + side + 0.05, "", va="top", **words))
+            frames.append(Rectangle((left, top), side, side))
+            words = {"ha": "center", "fontsize": TEXT}
+            self._above.append(ax.add_artist(Label(left + side / 2, top - 0.05, va="bottom", **words)))
+            self._below.append(ax.add_artist(Label(left + side / 2, top + side + 0.05, va="top", **words)))
         ax.set(xlim=(0, WIDTH), ylim=(lines * height, 0))  # in inches
-        self.canvas = Canvas(fig, [self._image, *self._frames, *self._above, *self._below])
+        self._frames = ax.add_collection(PatchCollection(frames, facecolors="none", linewidths=3), autolim=False)
+        self.canvas = Canvas(fig, [self._image, self._frames, *self._above, *self._below])
 
     def put(self, drawings: Tensor, above: list[str], below: list[str], frames: list[str]) -> None:
         """Show other drawings [1 + count, 28, 28], with words above and below each, and a frame of some colour."""
@@ -452,8 +454,7 @@ class Table:
             text.set_text(textwrap.fill(words, 14))
         for text, words in zip(self._below, below, strict=True):
             text.set_text(words)
-        for frame, color in zip(self._frames, frames, strict=True):
-            frame.set_edgecolor(color)
+        self._frames.set_edgecolor(frames)
 
 
 class Neighbours:

@@ -18,6 +18,7 @@ from ...tasks import Episode
 from ...tasks.sine import AMPLITUDE, X_RANGE, Sine, sample
 from ...train import Diverged, Step, Trainer
 from ..kit import panels, steering
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -32,7 +33,7 @@ from ..kit.figures import (
     smooth,
 )
 from ..kit.panels import LivePicture, Panel, log_slider, paragraph, rows, show_widget, slider
-from ..kit.steering.view import Canvas, View
+from ..kit.steering.view import View
 
 GRID = torch.linspace(*X_RANGE, 201).view(1, -1, 1)  # the inputs at which curves are drawn
 STYLES = [(BLUE, "-"), (VERMILION, "-."), (GREEN, ":")]

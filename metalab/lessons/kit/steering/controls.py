@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ipywidgets as widgets
 
 from ....arguments import shown
-from ..panels import cause, log_slider, rows, slider
+from ..panels import cause, grid, log_slider, reading, slider
 
-BUTTONS = {"start": "play", "pause": "pause", "reset": "undo", "stop": "stop"}  # the icon of each button
+BUTTONS = {  # the icon of each button, and what it does
+    "start": ("play", "train on, until Stop"),
+    "stop": ("stop", "stop the training, and keep what was trained"),
+    "again": ("repeat", "train from meta-step 0 again, with the settings as they are"),
+    "reset": ("undo", "go back to meta-step 0 and to the settings of the start"),
+}
+SPEEDS = [("1 a second", 1.0), ("3 a second", 3.0), ("10 a second", 10.0), ("30 a second", 30.0)]
+FASTEST = ("fastest", math.inf)
 
 
 def standard(values: Mapping[str, float]) -> dict[str, widgets.Widget]:
@@ -49,6 +56,9 @@ class Controls:
     Args:
         inputs: widgets by name, or other objects that have a `value`.
 
+    Attributes:
+        touched: is called when the reader has moved a control or pressed a button.
+
     Raises:
         TypeError: an input has no value.
     """
@@ -58,7 +68,25 @@ class Controls:
             if not hasattr(control, "value"):
                 raise TypeError(f"controls: {name}={shown(control)} must be a widget with a value")
         self.inputs = dict(inputs)
+        self.touched: Callable[[], None] = lambda: None
         self._pressed: list[str] = []
+        self._by_hand = True
+        for control in self.inputs.values():
+            if isinstance(control, widgets.Widget):
+                control.observe(self._moved_by_hand, names="value")
+
+    def _moved_by_hand(self, _change: dict) -> None:
+        if self._by_hand:
+            self.touched()
+
+    @contextmanager
+    def _without_hands(self) -> Iterator[None]:
+        """Move controls here without taking it for the reader's hand."""
+        self._by_hand = False
+        try:
+            yield
+        finally:
+            self._by_hand = True
 
     def values(self) -> dict[str, float]:
         """Return the controls' current values by name."""
@@ -80,7 +108,7 @@ class Controls:
         return abs(math.log(value / setting, control.base)) < 0.501 * control.step
 
     def set(self, name: str, value: float) -> None:
-        """Move a control, as a reader would.
+        """Move a control, as a program does.
 
         Raises:
             ValueError: there is no such control, or it cannot be moved there.
@@ -88,22 +116,30 @@ class Controls:
         if name not in self.inputs:
             raise ValueError(f"{name}={shown(value)}: the controls are {', '.join(self.inputs)}")
         control, before = self.inputs[name], self.inputs[name].value
-        try:
-            control.value = value
-        except Exception as error:  # each kind of widget raises its own
-            raise ValueError(f"{name}={shown(value)}: {error}") from None
-        if control.value != value:  # the slider went to its end instead, or to a whole number
-            reached, control.value = control.value, before
-            raise ValueError(f"{name}={shown(value)}: the slider goes to {reached} instead")
+        with self._without_hands():
+            try:
+                control.value = value
+            except Exception as error:  # each kind of widget raises its own
+                raise ValueError(f"{name}={shown(value)}: {error}") from None
+            if control.value != value:  # the slider went to its end instead, or to a whole number
+                reached, control.value = control.value, before
+                raise ValueError(f"{name}={shown(value)}: the slider goes to {reached} instead")
 
     def put_back(self, name: str, value: float) -> None:
         """Move a control to the value in use. One that cannot be there stays where it is."""
-        with suppress(Exception):  # each kind of widget raises its own
+        with self._without_hands(), suppress(Exception):  # each kind of widget raises its own
             self.inputs[name].value = value
 
+    def say(self, name: str, value: float) -> str:
+        """Return a setting's value in words, as its control shows it."""
+        if name == "order":
+            return {1: "first", 2: "second"}.get(value, f"{value:g}")
+        return reading(self.inputs.get(name), value)
+
     def press(self, button: str) -> None:
-        """Record that one of BUTTONS was pressed."""
+        """Record that one of BUTTONS, or a preset, was pressed."""
         self._pressed.append(button)
+        self.touched()
 
     @property
     def waiting(self) -> int:
@@ -117,18 +153,31 @@ class Controls:
 
 
 class ControlBox:
-    """The controls and the buttons, laid out in rows."""
+    """The controls, the buttons, and the speed, laid out below each other.
 
-    def __init__(self, controls: Controls) -> None:
+    They are never disabled: a page that disables a control under a pressed key gives the key to something else.
+
+    Args:
+        controls: the settings' controls.
+        presets: the names of the buttons that change settings.
+    """
+
+    def __init__(self, controls: Controls, presets: Iterable[str]) -> None:
         self.buttons = {}
-        for name, icon in BUTTONS.items():
-            button = widgets.Button(description=name.capitalize(), icon=icon)
+        for name, (icon, tooltip) in BUTTONS.items():
+            self.buttons[name] = widgets.Button(description=name.capitalize(), icon=icon, tooltip=tooltip)
+        for name in presets:
+            self.buttons[name] = widgets.Button(description=name)
+        for name, button in self.buttons.items():
+            button.layout.width = "auto"
             button.on_click(lambda _button, name=name: controls.press(name))
-            self.buttons[name] = button
-        self._all = [*controls.inputs.values(), *self.buttons.values()]
-        self.box = widgets.VBox([*rows(controls.inputs.values()), *rows(self.buttons.values(), len(BUTTONS))])
-
-    def enable(self, enabled: bool) -> None:
-        """Enable the controls, or disable them as long as no training reads them."""
-        for control in self._all:
-            control.disabled = not enabled
+        self.speed = widgets.SelectionSlider(
+            options=[*SPEEDS, FASTEST], value=FASTEST[1], description="speed, meta-steps", continuous_update=False
+        )
+        wrap = widgets.Layout(flex_flow="row wrap")
+        self.box = widgets.VBox(
+            [
+                grid([*(each for each in controls.inputs.values() if isinstance(each, widgets.Widget)), self.speed]),
+                widgets.HBox(list(self.buttons.values()), layout=wrap),
+            ]
+        )

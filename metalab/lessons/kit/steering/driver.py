@@ -26,6 +26,7 @@ HEALTHY = 10  # parameters are good if the loss after them is at most this many 
 FLOOR = 1e-3  # the best loss counts as at least this share of the first ones, or none after a loss of 0 could be kept
 KEEP = 20  # how many steps there are from one copy of the training's state to the next
 MOST = torch.finfo(torch.float32).max  # a larger setting would be infinite in a tensor of single precision
+KEPT_RUNS = 4  # how many of the runs before a reset are kept, to compare the next one with them
 RECORDINGS = 22  # how many recorded meta-steps a GPU keeps: the sliders offer 0 to 10 inner steps of two orders
 
 LABELS = {"inner_lr": "inner learning rate", "outer_lr": "outer learning rate"}
@@ -165,7 +166,7 @@ class Driver:
         values: the current settings.
         history: what has been done so far.
         gone: the stretch that the last divergence took back; None if there was no divergence.
-        earlier: the losses before the last reset.
+        earlier: the last KEPT_RUNS runs that a reset ended, the latest last.
 
     Raises:
         TypeError: an argument has the wrong type.
@@ -213,7 +214,7 @@ class Driver:
         self._learners: dict[tuple, Learner] = {}
         self._put(self.values, settled)
         self._begin()
-        self.earlier: list[float] = []
+        self.earlier: list[History] = []
 
     def _begin(self) -> None:
         self.history = History(self.seed, dict(self.values))
@@ -296,7 +297,9 @@ class Driver:
         except BaseException:  # for example an interrupt; half a reset cannot be replayed
             self._rewind()
             raise
-        self.seed, self.earlier = seed, self.history.losses
+        if self.steps:
+            self.earlier = [*self.earlier, self.history][-KEPT_RUNS:]
+        self.seed = seed
         self._begin()
 
     def replay(self, history: History) -> Iterator[Step]:
@@ -384,8 +387,7 @@ class Driver:
         best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
         return WentBack(
             f"The training diverged: at meta-step {number} the loss was {loss:.3g}{best}. It is back at meta-step "
-            f"{self.steps}, where its loss was still low. Move the {label(name)} to the left (it is "
-            f"{self.values[name]:.3g}), then go on.",
+            f"{self.steps}, where its loss was still low. Move the {label(name)} to the left, then go on.",
             name,
         )
 

@@ -13,6 +13,7 @@ it attributes to the slider's message what this cell prints, so that the page ne
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +42,20 @@ async def poll(seconds: float = 0.0) -> None:
             await asyncio.sleep(seconds)
     else:
         await asyncio.sleep(0)
+
+
+async def breathe() -> None:
+    """Let the kernel do what it has to do while a task trains between the cells, such as run the next cell."""
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+def trains_between_cells() -> bool:
+    """Tell whether a task of a notebook's kernel can go on when its cell has ended, and show what it does.
+
+    In Colab, whose page does not show what a task does between the cells, it cannot.
+    """
+    return getattr(get_ipython(), "kernel", None) is not None and "google.colab" not in sys.modules
 
 
 class _Answers:

@@ -1,31 +1,42 @@
 """Pictures of a training. They show the data that they are given, and only what moves is drawn again.
 
-Matplotlib takes as long to draw a whole figure as fifty meta-steps on sine tasks take. Here axes, ticks and legends are
-drawn once and kept. A frame is this background with some curves on top, as a JPEG. It takes a few milliseconds.
+A frame is a kept background with some curves on top; see `kit.canvas`. It takes a few milliseconds.
 """
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
-from PIL import Image
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ....arguments import real
-from ..figures import BLUE, GREY, VERMILION, FigureCanvasAgg, finish
-from .driver import Change, Gone, label
+from ..canvas import Canvas
+from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, VERMILION, FigureCanvasAgg, finish
+from .driver import KEPT_RUNS, Change, Gone, History, label
 
-SMALL = 75  # dots per inch: a frame has fewer than a figure that stays, so that it is encoded faster
+Size = Callable[[float, float], tuple[float, float, float]]
 ROOM = 2000  # how many meta-steps a curve has room for at first
 POINTS = 200  # how many points a loss curve has, about
 MARKS = 9  # how many of the last changes have a number; earlier ones keep only their line
 LEAST, MOST = 1e-6, 1e12  # the loss's axis never ends beyond these
+NARROW = 620  # CSS pixels: on a narrower page the lesson's own picture stands below the curve
+EARLIER = tuple(f"earlier {number}" for number in range(KEPT_RUNS))
+LOOKS = {  # name, colour and dash of each curve, in the order in which they are drawn
+    EARLIER[0]: ("", ORANGE, "--"),
+    EARLIER[1]: ("", GREEN, "-."),
+    EARLIER[2]: ("", PURPLE, (0, (1, 1))),
+    EARLIER[3]: ("", GREY, (0, (6, 2))),
+    "gone": ("diverged, taken back", VERMILION, ":"),
+    "change": ("a change", "black", ":"),
+    "now": ("now", BLUE, "-"),
+}
 NEAR = 0.02  # changes of one setting that are closer, as a share of the width, come from one drag and share a mark
 
 
@@ -37,7 +48,7 @@ class Frame:
         losses: one loss per meta-step.
         width: how many meta-steps the curve has room for.
         changes: the changes of settings, which get marks.
-        earlier: the losses before the last reset.
+        earlier: the runs before the last reset, each with its name and its losses.
         gone: the stretch that a divergence took back.
         picture: the data for the lesson's own picture.
     """
@@ -45,7 +56,7 @@ class Frame:
     losses: Sequence[float]
     width: int
     changes: Sequence[Change] = ()
-    earlier: Sequence[float] = ()
+    earlier: Sequence[tuple[str, Sequence[float]]] = ()
     gone: Gone | None = None
     picture: Any = None
 
@@ -62,66 +73,13 @@ class Picture(Protocol):
         ...
 
 
-class Canvas:
-    """A figure in which only the artists that move are drawn again.
-
-    Args:
-        figure: a figure that `metalab.lessons.kit.figures.figure` made, or another one that has an Agg canvas.
-        moving: the artists that move, in the order in which they are drawn, on top of everything else.
-    """
-
-    def __init__(self, figure: Figure, moving: Iterable[Artist]) -> None:
-        self.figure, self.moving = figure, list(moving)
-        for artist in self.moving:
-            artist.set_animated(True)  # drawing the figure then leaves it out
-        self._still = None
-        self._stale: list[Figure | SubFigure] = []
-
-    def forget(self, part: Figure | SubFigure) -> None:
-        """Draw this whole part of the figure the next time, because something else in it has changed."""
-        if part not in self._stale:
-            self._stale.append(part)
-
-    def _draw(self) -> Image.Image:
-        canvas = self.figure.canvas
-        if self._still is None:
-            canvas.draw()
-            self.figure.set_layout_engine("none")  # it took half of the time, and nothing changes its place any more
-            self._still = canvas.copy_from_bbox(self.figure.bbox)
-            self._stale.clear()
-        canvas.restore_region(self._still)
-        if self._stale:
-            for part in self._stale:
-                part.draw(canvas.get_renderer())
-            self._still = canvas.copy_from_bbox(self.figure.bbox)
-            self._stale.clear()  # only now, because an interrupt can come before
-        for artist in self.moving:
-            artist.axes.draw_artist(artist)
-        size = canvas.get_width_height()
-        return Image.frombuffer("RGBX", size, canvas.buffer_rgba(), "raw", "RGBX", 0, 1)  # without a copy
-
-    def jpeg(self) -> bytes:
-        """Return the picture as a JPEG, which is several times as fast as a PNG. Frames use it."""
-        return _encoded(self._draw(), "jpeg", quality=90, subsampling=0)
-
-    def png(self) -> bytes:
-        """Return the picture as a PNG, for a picture that stays."""
-        return _encoded(self._draw().convert("RGB"), "png", compress_level=1)
-
-
-def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
 class View:
-    """The loss curve with a mark at each change, and a lesson's own picture to its right.
+    """The loss curve with a mark at each change, and a lesson's own picture next to it, or below it on a narrow page.
 
     Args:
         picture: the lesson's own picture; None for the curve alone.
         loss: the label of the loss's axis.
-        between: where the loss's axis begins and ends at first. It grows when a loss lies beyond.
+        between: where the loss's axis begins and ends before the first step.
 
     Raises:
         TypeError: an end of `between` is no number.
@@ -134,33 +92,52 @@ class View:
         low, high = between
         real(above=0, low=low)
         real(above=low, high=high)
-        self.picture = picture
-        figure = Figure(figsize=(10, 3.6), dpi=SMALL, layout="constrained", facecolor="white")
+        self.picture, self.loss, self.between = picture, loss, (low, high)
+        self._build(narrow=False)
+
+    def _build(self, *, narrow: bool) -> None:
+        """Make the figure anew. Its parts stand below each other on a narrow page."""
+        figure = Figure(figsize=(9, 6.4) if narrow and self.picture else (9, 3.6), dpi=DPI, facecolor="white")
+        figure.set_layout_engine("constrained")
         FigureCanvasAgg(figure)
-        self.left, right = figure.subfigures(1, 2, facecolor="white") if picture else (figure, None)
+        self.left, right = figure, None
+        if self.picture:
+            self.left, right = figure.subfigures(*((2, 1) if narrow else (1, 2)), facecolor="white")
         self.ax = self.left.subplots()
         self.ax.set_yscale("log")
+        self.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        self.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g}"))
         self.ax.minorticks_off()
-        self.ax.set_ylim(low, high)
-        names = {"now": "now", "earlier": "before Reset", "gone": "diverged, taken back", "change": "a change"}
-        looks = {"now": (BLUE, "-"), "earlier": (GREY, "--"), "gone": (VERMILION, ":"), "change": ("black", ":")}
+        self.ax.set_ylim(*self.between)
         self.lines = {}
-        for kind in ("earlier", "gone", "change", "now"):
-            color, dash = looks[kind]
-            width = 1 if kind == "change" else 2
-            [self.lines[kind]] = self.ax.plot([], [], color=color, linestyle=dash, linewidth=width, label=names[kind])
+        for kind, (name, color, dash) in LOOKS.items():
+            [self.lines[kind]] = self.ax.plot([], [], color=color, linestyle=dash, linewidth=2, label=name)
+        self.lines["change"].set_linewidth(1)
         self.numbers = []
         for number in range(1, MARKS + 1):
             self.numbers += self.ax.plot([], [], color="black", marker=f"${number}$", markersize=9, linestyle="")
-        self._marked = None
-        finish(self.ax, "loss so far", "meta-step", loss)
-        self.ax.legend(fontsize=9, framealpha=0.9, loc="lower left", ncols=2)  # a falling curve does not come here
-        self.canvas = Canvas(figure, [*self.lines.values(), *self.numbers, *(picture.draw(right) if picture else ())])
+        self._marked = self._named = None
+        self._longest = 0  # how many losses the curve had when the axis was last fitted
+        finish(self.ax, "loss so far", "meta-step", self.loss)
+        moving = self.picture.draw(right) if self.picture else ()
+        self.canvas = Canvas(figure, [*self.lines.values(), *self.numbers, *moving])
+        self.narrow = narrow
 
-    def frame(self, frame: Frame) -> tuple[bytes, str]:
-        """Return a frame as a JPEG, and the description of the lesson's picture."""
+    def frame(self, frame: Frame, size: Size = lambda width, height: (width, height, 1.0)) -> tuple[bytes, str, float]:
+        """Return a frame as a JPEG, the description of the lesson's picture, and the frame's width in CSS pixels.
+
+        Args:
+            frame: the data.
+            size: maps the width and the height that a picture was made for to those of its place, and to the dots for
+                each pixel there; see `kit.room.Room.size`.
+        """
+        narrow = bool(self.picture) and size(*self.canvas.size)[0] < NARROW
+        if narrow != self.narrow:
+            self._build(narrow=narrow)
+        width, height, ratio = size(*self.canvas.size)
+        self.canvas.fit(width, height, ratio)
         caption = self._update(frame)
-        return self.canvas.jpeg(), caption
+        return self.canvas.jpeg(), caption, width
 
     def still(self, frame: Frame) -> tuple[bytes, str]:
         """Return a picture that stays as a PNG, and the description of the lesson's picture."""
@@ -170,15 +147,18 @@ class View:
     def _update(self, frame: Frame) -> str:
         each = max(1, frame.width // POINTS)  # how many steps a point is the mean of
         self._set("now", *curve(frame.losses, each))
-        self._set("earlier", *curve(frame.earlier, each))
+        earlier = list(frame.earlier)[-len(EARLIER) :]
+        for i, kind in enumerate(EARLIER):
+            self._set(kind, *curve(earlier[i][1] if i < len(earlier) else (), each))
         gone = frame.gone or Gone(1, [])
         self._set("gone", *curve(gone.losses, 1, gone.step))
-        self._fit(frame.width)
+        self._fit(frame.width, len(frame.losses))
         low, high = self.ax.get_ylim()
         steps = [group[-1].step for group in marks(frame.changes, NEAR * frame.width)]
         if (steps, low, high) != self._marked:
             self._mark(steps, low, high)
             self._marked = steps, low, high
+        self._name([name for name, _losses in earlier])
         return self.picture.update(frame.picture) if self.picture else ""
 
     def _mark(self, steps: list[int], low: float, high: float) -> None:
@@ -189,24 +169,54 @@ class View:
             line.set_data(step, [height] * len(step))
             line.set_visible(bool(step))
 
+    def _name(self, earlier: list[str]) -> None:
+        """Name the curves that are there in a legend below the axes, where it covers none of them."""
+        names = dict(zip(EARLIER, earlier, strict=False))
+        there = {kind: names.get(kind, line.get_label()) for kind, line in self.lines.items() if line.get_visible()}
+        if there == self._named:
+            return
+        self.canvas.lay_out()  # first, because an interrupt can come after each line
+        for legend in self.left.legends:
+            legend.remove()
+        if set(there) - {"now"}:
+            labels = [textwrap.shorten(name, 48, placeholder=" …") for name in there.values()]
+            handles = [self.lines[kind] for kind in there]
+            columns = 1 if names else 2
+            self.left.legend(handles, labels, loc="outside lower left", fontsize=11, frameon=False, ncols=columns)
+        self._named = there
+
     def _set(self, kind: str, x: Sequence[float], y: Sequence[float]) -> None:
         self.lines[kind].set_data(x, y)
         self.lines[kind].set_visible(len(x) > 0)  # drawing an empty curve takes time too
 
-    def _fit(self, width: int) -> None:
-        """Make room for all curves. The axis grows by whole powers of ten, so that it is rarely drawn again."""
-        low, high = self.ax.get_ylim()
-        for kind in ("now", "earlier", "gone"):
-            losses = self.lines[kind].get_ydata()
-            if len(losses) and losses.min() < low:
-                low = 10.0 ** math.floor(math.log10(max(losses.min(), LEAST)))
-            if len(losses) and losses.max() > high:
-                high = 10.0 ** math.ceil(math.log10(min(losses.max(), MOST)))
+    def _fit(self, width: int, steps: int) -> None:
+        """Make room for the curves of this run and of the earlier ones.
+
+        The axis goes from step to step of TICKS, so that it is rarely drawn again, and as long as the run grows, it
+        only becomes longer. What a divergence took back may leave it.
+        """
+        values = [self.lines[kind].get_ydata() for kind in ("now", *EARLIER)]
+        values = np.concatenate([np.asarray(v, dtype=np.float64) for v in values])
+        values = values[(values > 0) & np.isfinite(values)]
+        low, high = self.between
+        if len(values):
+            low, high = _round(max(values.min() / 1.2, LEAST), down=True), _round(min(values.max() * 1.2, MOST))
+        if steps >= self._longest > 0:
+            before = self.ax.get_ylim()
+            low, high = min(low, before[0]), max(high, before[1])
+        self._longest = steps
         limits = (0, width), (low, high)
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
             self.canvas.forget(self.left)  # first, because an interrupt can come after each line
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
+
+
+def _round(value: float, *, down: bool = False) -> float:
+    """Return the next number above a value, or below it, of 1, 2 and 5 times the powers of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    steps = [power * digit for digit in (1, 2, 5, 10)]
+    return max(s for s in steps if s <= value * 1.000001) if down else min(s for s in steps if s >= value * 0.999999)
 
 
 def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -228,12 +238,17 @@ def curve(losses: Sequence[float], each: int, start: int = 1) -> tuple[np.ndarra
     return start - 1 + ends, np.add.reduceat(values, rows) / (ends - rows)
 
 
-def width(steps: int, budget: int) -> int:
-    """Return how many steps a curve has room for: those so far and up to as many again, but at most `budget`."""
+def width(steps: int, target: int | None) -> int:
+    """Return how many steps a curve has room for: up to the target, and else those so far and up to as many again.
+
+    Args:
+        steps: the number of steps of the longest run.
+        target: the step at which the training ends; None if there is none.
+    """
     room = ROOM
-    while room < min(steps, budget):
+    while room < steps:
         room *= 2
-    return min(room, budget)
+    return room if target is None else max(steps, min(room, target))
 
 
 def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
@@ -248,11 +263,32 @@ def marks(changes: Sequence[Change], near: float) -> list[list[Change]]:
     return groups
 
 
-def in_words(changes: Sequence[Change], start: dict[str, float], width: int) -> list[str]:
-    """Describe the numbered marks in words: which setting was changed, when, and from which value to which."""
+def in_words(
+    changes: Sequence[Change], start: dict[str, float], width: int, say: Callable[[str, float], str]
+) -> list[str]:
+    """Describe the numbered marks in words: which setting was changed, when, and from which value to which.
+
+    Args:
+        changes: the changes of settings.
+        start: the settings before the first step.
+        width: how many meta-steps the curve has room for.
+        say: maps the name and the value of a setting to the value in words.
+    """
     values, entries = dict(start), []
     for group in marks(changes, NEAR * width):
         name, before = group[0].name, values[group[0].name]
         values[name] = group[-1].value
-        entries.append(f"at meta-step {group[-1].step} {label(name)} {before:.3g} → {values[name]:.3g}")
+        entries.append(f"at meta-step {group[-1].step} {label(name)} {say(name, before)} → {say(name, values[name])}")
     return [f"{number}: {entry}" for number, entry in enumerate(entries[-MARKS:], start=1)]
+
+
+def what_differs(run: History, usual: dict[str, float], say: Callable[[str, float], str]) -> str:
+    """Describe in words in what a run differed from one that has the usual settings all the time."""
+    parts = [f"{label(name)} {say(name, value)}" for name, value in run.start.items() if value != usual.get(name)]
+    groups = marks([change for change in run.changes if change.step <= len(run.losses)], NEAR * len(run.losses))
+    if len(groups) == 1:
+        last = groups[0][-1]
+        parts.append(f"{label(last.name)} {say(last.name, last.value)} from {last.step} on")
+    elif groups:
+        parts.append(f"{len(groups)} changes on the way")
+    return ", ".join(parts) or "the settings of the start"

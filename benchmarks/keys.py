@@ -1,0 +1,111 @@
+"""How long is it from a key to the picture? Measured in a real browser, in all panels that train nothing.
+
+python -m benchmarks keys --json results/keys-cpu.json
+
+A slider of each panel gets an arrow key, as a reader presses it. The time goes from the key in the page until the
+page has loaded the new picture: through the page, the server and the kernel, and back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from benchmarks.panels import answering
+from metalab.experiments import machine
+from metalab.files import check_replaceable, replace_file
+
+MEDIAN_GOAL, TAIL_GOAL = 60.0, 100.0  # milliseconds; the second for 95 of 100 keys
+PRESSES = 12  # to the right, and as many back, on each slider
+
+LISTEN = """panel => {
+  const image = panel.querySelector("img.metalab-picture");
+  window.taken = [];
+  window.pressed = 0;
+  document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
+  image.addEventListener("load", () => { window.taken.push(performance.now() - window.pressed); });
+}"""
+
+
+def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
+    """Return the milliseconds of each key, by panel.
+
+    Raises:
+        ImportError: playwright is not installed.
+        RuntimeError: there is no browser.
+    """
+    from playwright.sync_api import sync_playwright
+    from tools.browser import CHROMIUM, QUIET, idle, jupyterlab, open_notebook, run_all
+
+    if not CHROMIUM.exists():
+        raise RuntimeError(f"no browser at {CHROMIUM}: let METALAB_CHROMIUM name one")
+    found: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        place = Path(folder)
+        names = list(answering())
+        for number, name in enumerate(names):
+            code = f"from benchmarks.panels import answering\npanel = answering()[{name!r}]\npanel.show()"
+            metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+            cells = [nbformat.v4.new_code_cell(code)]
+            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), place / f"{number}.ipynb")
+        with jupyterlab(place) as server:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            for number, name in enumerate(names):
+                page = browser.new_page(viewport={"width": 1300, "height": 1000})
+                open_notebook(page, server, f"{number}")
+                run_all(page)
+                panel = page.locator(".jp-OutputArea-output", has=page.locator(".metalab-panel")).first
+                panel.wait_for()
+                idle(page)
+                page.wait_for_timeout(1000)  # until the page has told its size, and the picture has been drawn for it
+                panel.evaluate(LISTEN)
+                for handle in panel.locator(".noUi-handle").all():
+                    handle.focus()
+                    for key in ["ArrowRight"] * presses + ["ArrowLeft"] * presses:
+                        before = page.evaluate("window.taken.length")
+                        handle.press(key)
+                        try:  # at the end of a slider, a key changes nothing
+                            page.wait_for_function(f"window.taken.length > {before}", timeout=2000)
+                        except Exception:
+                            continue
+                found[name] = page.evaluate("window.taken")
+                page.close()
+            browser.close()
+    return found
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `python -m benchmarks keys`."""
+    parser.add_argument("--quick", action="store_true", help="one key each way: tries the command out")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, print the results, and write them to a file if one was named."""
+    if options.json:
+        check_replaceable(options.json)
+    found = measure(presses=1 if options.quick else PRESSES)
+    for name, times in found.items():
+        print(f"{name:34} {summary(times)}")
+    if options.json:
+        about: dict[str, Any] = {
+            "machine": machine.about("cpu", ("torch", "ipywidgets", "ipykernel", "matplotlib", "jupyterlab")),
+            "goals": {"median": MEDIAN_GOAL, "95 of 100": TAIL_GOAL},
+            "keys": found,
+        }
+        replace_file(options.json, f"{json.dumps(about, indent=1)}\n".encode())
+    return 0
+
+
+def summary(times: list[float]) -> str:
+    """Return the median and the 95th percentile in words."""
+    if len(times) < 2:
+        return "no key changed the picture"
+    tail = statistics.quantiles(times, n=20, method="inclusive")[-1]
+    return f"{statistics.median(times):5.0f} ms median, {tail:.0f} ms for 95 of 100 keys, {len(times)} keys"
