@@ -59,7 +59,6 @@ def settings(characters: int) -> dict[str, Setting]:
         "MAML, inductive": maml(replace(SECOND_ORDER, transductive=False)),
         "MAML, α = 0.4": maml(replace(SECOND_ORDER, inner_lr=0.4)),
         "MAML, characters of any alphabets": maml(draw=OF_ANY),
-        "MAML, 32 filters in each convolution": maml(replace(SECOND_ORDER, net=Conv4(5, channels=32))),
     }
 
 

@@ -8,7 +8,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import few_shot
 from metalab.learners import FineTuning
-from metalab.lessons.omniglot_few_shot import concepts
+from metalab.lessons.omniglot_few_shot import concepts, solutions
 from metalab.nets import Conv4
 from metalab.tasks import glyphs, omniglot
 
@@ -108,3 +108,42 @@ def test_mamls_seeds_are_copied_from_a_speed_run(no_omniglot, tmp_path):
     other.write_text(json.dumps({"runs": runs}))
     assert measure(file, "--seeds", "1", "--training", "prototypical", "--speedrun", str(other)) == 0
     assert json.loads(file.read_text())["speedrun"] == {"lessons": [0.6, 0.7], "best": [0.8, 0.9]}
+
+
+def test_what_comes_with_the_lesson_says_what_its_text_says():
+    def of(training, tested):
+        return 100 * concepts.accuracies(concepts.measured(), training, tested)
+
+    def difference(a, b):
+        mean, half_width = solutions.paired_difference(a, b, concepts.student())
+        return mean.item(), half_width.item()
+
+    def excludes_zero(found):
+        return found[0] > found[1]
+
+    proto, mean, layer = (
+        of(*which)
+        for which in [
+            ("prototypical", "nearest mean"),
+            ("classifier", "nearest mean"),
+            ("classifier", "last layer fine-tuned"),
+        ]
+    )
+    assert excludes_zero(difference(proto, mean))
+    assert excludes_zero(difference(proto, layer))
+    assert abs(difference(layer, mean)[0]) < difference(layer, mean)[1]  # undecided
+    assert [round(100 - each.mean().item()) for each in (proto, mean)] == [5, 13]  # errors in 100 queries
+
+    way = "transductive, 1 query a class"
+    leak = difference(of("MAML", way), of("MAML, inductive", "inductive"))
+    mismatch = difference(of("MAML, inductive", "inductive"), of("MAML", "inductive"))
+    assert excludes_zero(leak)
+    assert 3.5 < leak[0] < 4
+    assert -1.1 < mismatch[0] - mismatch[1] < 0 < mismatch[0] + mismatch[1] < 1.1
+
+    old, new = (100 * torch.tensor(concepts.measured()["speedrun"][name]) for name in ("lessons", "best"))
+    assert difference(new, old) == pytest.approx((3.7, 0.5), abs=0.1)
+    assert difference(of("MAML", way), of("MAML, α = 0.4", way))[0] == pytest.approx(3.9, abs=0.1)
+    assert excludes_zero(difference(of("MAML", way), of("MAML, α = 0.4", way)))
+    assert excludes_zero(difference(of("MAML", way), of("MAML, characters of any alphabets", way)))
+    assert of("MAML", way).mean() > 94
