@@ -6,6 +6,7 @@ python -m benchmarks panels                # what the lessons' panels cost
 python -m benchmarks keys                  # how long it is from a key to the picture, in a browser
 python -m benchmarks gpu                   # everything that only a GPU can tell
 python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95 and 97 %
+python -m benchmarks few-shot              # lesson 2's comparisons over training seeds
 python -m benchmarks margins               # how wide the margins of the lessons' checks are, over seeds
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
@@ -25,6 +26,7 @@ COMMANDS = {
     "keys": "measure how long it is from a key to the picture, in a browser",
     "gpu": "check, time and train on a GPU",
     "speedrun": "measure how soon trainings reach 90, 93, 95 and 97 %",
+    "few-shot": "measure lesson 2's comparisons over training seeds",
     "margins": "measure how wide the margins of the lessons' checks are, over seeds and threads",
     "report": "write the results page",
 }

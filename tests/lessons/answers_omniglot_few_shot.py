@@ -2548,3 +2548,564 @@ def _(images, ways, shots, queries, generator):
             drawn.append(number)
         drawings.append(drawn)
     return deal(images, ways, shots, queries, generator, drawings=torch.tensor(drawings))
+
+
+# fine_tune
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """With an optimizer."""
+    weight = torch.zeros(support_z.shape[1], ways, requires_grad=True)
+    bias = torch.zeros(ways, requires_grad=True)
+    optimizer = torch.optim.SGD([weight, bias], lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(support_z @ weight + bias, support_y).backward()
+        optimizer.step()
+    return weight, bias
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """With a layer of PyTorch, whose weight is the other way round."""
+    layer = torch.nn.Linear(support_z.shape[1], ways)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=lr)
+    for _ in range(steps):
+        layer.zero_grad()
+        torch.nn.CrossEntropyLoss()(layer(support_z), support_y).backward()
+        optimizer.step()
+    return layer.weight.detach().T, layer.bias.detach()
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """The gradient by hand: probabilities minus one-hot labels."""
+    weight, bias = torch.zeros(support_z.shape[1], ways), torch.zeros(ways)
+    target = torch.eye(ways)[support_y]
+    for _ in range(steps):
+        error = ((support_z @ weight + bias).softmax(1) - target) / len(support_z)
+        weight, bias = weight - lr * support_z.T @ error, bias - lr * error.sum(0)
+    return weight, bias
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """The bias as a further row, and a list."""
+    z = torch.cat([support_z, torch.ones(len(support_z), 1)], dim=1)
+    theta = torch.zeros(z.shape[1], ways, requires_grad=True)
+    for _ in range(steps):
+        (g,) = torch.autograd.grad(F.cross_entropy(z @ theta, support_y), theta)
+        theta = (theta - lr * g).detach().requires_grad_()
+    return [theta[:-1], theta[-1]]
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """With torch.func."""
+
+    def loss(layer):
+        log_p = F.log_softmax(support_z @ layer["w"] + layer["b"], dim=1)
+        return F.nll_loss(log_p, support_y)
+
+    layer = {"w": support_z.new_zeros(support_z.shape[1], ways), "b": support_z.new_zeros(ways)}
+    for _ in range(steps):
+        gradient = torch.func.grad(loss)(layer)
+        layer = {name: p - lr * gradient[name] for name, p in layer.items()}
+    return layer["w"], layer["b"]
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """In NumPy."""
+    z, y = support_z.numpy(), support_y.numpy()
+    w, b = np.zeros((z.shape[1], ways)), np.zeros(ways)
+    for _ in range(steps):
+        e = np.exp(z @ w + b)
+        p = e / e.sum(1, keepdims=True)
+        p[np.arange(len(y)), y] -= 1
+        w, b = w - lr * z.T @ p / len(y), b - lr * p.mean(0)
+    return torch.from_numpy(w), torch.from_numpy(b)
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """By .data and .grad."""
+    w, b = (torch.zeros(shape, requires_grad=True) for shape in ((support_z.size(1), ways), (ways,)))
+    for _ in range(steps):
+        w.grad = b.grad = None
+        F.cross_entropy(torch.addmm(b, support_z, w), support_y).backward()
+        for p in (w, b):
+            p.data.sub_(p.grad, alpha=lr)
+    return w.data, b.data
+
+
+@right(exercises.fine_tune)
+def _(support_z, support_y, ways, steps, lr):
+    """In double precision, by recursion."""
+    z = support_z.double()
+
+    def go(weight, bias, left):
+        if left == 0:
+            return weight, bias
+        weight, bias = weight.requires_grad_(), bias.requires_grad_()
+        loss = -(z @ weight + bias).log_softmax(1)[torch.arange(len(z)), support_y].mean()
+        a, b = torch.autograd.grad(loss, (weight, bias))
+        return go((weight - lr * a).detach(), (bias - lr * b).detach(), left - 1)
+
+    return go(torch.zeros(z.shape[1], ways).double(), torch.zeros(ways).double(), steps)
+
+
+def trained_layer(loss, *, make=torch.optim.SGD, times=lambda steps: range(steps), clear=True):
+    """An answer that trains with some loss of (logits, labels)."""
+
+    def answer(support_z, support_y, ways, steps, lr):
+        weight = torch.zeros(support_z.shape[1], ways, requires_grad=True)
+        bias = torch.zeros(ways, requires_grad=True)
+        optimizer = make([weight, bias], lr=lr)
+        for _ in times(steps):
+            if clear:
+                optimizer.zero_grad()
+            loss(support_z @ weight + bias, support_y).backward()
+            optimizer.step()
+        return weight.detach(), bias.detach()
+
+    return answer
+
+
+wrong(exercises.fine_tune, "the sum over the support drawings")(
+    trained_layer(torch.nn.CrossEntropyLoss(reduction="sum"))
+)
+wrong(exercises.fine_tune, "applies its own")(trained_layer(lambda a, y: F.cross_entropy(F.softmax(a, dim=1), y)))
+wrong(exercises.fine_tune, "squared difference of the logits")(
+    trained_layer(lambda a, y: ((a - F.one_hot(y, a.shape[1])) ** 2).mean())
+)
+wrong(exercises.fine_tune, "squared difference of the probabilities")(
+    trained_layer(lambda a, y: ((a.softmax(1) - F.one_hot(y, a.shape[1])) ** 2).mean())
+)
+wrong(exercises.fine_tune, "binary cross-entropy")(
+    trained_layer(lambda a, y: torch.nn.BCEWithLogitsLoss()(a, torch.eye(a.shape[1])[y]))
+)
+wrong(exercises.fine_tune, "its logarithm is missing")(
+    trained_layer(lambda a, y: -a.softmax(1)[torch.arange(len(y)), y].mean())
+)
+wrong(exercises.fine_tune, "It climbs")(trained_layer(lambda a, y: -F.cross_entropy(a, y)))
+wrong(exercises.fine_tune, "those of Adam")(trained_layer(F.cross_entropy, make=torch.optim.Adam))
+wrong(exercises.fine_tune, "a momentum of 0.9")(
+    trained_layer(F.cross_entropy, make=lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9))
+)
+wrong(exercises.fine_tune, "gradients add up from step to step")(trained_layer(F.cross_entropy, clear=False))
+wrong(exercises.fine_tune, "one step too few")(trained_layer(F.cross_entropy, times=lambda n: range(1, n)))
+wrong(exercises.fine_tune, "one step too many")(trained_layer(F.cross_entropy, times=lambda n: range(n + 1)))
+wrong(exercises.fine_tune, "a single step")(trained_layer(F.cross_entropy, times=lambda n: range(1)))
+wrong(exercises.fine_tune, "Two things are wrong.")(
+    trained_layer(torch.nn.CrossEntropyLoss(reduction="sum"), times=lambda n: range(1, n))
+)
+
+
+@wrong(exercises.fine_tune, "The bias stays at zero")
+def _(support_z, support_y, ways, steps, lr):
+    weight = torch.zeros(support_z.shape[1], ways, requires_grad=True)
+    for _ in range(steps):
+        (g,) = torch.autograd.grad(F.cross_entropy(support_z @ weight, support_y), weight)
+        weight = (weight - lr * g).detach().requires_grad_()
+    return weight, torch.zeros(ways)
+
+
+@wrong(exercises.fine_tune, "a step for each drawing")
+def _(support_z, support_y, ways, steps, lr):
+    weight, bias = torch.zeros(support_z.shape[1], ways), torch.zeros(ways)
+    for _ in range(steps):
+        for z, y in zip(support_z, support_y, strict=True):
+            error = (z @ weight + bias).softmax(0) - torch.eye(ways)[y]
+            weight, bias = weight - lr * torch.outer(z, error), bias - lr * error
+    return weight, bias
+
+
+@wrong(exercises.fine_tune, "scaled to length 1 first")
+def _(support_z, support_y, ways, steps, lr):
+    return exercises.fine_tune.answer(F.normalize(support_z, dim=1), support_y, ways, steps, lr)
+
+
+@wrong(exercises.fine_tune, "sorted by class")
+def _(support_z, support_y, ways, steps, lr):
+    labels = torch.arange(len(support_z)) // (len(support_z) // ways)
+    return exercises.fine_tune.answer(support_z, labels, ways, steps, lr)
+
+
+@wrong(exercises.fine_tune, "The weight is transposed")
+def _(support_z, support_y, ways, steps, lr):
+    weight, bias = exercises.fine_tune.answer(support_z, support_y, ways, steps, lr)
+    return weight.T, bias
+
+
+@wrong(exercises.fine_tune, "The bias comes first")
+def _(support_z, support_y, ways, steps, lr):
+    return exercises.fine_tune.answer(support_z, support_y, ways, steps, lr)[::-1]
+
+
+@wrong(exercises.fine_tune, "Are these the logits?")
+def _(support_z, support_y, ways, steps, lr):
+    weight, bias = exercises.fine_tune.answer(support_z, support_y, ways, steps, lr)
+    return support_z @ weight + bias, bias
+
+
+@wrong(exercises.fine_tune, "It should return two tensors")
+def _(support_z, support_y, ways, steps, lr):
+    return exercises.fine_tune.answer(support_z, support_y, ways, steps, lr)[0]
+
+
+@wrong(exercises.fine_tune, "it gives different results")
+def _(support_z, support_y, ways, steps, lr):
+    """A layer as PyTorch makes it, with random weights."""
+    layer = torch.nn.Linear(support_z.shape[1], ways)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        F.cross_entropy(layer(support_z), support_y).backward()
+        optimizer.step()
+    return layer.weight.T, layer.bias
+
+
+# train_step
+
+logits_of = solutions.prototype_logits
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """By split, and as a tensor."""
+    support_z, query_z = embed(torch.cat([support_x, query_x])).split([len(support_x), len(query_x)])
+    loss = F.cross_entropy(logits_of(support_z, support_y, query_z, ways), query_y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """The queries first, the gradients set to zero, not to None."""
+    z = embed(torch.cat((query_x, support_x), dim=0))
+    logits = logits_of(z[len(query_x) :], support_y, z[: len(query_x)], ways)
+    optimizer.zero_grad(set_to_none=False)
+    loss = torch.nn.CrossEntropyLoss()(logits, query_y)
+    loss.backward()
+    optimizer.step()
+    return float(loss)
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """The loss spelt out."""
+    optimizer.zero_grad()
+    x = torch.vstack([support_x, query_x])
+    z = embed(x)
+    rows = torch.arange(len(query_x))
+    log_p = logits_of(z[: -len(query_x)], support_y, z[-len(query_x) :], ways).log_softmax(dim=1)
+    loss = -log_p[rows, query_y].mean()
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """By a closure, as some optimizers want it."""
+
+    def closure():
+        optimizer.zero_grad()
+        support_z, query_z = embed(torch.cat([support_x, query_x])).tensor_split([len(support_x)])
+        loss = F.nll_loss(F.log_softmax(logits_of(support_z, support_y, query_z, ways), 1), query_y)
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """With prototypes of its own."""
+    z = embed(torch.cat([support_x, query_x]))
+    member = F.one_hot(support_y, ways).float()
+    prototypes = member.T @ z[: len(support_y)] / member.sum(0)[:, None]
+    loss = F.cross_entropy(-torch.cdist(z[len(support_y) :], prototypes).square(), query_y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """The gradients cleared by hand, and put in by hand."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    z = embed(torch.cat([support_x, query_x]))
+    loss = F.cross_entropy(logits_of(z[: len(support_x)], support_y, z[len(support_x) :], ways), query_y)
+    for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        p.grad = g
+    optimizer.step()
+    return loss.item()
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """The sum of the queries' losses, divided by their number; cleared after the step as well."""
+    optimizer.zero_grad()
+    n = len(support_x)
+    z = embed(torch.cat([support_x, query_x]))
+    loss = F.cross_entropy(logits_of(z[:n], support_y, z[n:], ways), query_y, reduction="sum") / len(query_y)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+@right(exercises.train_step)
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    """The labels of both sets in one, and a mask."""
+    z = embed(torch.cat([support_x, query_x]))
+    is_query = torch.arange(len(z)) >= len(support_x)
+    loss = F.cross_entropy(logits_of(z[~is_query], support_y, z[is_query], ways), query_y)
+    optimizer.zero_grad()
+    torch.autograd.backward(loss)
+    optimizer.step()
+    return loss.item()
+
+
+def step_with(
+    *,
+    before=lambda optimizer: optimizer.zero_grad(),
+    embed_both=lambda embed, s, q: embed(torch.cat([s, q])).split([len(s), len(q)]),
+    loss_of=lambda logits, y: F.cross_entropy(logits, y),
+    after=lambda optimizer, loss: (loss.backward(), optimizer.step()),
+    result=lambda loss: loss.item(),
+):
+    """An answer with some parts replaced."""
+
+    def answer(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+        before(optimizer)
+        support_z, query_z = embed_both(embed, support_x, query_x)
+        loss = loss_of(logits_of(support_z, support_y, query_z, ways), query_y)
+        after(optimizer, loss)
+        return result(loss)
+
+    return answer
+
+
+def pushed_apart(logits, y):
+    return F.cross_entropy(-logits, y)
+
+
+wrong(exercises.train_step, "The old gradients are not cleared")(step_with(before=lambda optimizer: None))
+wrong(exercises.train_step, "embedded in two calls")(step_with(embed_both=lambda embed, s, q: (embed(s), embed(q))))
+wrong(exercises.train_step, "the farthest prototype wins")(step_with(loss_of=pushed_apart))
+wrong(exercises.train_step, "A softmax is applied")(
+    step_with(loss_of=lambda logits, y: F.cross_entropy(logits.softmax(dim=1), y))
+)
+wrong(exercises.train_step, "The distances are not squared")(
+    step_with(loss_of=lambda logits, y: F.cross_entropy(-(1e-12 - logits).sqrt(), y))
+)
+wrong(exercises.train_step, "The loss is the sum over the queries")(
+    step_with(loss_of=lambda logits, y: F.cross_entropy(logits, y, reduction="sum"))
+)
+wrong(exercises.train_step, "one minus the mean probability")(
+    step_with(loss_of=lambda logits, y: 1 - logits.softmax(1)[torch.arange(len(y)), y].mean())
+)
+wrong(exercises.train_step, "the parameters do not change")(step_with(after=lambda optimizer, loss: loss.backward()))
+wrong(exercises.train_step, "steps twice")(
+    step_with(after=lambda optimizer, loss: (loss.backward(), optimizer.step(), optimizer.step()))
+)
+wrong(exercises.train_step, "The step climbs")(
+    step_with(after=lambda optimizer, loss: ((-loss).backward(), optimizer.step()))
+)
+wrong(exercises.train_step, "The step comes before backward()")(
+    step_with(
+        before=lambda optimizer: (optimizer.step(), optimizer.zero_grad()), after=lambda _o, loss: loss.backward()
+    )
+)
+wrong(exercises.train_step, "through the support embeddings")(
+    step_with(
+        embed_both=lambda embed, s, q: (embed(torch.cat([s, q]))[: len(s)].detach(), embed(torch.cat([s, q]))[len(s) :])
+    )
+)
+wrong(exercises.train_step, "through the query embeddings")(
+    step_with(
+        embed_both=lambda embed, s, q: (embed(torch.cat([s, q]))[: len(s)], embed(torch.cat([s, q]))[len(s) :].detach())
+    )
+)
+wrong(exercises.train_step, "Two things are wrong.")(step_with(before=lambda optimizer: None, loss_of=pushed_apart))
+wrong(exercises.train_step, "The loss should be one number")(
+    step_with(loss_of=lambda logits, y: F.cross_entropy(logits, y), result=lambda loss: {"loss": loss})
+)
+wrong(exercises.train_step, "It stopped with RuntimeError")(
+    step_with(embed_both=torch.no_grad()(lambda embed, s, q: embed(torch.cat([s, q])).split([len(s), len(q)])))
+)
+
+
+@wrong(exercises.train_step, "The loss is that of the support drawings")
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    z = embed(torch.cat([support_x, query_x]))[: len(support_x)]
+    loss = F.cross_entropy(logits_of(z, support_y, z, ways), support_y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong(exercises.train_step, "that of support and query drawings together")
+def _(embed, optimizer, support_x, support_y, query_x, query_y, ways):
+    z = embed(torch.cat([support_x, query_x]))
+    y = torch.cat([support_y, query_y])
+    loss = F.cross_entropy(logits_of(z[: len(support_x)], support_y, z, ways), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+@wrong(exercises.train_step, "computed again after it")
+def _(embed, optimizer, *episode):
+    exercises.train_step.answer(embed, optimizer, *episode)
+    support_x, support_y, query_x, query_y, ways = episode
+    with torch.no_grad():
+        z = embed(torch.cat([support_x, query_x]))
+        return F.cross_entropy(logits_of(z[: len(support_x)], support_y, z[len(support_x) :], ways), query_y).item()
+
+
+# paired_difference
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """With a loop."""
+    differences = [float(x) - float(y) for x, y in zip(a, b, strict=True)]
+    s = statistics.stdev(differences)
+    return statistics.fmean(differences), float(student[len(differences) - 1]) * s / math.sqrt(len(differences))
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """In NumPy."""
+    d = a.numpy() - b.numpy()
+    return d.mean(), student.numpy()[d.size - 1] * d.std(ddof=1) / np.sqrt(d.size)
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """One tensor of two."""
+    d = torch.sub(a, b)
+    return torch.stack([d.mean(), student[d.numel() - 1] * d.std(unbiased=True) * d.numel() ** -0.5])
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """The mean as the difference of the means, and a list."""
+    n = a.shape[0]
+    return [a.mean() - b.mean(), student[n - 1] * ((a - b).var() / n).sqrt()]
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """The variance of a difference by variances and covariance."""
+    n = len(a)
+    covariance = torch.cov(torch.stack([a, b]))
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return (a - b).sum() / n, student[n - 1] * (variance / n) ** 0.5
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """By std_mean."""
+    std, mean = torch.std_mean(a - b)
+    return mean, student[len(a) - 1] * std / len(a) ** 0.5
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """The standard error from the deviations."""
+    d = a - b
+    n = len(d)
+    error = (((d - d.mean()) ** 2).sum() / (n * (n - 1))).sqrt()
+    return d.mean().item(), (student[n - 1] * error).item()
+
+
+@right(exercises.paired_difference)
+def _(a, b, student):
+    """With the deviation that divides by S, mended by hand."""
+    d = (a - b).double()
+    n = len(d)
+    return d.mean(), student[n - 1] * d.std(correction=0) / (n - 1) ** 0.5
+
+
+wrong(exercises.paired_difference, "wrong sign")(
+    lambda a, b, student: exercises.paired_difference.answer(b, a, student)
+)
+wrong(exercises.paired_difference, "The absolute differences are averaged")(
+    lambda a, b, student: ((a - b).abs().mean(), student[len(a) - 1] * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "the median difference")(
+    lambda a, b, student: ((a - b).median(), student[len(a) - 1] * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "the sum of the differences")(
+    lambda a, b, student: (sum(a - b), student[len(a) - 1] * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "divides by S, not by S - 1")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * np.std((a - b).numpy()) / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "made of the variance")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * (a - b).var() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "adds the variances of both methods")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * ((a.var() + b.var()) / len(a)) ** 0.5)
+)
+wrong(exercises.paired_difference, "adds the two standard deviations")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * (a.std() + b.std()) / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "that of a alone")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * a.std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "The division by √S is missing")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * (a - b).std())
+)
+wrong(exercises.paired_difference, "It divides by S, not by its root")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * (a - b).std() / len(a))
+)
+wrong(exercises.paired_difference, "divides by √(S - 1)")(
+    lambda a, b, student: ((a - b).mean(), student[len(a) - 1] * (a - b).std() / (len(a) - 1) ** 0.5)
+)
+wrong(exercises.paired_difference, "t for S degrees of freedom")(
+    lambda a, b, student: ((a - b).mean(), student[len(a)] * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "It takes 1.96")(
+    lambda a, b, student: ((a - b).mean(), 1.96 * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "this is the standard error")(
+    lambda a, b, student: ((a - b).mean(), (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "whole width")(
+    lambda a, b, student: ((a - b).mean(), 2 * student[len(a) - 1] * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "The two numbers are exchanged")(
+    lambda a, b, student: exercises.paired_difference.answer(a, b, student)[::-1]
+)
+
+
+@wrong(exercises.paired_difference, "the two ends of the interval")
+def _(a, b, student):
+    middle, half = exercises.paired_difference.answer(a, b, student)
+    return middle - half, middle + half
+
+
+wrong(exercises.paired_difference, "These are percentages")(
+    lambda a, b, student: tuple(100 * x for x in exercises.paired_difference.answer(a, b, student))
+)
+wrong(exercises.paired_difference, "It should return two numbers")(lambda a, b, student: (a - b).mean())
+wrong(exercises.paired_difference, "Right with 5 seeds, but wrong with 8 seeds")(
+    lambda a, b, student: ((a - b).mean(), 2.776 * (a - b).std() / len(a) ** 0.5)
+)
+wrong(exercises.paired_difference, "Two things are wrong.")(
+    lambda a, b, student: ((b - a).mean(), 1.96 * (a - b).std() / len(a) ** 0.5)
+)

@@ -23,6 +23,7 @@ import metalab.evaluate
 from metalab.experiments import sine_over_seeds, timing
 from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.kit.steering import SteeringPanel
+from metalab.lessons.omniglot_few_shot import watching
 from metalab.tasks import Characters, Groups, glyphs, omniglot
 from metalab.train import Trainer
 
@@ -78,6 +79,7 @@ def short(drawn, monkeypatch):
     monkeypatch.setattr(siamese, "medians_in_turn", partial(timing.medians_in_turn, rounds=1))
     monkeypatch.setattr(timing, "WARM", 0)
     monkeypatch.setattr(Trainer, "run", at_most(STEPS, Trainer.run, "steps"))
+    monkeypatch.setattr(watching.Curve, "__init__", at_most(STEPS, watching.Curve.__init__, "steps"))
     monkeypatch.setattr(SteeringPanel, "train", steer)
     monkeypatch.setattr(Characters, "batch", at_most(DRAWINGS, Characters.batch, "size"))
     monkeypatch.setattr(Groups, "__call__", at_most(DRAWINGS, Groups.__call__, "groups"))

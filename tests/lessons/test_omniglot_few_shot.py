@@ -10,12 +10,13 @@ from metalab.learners import MAML
 from metalab.lessons.kit import panels
 from metalab.lessons.kit.characters import load_characters
 from metalab.lessons.kit.figures import GREEN, VERMILION, png
+from metalab.lessons.omniglot_few_shot import concepts, watching
 from metalab.lessons.omniglot_few_shot import figures as lesson
 from metalab.lessons.omniglot_few_shot.figures import Game, draw_answers, episode_panel, print_game_scores
 from metalab.losses import accuracy
 from metalab.nets import Conv4
 from metalab.tasks import Characters, glyphs, omniglot
-from metalab.train import Step, Trainer
+from metalab.train import Trainer
 
 
 def seeded(seed=0):
@@ -172,36 +173,136 @@ def test_without_answers_the_queries_are_just_shown():
 # Live training
 
 
-def test_live_training_tests_every_quarter_and_says_how_it_went(figures, monkeypatch):
+class Counter:
+    """A learner whose only parameter falls by the learning rate in each step."""
+
+    def init(self, generator):
+        return {"w": torch.zeros(1)}
+
+    def meta_gradient(self, params, batch):
+        return {"w": torch.ones(1)}, {"loss": 2.0 + params["w"].sum() / 10}
+
+
+def test_a_training_is_validated_at_even_distances_and_on_axes_of_its_own(figures, monkeypatch):
     shown, scored = [], []
     monkeypatch.setattr(panels, "show_widget", lambda *_: None)
     monkeypatch.setattr(panels, "show", lambda fig, text: shown.append((fig, text)))
-
-    class Learner:
-        def init(self, generator):
-            return {"w": torch.zeros(1)}
-
-        def meta_gradient(self, params, batch):
-            return {"w": torch.ones(1)}, {"loss": torch.tensor(1.0), "accuracy": torch.tensor(0.25)}
 
     def score(params):
         scored.append(params["w"].item())
         return Score(mean=len(scored) / 10, ci95=0.01, episodes=5)
 
-    trainer = Trainer(Learner(), lambda generator: None, outer_lr=1.0)
-    done = lesson.train_with_accuracy(trainer, 17, score, title="MAML")
-    assert [type(step) for step in done] == [Step] * 17
-    # Every fourth step, and the last; Adam moves w by the learning rate when the gradient is always 1.
-    assert scored == pytest.approx([-4, -8, -12, -16, -17])
+    trainer = Trainer(Counter(), lambda generator: None, outer_lr=1.0)
+    found = watching.train_with_validation(trainer, 17, score, title="MAML", tests=4, unit="episode")
+    assert scored == pytest.approx([-4, -8, -13, -17])  # Adam moves w by the learning rate
+    assert {step: s.mean for step, s in found.items()} == pytest.approx({4: 0.1, 8: 0.2, 13: 0.3, 17: 0.4})
     [(fig, text)] = shown
-    assert text == "MAML: meta-step 17 of 17; on unseen characters 50.0 ± 1.0 %."
-    [ax] = fig.axes
-    training = ax.get_lines()[0]
-    unseen, _caps, [bars] = ax.containers[0]
-    assert training.get_ydata() == pytest.approx([25.0] * 17)
-    assert list(unseen.get_xdata()) == [4, 8, 12, 16, 17]
-    assert unseen.get_ydata() == pytest.approx([10 * n for n in range(1, 6)])
+    assert text == "MAML: episode 17 of 17; on validation alphabets 40.0 ± 1.0 %."
+    left, right = fig.axes
+    assert left.get_lines()[0].get_ydata()[0] == pytest.approx(2.0)
+    assert (left.get_xlabel(), left.get_ylabel()) == ("episode", "cross-entropy")
+    means, _caps, [bars] = right.containers[0]
+    assert list(means.get_xdata()) == [4, 8, 13, 17]
+    assert means.get_ydata() == pytest.approx([10, 20, 30, 40])
     assert bars.get_segments()[0][:, 1] == pytest.approx([9, 11])
+    assert right.get_ylabel() == "accuracy (%)"
+
+
+def test_a_loop_of_ones_own_has_its_curve(monkeypatch):
+    shown = []
+    monkeypatch.setattr(watching, "show_widget", lambda *_: None)
+    monkeypatch.setattr(watching, "show", lambda fig, text: shown.append((fig, text)))
+    curve = watching.Curve(12, title="my own loop")
+    for step in curve:
+        curve.add(torch.tensor(12.0 - step))
+    assert curve.losses == [float(n) for n in range(11, -1, -1)]
+    [(fig, text)] = shown
+    assert text == "my own loop: step 12 of 12, loss 4.50."  # the mean of the last ten, 0 … 9
+    each, mean = fig.axes[0].get_lines()
+    assert list(each.get_ydata()) == curve.losses
+    assert mean.get_ydata()[-1] == pytest.approx(4.5)
+
+
+def test_a_loop_that_adds_nothing_draws_nothing(monkeypatch):
+    monkeypatch.setattr(watching, "show_widget", lambda *_: None)
+    monkeypatch.setattr(watching, "show", lambda *_: pytest.fail("there is nothing to draw"))
+    assert list(watching.Curve(3, title="nothing")) == [1, 2, 3]
+    with pytest.raises(ValueError, match="steps=0"):
+        watching.Curve(0, title="nothing")
+
+
+# Concepts
+
+
+def test_an_episode_is_drawn_with_the_labels_of_its_support_only():
+    x = torch.arange(3.0)[:, None, None].expand(3, 28, 28) / 3
+    fig = concepts.draw_episode(x, torch.tensor([2, 0, 1]), x[:2], torch.tensor([1, 0]), "title")
+    panels.png(fig)
+    support, query = [ax for ax in fig.axes if ax.get_images()][:3], [ax for ax in fig.axes if ax.get_images()][3:]
+    assert [ax.get_xlabel() for ax in support] == ["label 0", "label 1", "label 2"]
+    inks = [1 - float(ax.get_images()[0].get_array().mean()) for ax in support]
+    assert inks == pytest.approx([1 / 3, 2 / 3, 0])  # in the order of the labels
+    assert [ax.get_xlabel() for ax in query] == ["?", "?"]
+    fig = concepts.draw_episode(x, torch.tensor([2, 0, 1]), x[:2], torch.tensor([1, 0]), "title", answers=True)
+    assert [ax.get_xlabel() for ax in fig.axes if ax.get_images()][3:] == ["label 1", "label 0"]
+
+
+def test_the_query_of_the_drawn_embedding_belongs_to_class_1():
+    fig = concepts.draw_prototypes()
+    panels.png(fig)
+    lines = [torch.tensor(line.get_xydata()) for line in fig.axes[0].get_lines()]
+    lengths = [(line[0] - line[1]).norm() for line in lines]
+    assert min(range(3), key=lengths.__getitem__) == 1
+
+
+def test_the_shapes_of_a_conv4_are_those_that_it_makes():
+    net = Conv4(channels=(2, 3, 4, 5))
+    fig = concepts.draw_conv4(net.widths)
+    panels.png(fig)
+    said = [text.get_text() for text in fig.axes[0].texts]
+    blocks = ["block 1\n2 × 14 × 14", "block 2\n3 × 7 × 7", "block 3\n4 × 4 × 4", "block 4\n5 × 2 × 2"]
+    assert [words for words in said if words.startswith(("picture", "block", "embedding"))] == [
+        *("picture\n1 × 28 × 28", *blocks, "embedding\n5 numbers")
+    ]
+    params = net.init(seeded())
+    x = torch.rand(3, 1, 28, 28)
+    for i, (channels, side) in enumerate([(2, 14), (3, 7), (4, 4), (5, 2)], start=1):
+        weight = params[f"conv{i}"].unflatten(0, (3, 3, -1)).permute(3, 2, 0, 1)
+        x = torch.nn.functional.conv2d(x, weight, stride=2, padding=1)
+        assert x.shape[1:] == (channels, side, side)
+
+
+def test_accuracies_come_in_the_order_of_the_seeds():
+    runs = [{"training": "a", "seed": seed, "validation": {"way": seed / 10}} for seed in (3, 1, 2)]
+    runs.append({"training": "b", "seed": 1, "validation": {"way": 0.9}})
+    assert concepts.accuracies({"runs": runs}, "a", "way").tolist() == [0.1, 0.2, 0.3]
+    for wrong in (("c", "way"), ("a", "other")):
+        with pytest.raises(ValueError, match="were not measured"):
+            concepts.accuracies({"runs": runs}, *wrong)
+
+
+def test_runs_and_seeds_are_drawn_at_one_scale():
+    runs = {name: {10: Score(0.5, 0.1, 9), 20: Score(mean, 0.1, 9)} for name, mean in {"a": 0.6, "b": 0.7}.items()}
+    fig = concepts.draw_runs(runs, "title", floor={"pixels": 0.4})
+    panels.png(fig)
+    assert [bar[0].get_ydata()[-1] for bar in fig.axes[0].containers] == pytest.approx([60, 70])
+    assert fig.axes[0].get_lines()[-1].get_ydata()[0] == pytest.approx(40)
+    fig = concepts.draw_seeds({"a": torch.tensor([0.5, 0.6]), "b": torch.tensor([0.7, 0.9])}, "title")
+    panels.png(fig)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["55.0", "80.0"]
+
+
+def test_a_table_fits_a_page(capsys):
+    concepts.print_table({"first": {"a": "1", "b": "2"}, "second": {"b": "3"}})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines] == [["a", "b"], ["first", "1", "2"], ["second", "3"]]
+    assert max(map(len, lines)) <= 88
+
+
+def test_the_table_of_students_t_begins_with_one_degree_of_freedom():
+    table = concepts.student()
+    assert table[0].isinf()
+    assert table[[1, 4, 10]].tolist() == [12.706, 2.776, 2.228]
 
 
 # The game

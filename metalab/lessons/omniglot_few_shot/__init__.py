@@ -1,1 +1,4 @@
-"""The code of the characters lesson: its exercises with their solutions, and its figures, game and panels."""
+"""The code of the characters lesson: its exercises with their solutions, its figures, its game and its panels.
+
+`measured.json` holds the results of `python -m benchmarks few-shot`, which the lesson shows.
+"""

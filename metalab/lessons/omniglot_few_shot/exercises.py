@@ -1,4 +1,7 @@
-"""The exercises of the characters lesson: deal an episode, classify by prototypes, and tell how sure a result is."""
+"""The exercises of the characters lesson: deal an episode, classify by prototypes, and tell how sure a result is.
+
+Those on training and on comparing trainings are in `training`.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,12 @@ from torch import Tensor
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, call_in, combined, describe, number
 from ..kit.exercise import Exercise
 from . import solutions
+from .training import FINE_TUNE_MISTAKES as FINE_TUNE_MISTAKES
+from .training import PAIRED_DIFFERENCE_MISTAKES as PAIRED_DIFFERENCE_MISTAKES
+from .training import TRAIN_STEP_MISTAKES as TRAIN_STEP_MISTAKES
+from .training import fine_tune, paired_difference, train_step
 
-__all__ = ["confidence_interval", "deal_episode", "prototype_logits"]
+__all__ = ["confidence_interval", "deal_episode", "fine_tune", "paired_difference", "prototype_logits", "train_step"]
 
 
 def _alone(mistakes: Sequence[Misconception]) -> list[Misconception]:

@@ -22,23 +22,9 @@ from ...learners.maml import MAML
 from ...losses import accuracy
 from ...nets import Conv4, Params
 from ...tasks import Characters, Episode
-from ...train import Step, Trainer
-from ..kit import panels, steering
+from ..kit import steering
 from ..kit.canvas import Canvas
-from ..kit.figures import (
-    BLUE,
-    GREEN,
-    TEXT,
-    TITLE,
-    VERMILION,
-    WIDTH,
-    Label,
-    draw_character,
-    figure,
-    finish,
-    plural,
-    smooth,
-)
+from ..kit.figures import GREEN, TEXT, TITLE, VERMILION, WIDTH, Label, draw_character, figure, plural
 from ..kit.guessing import Guesses, Question, Rival
 from ..kit.panels import Panel, log_slider, slider
 from ..kit.steering.view import View
@@ -48,8 +34,10 @@ Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N]
 
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:
     """Draw one drawing of each of the first `count` characters of some alphabets, with one alphabet per row."""
-    fig, axes = figure(height=1.05 * len(alphabets) + 0.4, nrows=len(alphabets), ncols=count, squeeze=False)
-    fig.get_layout_engine().set(h_pad=0.14)  # inches: half of the room for a name
+    height = 1.05 * len(alphabets) + 0.4
+    fig, axes = figure(height=height, nrows=len(alphabets), ncols=count, squeeze=False)
+    fig.set_layout_engine(None)  # it would make the first column as wide as the name above it
+    fig.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 0.7 / height, hspace=0.6)
     for row, alphabet in zip(axes, alphabets, strict=True):
         for ax in row:
             ax.axis("off")
@@ -185,46 +173,6 @@ def _answers(episode: Episode) -> tuple[Figure, Axes, Answers]:
     fig.set_layout_engine(None)  # it takes as long as drawing, and only the title needs room
     ax.set_position((margin / WIDTH, margin / height, 1 - 2 * margin / WIDTH, drawn.height / height))
     return fig, ax, drawn
-
-
-def train_with_accuracy(trainer: Trainer, steps: int, score: Callable[[Params], Score], *, title: str) -> list[Step]:
-    """Take `steps` meta-steps. Draw the training accuracy, and after every quarter of the steps the test accuracy.
-
-    Args:
-        trainer: a training that has an `accuracy` among its metrics.
-        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result.
-        score: returns the score of the current parameters on unseen characters.
-        title: the title of the figure.
-
-    Returns:
-        The steps that were taken.
-    """
-    tests: dict[int, Score] = {}
-
-    def draw(done: list[Step]) -> tuple[Figure, str]:
-        fig, ax = figure(height=4)
-        ax.plot(
-            [step.number for step in done],
-            100 * smooth([step.metrics["accuracy"] for step in done], 25),
-            color=BLUE,
-            label="training episodes, mean of 25 steps",
-        )
-        if tests:
-            means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
-            ax.errorbar(list(tests), means, bars, color=VERMILION, fmt="o--", capsize=4, label="unseen characters")
-        finish(ax, title, "meta-step", "accuracy (%)", legend=True)
-        caption = f"{title}: meta-step {trainer.steps} of {steps}"
-        if tests:
-            caption += f"; on unseen characters {list(tests.values())[-1].percent()}"
-        return fig, caption + "."
-
-    def test(step: Step) -> None:
-        if step.number % max(1, steps // 4) == 0 or step.number == steps:
-            tests[step.number] = score(trainer.params)
-
-    alt = f"{title}: accuracy, drawn while the network trains."
-    # A picture takes longer than a step, and this training keeps both cores busy, so one picture per second is enough.
-    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=test, per_second=1)
 
 
 @dataclass(eq=False)
