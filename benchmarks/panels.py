@@ -173,8 +173,9 @@ def places(slider: Widget, count: int = 9) -> list[float]:
 
 
 async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str, Any]:
-    """Measure all panels in the kernel that this function runs in."""
-    found = {name: await steered(new, rounds=rounds, seconds=seconds) for name, new in trainings().items()}
+    """Measure all panels in the kernel that this function runs in; with 0 rounds those that train nothing."""
+    steering_too = trainings().items() if rounds else ()
+    found = {name: await steered(new, rounds=rounds, seconds=seconds) for name, new in steering_too}
     return {
         "machine": machine.about("cpu", ("torch", "ipywidgets", "ipykernel", "matplotlib")),
         "goals": {"share": SHARE_GOAL, "frames": FRAMES_GOAL, "ms": ANSWER_GOAL},
@@ -183,14 +184,14 @@ async def measure(*, rounds: int = ROUNDS, seconds: float = SECONDS) -> dict[str
     }
 
 
-def in_a_kernel() -> dict[str, Any]:
+def in_a_kernel(rounds: int = ROUNDS) -> dict[str, Any]:
     """Run `measure` in a cell of a fresh kernel, and return what it returns.
 
     Raises:
         RuntimeError: the cell failed.
     """
     cell = nbformat.v4.new_code_cell(
-        "import json\nfrom benchmarks import panels\nfound = json.dumps(await panels.measure())\nprint(found)"
+        f"import json\nfrom benchmarks import panels\nprint(json.dumps(await panels.measure(rounds={rounds})))"
     )
     if failure := run_lessons.execute(nbformat.v4.new_notebook(cells=[cell]), Path.cwd(), timeout=3600):
         raise RuntimeError(failure)
@@ -200,12 +201,15 @@ def in_a_kernel() -> dict[str, Any]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `python -m benchmarks panels`."""
+    parser.add_argument(
+        "--rounds", type=int, default=ROUNDS, help="of the trainings (default: %(default)s); 0 leaves them out"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the measurements there too")
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure in a fresh kernel, print the results, and write them to a file if one was named."""
-    found = in_a_kernel()
+    found = in_a_kernel(options.rounds)
     for name, training in found["trainings"].items():
         share, frames = statistics.median(training["share"]), statistics.median(training["frames"])
         print(f"{name:32} {share:6.1%} of the speed without a panel, {frames:.1f} frames a second")

@@ -69,3 +69,9 @@ def test_the_share_is_of_the_same_training(monkeypatch):
 
     found = asyncio.run(speed.steered(new, rounds=1, seconds=40.0))
     assert found == {"steps": 40, "ms": [1000.0], "share": [0.5], "frames": [3 / 80]}
+
+
+def test_without_rounds_only_the_panels_that_train_nothing_are_timed(alone):
+    found = asyncio.run(speed.measure(rounds=0))
+    assert found["trainings"] == {}
+    assert len(found["answers"]["1: some"]) == 18

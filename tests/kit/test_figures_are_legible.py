@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.collections import PathCollection
@@ -18,7 +19,7 @@ from matplotlib.text import Text
 from metalab.evaluate import Score
 from metalab.learners import MAML, Contrastive
 from metalab.lessons.kit import panels
-from metalab.lessons.kit.figures import TEXT, WIDTH, figure, plain, plain_ticks, png
+from metalab.lessons.kit.figures import TEXT, WIDTH, Label, figure, plain, plain_ticks, png
 from metalab.lessons.omniglot_few_shot import concepts, watching
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
@@ -345,3 +346,33 @@ def test_plain_numbers():
     numbers = [1e-5, 0.002, 0.3, 1, 20, 4000, 1e5, 1e6, 1e-6, 3e12]
     expected = ["0.00001", "0.002", "0.3", "1", "20", "4,000", "100,000", "10⁶", "10⁻⁶", "3·10¹²"]
     assert [plain(number) for number in numbers] == expected
+
+
+@pytest.mark.parametrize("ha", ["left", "center", "right"])
+@pytest.mark.parametrize("va", ["top", "bottom"])
+@pytest.mark.parametrize("words", ["✗ 12", "✗ 12\n(100%)"], ids=["one line", "two lines"])
+def test_a_label_is_where_matplotlib_puts_a_text(ha, va, words):
+    inked = []
+    for kind in (Text, Label):
+        fig, ax = figure(4, 3)
+        fig.set_layout_engine(None)
+        ax.axis("off")
+        text = ax.add_artist(kind(0.5, 0.5, words, ha=ha, va=va, fontsize=TEXT, color="#D55E00", linespacing=1))
+        fig.canvas.draw()
+        pixels = np.asarray(fig.canvas.buffer_rgba())[..., :3].astype(int)
+        rows, columns = np.nonzero(pixels.sum(2) < 3 * 255 - 100)
+        inked.append([rows.min(), rows.max(), columns.min(), columns.max()])
+        darkest = pixels[rows, columns][pixels[rows, columns].sum(1).argmin()]
+        assert darkest.tolist() == pytest.approx([0xD5, 0x5E, 0x00], abs=40)
+        text.set_visible(False)
+        fig.canvas.draw()
+        assert np.asarray(fig.canvas.buffer_rgba()).min() == 255
+    assert np.abs(np.subtract(*inked)).max() <= 4, "pixels"
+
+
+def test_a_label_without_words_draws_nothing():
+    fig, ax = figure(4, 3)
+    ax.axis("off")
+    ax.add_artist(Label(0.5, 0.5, "", va="top"))
+    fig.canvas.draw()
+    assert np.asarray(fig.canvas.buffer_rgba()).min() == 255

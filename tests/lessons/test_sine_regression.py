@@ -275,8 +275,8 @@ def test_earlier_runs_stay_in_the_picture(panel, figures):
     panel.order.value = 1
     panel.button.click()  # as the reader does
     assert list(lines(figures[-1].axes[0])) == ["run 1: 2nd order", "run 2: 1st order"]
-    final = lesson.smooth(panel.runs["run 2: outer lr 0.001, 1st order, 100 steps"])[-1].item()
-    assert f"run 2: outer lr 0.001, 1st order, 100 steps: done. Loss {final:.3g} (mean of the last 50" in words(panel)
+    final = lesson.smooth(panel.runs["run 2: rate 0.001, 1st order, 100 steps"])[-1].item()
+    assert f"run 2: rate 0.001, 1st order, 100 steps: done. Loss {final:.3g} (mean of the last 50" in words(panel)
 
 
 def test_the_legend_tells_in_what_the_runs_differ(panel, figures):
@@ -284,16 +284,16 @@ def test_the_legend_tells_in_what_the_runs_differ(panel, figures):
         return list(lines(figures[-1].axes[0]))
 
     panel.train()
-    assert names() == ["run 1: outer lr 0.001, 2nd order, 100 steps"], "a single run has all its settings"
+    assert names() == ["run 1: rate 0.001, 2nd order, 100 steps"], "a single run has all its settings"
     panel.train()
-    assert names() == [f"run {n}: outer lr 0.001, 2nd order, 100 steps" for n in (1, 2)], "so have equal ones"
+    assert names() == [f"run {n}: rate 0.001, 2nd order, 100 steps" for n in (1, 2)], "so have equal ones"
     panel.outer_lr.value = 0.01
     panel.train()
-    assert names() == ["run 1: outer lr 0.001", "run 2: outer lr 0.001", "run 3: outer lr 0.01"]
+    assert names() == ["run 1: rate 0.001", "run 2: rate 0.001", "run 3: rate 0.01"]
     for _ in range(panel.RUNS - 1):
         panel.train()
     assert len(names()) == panel.RUNS
-    assert names()[0] == "run 3: outer lr 0.01, 2nd order, 100 steps"
+    assert names()[0] == "run 3: rate 0.01, 2nd order, 100 steps"
     assert names()[-1].startswith("run 9: ")
 
 
@@ -301,7 +301,7 @@ def test_a_choice_says_that_it_waits_for_the_next_run(panel, figures):
     drawn = len(figures)
     panel.order.value = 1
     panel.outer_lr.value = 0.01
-    assert "Press Train for a run with outer lr 0.01, 1st order, 100 steps." in panel.note.value
+    assert "Press Train for a run with rate 0.01, 1st order, 100 steps." in panel.note.value
     assert len(figures) == drawn
 
 
@@ -317,13 +317,13 @@ def test_a_diverging_run_says_so_and_can_be_tried_again(panel, monkeypatch):
     assert len(panel.train()) == 4
     assert all(calls), "the button must rest while a run goes on"
     assert not panel.button.disabled
-    assert "run 1: outer lr 0.001, 2nd order, 100 steps stopped: the loss is nan at meta-step 5" in words(panel)
+    assert "run 1: rate 0.001, 2nd order, 100 steps stopped: the loss is nan at meta-step 5" in words(panel)
     assert "back at meta-step 3" in words(panel), "the losses of the parameters after it were never seen"
     assert "Move the outer learning rate to the left." in words(panel)
     assert all(torch.isfinite(p).all() for p in panel.params.values())
     monkeypatch.setattr(lesson, "sample", sample)
     assert len(panel.train()) == 100
-    assert "run 2: outer lr 0.001, 2nd order, 100 steps: done." in words(panel)
+    assert "run 2: rate 0.001, 2nd order, 100 steps: done." in words(panel)
 
 
 def test_an_interrupted_run_is_kept(panel, monkeypatch):

@@ -102,7 +102,7 @@ def legend_below(ax: Axes, handles: list[Artist] | None = None) -> Legend:
 
     def width(columns: int) -> float:
         """Return how many inches the legend is wide, about."""
-        return sum(0.55 + 0.09 * max(column) for column in np.array_split(lengths, columns))
+        return sum(0.55 + 0.087 * max(column) for column in np.array_split(lengths, columns))
 
     fitting = (columns for columns in range(len(handles), 1, -1) if width(columns) <= room)
     return ax.legend(

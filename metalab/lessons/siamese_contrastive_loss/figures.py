@@ -313,7 +313,7 @@ def train_with_embedding(
         for name, color, dash in (("same", BLUE, "-"), ("different", VERMILION, "--")):
             means = smooth([-step.metrics[name] for step in done], 25)
             axes["distance"].plot(numbers, means, dash, color=color, linewidth=2, label=f"{name} pairs")
-        finish(axes["distance"], title, "step", "distance d", legend=True)
+        finish(axes["distance"], title, "" if score else "step", "distance d", legend=True)
         axes["distance"].set_ylim(bottom=0)
         shown.draw_on(axes["map"])
         metrics = done[-1].metrics
@@ -323,7 +323,7 @@ def train_with_embedding(
         )
         if score:
             share = 100 * smooth([step.metrics["accuracy"] for step in done], 25)
-            axes["accuracy"].plot(numbers, share, color=BLUE, label="training: nearest is the same")
+            axes["accuracy"].plot(numbers, share, color=BLUE, label="training")
         if tests:
             means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)
             axes["accuracy"].errorbar(

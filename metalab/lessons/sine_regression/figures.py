@@ -311,7 +311,7 @@ class RetrainPanel:
 
     def _settings(self) -> tuple[str, str, str]:
         order = {1: "1st order", 2: "2nd order"}[self.order.value]
-        return f"outer lr {self.outer_lr.value:.2g}", order, f"{self.steps.value:,} steps"
+        return f"rate {self.outer_lr.value:.2g}", order, f"{self.steps.value:,} steps"
 
     def _on_choice(self, _change: dict | None = None) -> None:
         """Say what the choices are for, because no curve changes before the next run."""
