@@ -18,7 +18,7 @@ def draw(height):
     ax.plot([0, height])
     return fig, f"The line rises to {height}."
 
-Panel({"height": slider("height", 3, 1, 9, 1)}, draw, alt="Run this cell to use this panel.").show()
+Panel({"height": slider("height", 3, 1, 9, 1)}, draw, alt="A line.").show()
 """
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}}
 LOST = "model not found"
@@ -113,6 +113,7 @@ def test_a_panel_whose_kernel_was_shut_down_is_a_picture(page, server, folder):
     picture = page.locator(".jp-OutputArea-output img")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+    expect(page.locator(".jp-OutputArea")).to_contain_text("A line. To use it, run this cell.")
     expect(page.locator(".jp-OutputArea")).not_to_contain_text("Error")
     assert LOST not in page.content()
     assert page.errors == []
