@@ -262,8 +262,8 @@ def over_seeds(runs: list[dict[str, Any]], method: str, steps: int, what: str = 
         runs: "runs" of `measured`.
         method: the method.
         steps: the number of gradient steps.
-        what: "errors", the means over the test tasks; "typical", their medians; "failed", how many tasks diverged; or "tuned", the
-            mean error with a rate that was chosen on validation tasks.
+        what: "errors", the means over the test tasks; "typical", their medians; "failed", how many tasks
+            diverged; or "tuned", the mean error with a rate that was chosen on validation tasks.
 
     Raises:
         ValueError: `what` is none of these.
