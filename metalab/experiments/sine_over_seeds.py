@@ -140,7 +140,7 @@ def measure(method: str, seed: int) -> dict[str, Any]:
         "method": method,
         "seed": seed,
         "errors": {steps: error.mean().item() for steps, error in tested.items()},
-        "medians": {steps: error.nan_to_num(math.inf).median().item() for steps, error in tested.items()},
+        "typical": {steps: error.nan_to_num(math.inf).median().item() for steps, error in tested.items()},
         "failed": {steps: int((~(error < FAILED)).sum()) for steps, error in tested.items()},
         "tuned": tuned,
     }

@@ -262,13 +262,13 @@ def over_seeds(runs: list[dict[str, Any]], method: str, steps: int, what: str = 
         runs: "runs" of `measured`.
         method: the method.
         steps: the number of gradient steps.
-        what: "errors", the means over the test tasks; "medians"; "failed", how many tasks diverged; or "tuned", the
-            mean error with a rate that was chosen on validation tasks.
+        what: "errors", the means over the test tasks; "typical", their medians; "failed", how many tasks
+            diverged; or "tuned", the mean error with a rate that was chosen on validation tasks.
 
     Raises:
         ValueError: `what` is none of these.
     """
-    one_of(["errors", "medians", "failed", "tuned"], what=what)
+    one_of(["errors", "typical", "failed", "tuned"], what=what)
     chosen = sorted((run for run in runs if run["method"] == method), key=lambda run: run["seed"])
     found = [run[what][str(steps)] for run in chosen]
     return [value["error"] for value in found] if what == "tuned" else found
