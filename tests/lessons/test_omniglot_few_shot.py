@@ -237,7 +237,7 @@ def test_a_loop_that_adds_nothing_draws_nothing(monkeypatch):
 def test_an_episode_is_drawn_with_the_labels_of_its_support_only():
     x = torch.arange(3.0)[:, None, None].expand(3, 28, 28) / 3
     fig = concepts.draw_episode(x, torch.tensor([2, 0, 1]), x[:2], torch.tensor([1, 0]), "title")
-    panels.png(fig)
+    png(fig)
     support, query = [ax for ax in fig.axes if ax.get_images()][:3], [ax for ax in fig.axes if ax.get_images()][3:]
     assert [ax.get_xlabel() for ax in support] == ["label 0", "label 1", "label 2"]
     inks = [1 - float(ax.get_images()[0].get_array().mean()) for ax in support]
@@ -249,7 +249,7 @@ def test_an_episode_is_drawn_with_the_labels_of_its_support_only():
 
 def test_the_query_of_the_drawn_embedding_belongs_to_class_1():
     fig = concepts.draw_prototypes()
-    panels.png(fig)
+    png(fig)
     lines = [torch.tensor(line.get_xydata()) for line in fig.axes[0].get_lines()]
     lengths = [(line[0] - line[1]).norm() for line in lines]
     assert min(range(3), key=lengths.__getitem__) == 1
@@ -258,7 +258,7 @@ def test_the_query_of_the_drawn_embedding_belongs_to_class_1():
 def test_the_shapes_of_a_conv4_are_those_that_it_makes():
     net = Conv4(channels=(2, 3, 4, 5))
     fig = concepts.draw_conv4(net.widths)
-    panels.png(fig)
+    png(fig)
     said = [text.get_text() for text in fig.axes[0].texts]
     blocks = ["block 1\n2 × 14 × 14", "block 2\n3 × 7 × 7", "block 3\n4 × 4 × 4", "block 4\n5 × 2 × 2"]
     assert [words for words in said if words.startswith(("picture", "block", "embedding"))] == [
@@ -284,11 +284,11 @@ def test_accuracies_come_in_the_order_of_the_seeds():
 def test_runs_and_seeds_are_drawn_at_one_scale():
     runs = {name: {10: Score(0.5, 0.1, 9), 20: Score(mean, 0.1, 9)} for name, mean in {"a": 0.6, "b": 0.7}.items()}
     fig = concepts.draw_runs(runs, "title", floor={"pixels": 0.4})
-    panels.png(fig)
+    png(fig)
     assert [bar[0].get_ydata()[-1] for bar in fig.axes[0].containers] == pytest.approx([60, 70])
     assert fig.axes[0].get_lines()[-1].get_ydata()[0] == pytest.approx(40)
     fig = concepts.draw_seeds({"a": torch.tensor([0.5, 0.6]), "b": torch.tensor([0.7, 0.9])}, "title")
-    panels.png(fig)
+    png(fig)
     assert [text.get_text() for text in fig.axes[0].texts] == ["55.0", "80.0"]
 
 

@@ -201,7 +201,8 @@ def draw_seeds(groups: dict[str, Tensor], title: str) -> Figure:
         ax.plot(range(len(names)), 100 * values[:, seed], color=GREY, linewidth=1, alpha=0.7)
     for i, (row, colour, marker) in enumerate(zip(values, CLASSES, MARKERS, strict=False)):
         ax.scatter([i] * len(row), 100 * row, color=colour, marker=marker, s=150, zorder=3)
-        ax.text(i, 100 * row.max() + 0.35, f"{100 * row.mean():.1f}", ha="center", va="bottom", fontsize=TEXT)
+        place = {"xytext": (0, 11), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        ax.annotate(f"{100 * row.mean():.1f}", (i, 100 * row.max().item()), fontsize=TEXT, **place)
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.margins(y=0.2)
