@@ -139,6 +139,15 @@ def test_large_tasks_are_scored_a_few_at_a_time(monkeypatch, small_omniglot):
     assert drawn == [2, 2, 1]  # with 40 pictures each
 
 
+def test_sines_with_many_points_are_scored_a_few_at_a_time(monkeypatch):
+    drawn, sample = [], sine.sample
+    monkeypatch.setattr(sine, "sample", lambda tasks, *arguments: drawn.append(tasks) or sample(tasks, *arguments))
+    monkeypatch.setattr(scoring, "SINE_POINTS", 250)
+    settings = Settings.of("sine")
+    next(scoring.results(settings, checkpoint(settings)[1], episodes=5))
+    assert drawn == [2, 2, 1]  # with 105 points each
+
+
 def test_a_network_that_broke_down_is_refused():
     settings = Settings.of("sine")
     _params, tensors = checkpoint(settings)
