@@ -28,7 +28,7 @@ from metalab.lessons.kit import setup
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 KEPT = {"tags"}  # the parts of a cell's metadata that are kept; `fold` adds those that fold it
 FOLDED = "# @title"  # the first line of a code cell that is folded begins with it; Colab shows the rest of the line
-PREDICT = "**Predict.**"  # a text cell with it asks for a guess, which the outputs of the cells below would spoil
+PREDICT = "**Predict"  # a text cell with it asks for a guess, which the outputs of the cells below would spoil
 CELL_TIMEOUT = 300  # seconds after which a cell is taken to hang; lessons should be much faster
 
 
