@@ -55,12 +55,13 @@ def test_readme_has_every_lesson_and_room():
     assert publish.refresh_readme(text, REPOSITORY) == text  # else: make refresh
 
 
-def test_folding_goes_by_titles_and_predictions():
+@pytest.mark.parametrize("asks", ["> **Predict.** How many?", "And now? **Predict**"])
+def test_folding_goes_by_titles_and_predictions(asks):
     """And what an editor has folded or unfolded does not stay."""
     lesson = new_notebook(
         cells=[
             new_code_cell("# @title Imports\nimport math"),
-            new_markdown_cell("> **Predict.** How many?"),
+            new_markdown_cell(asks),
             new_code_cell("# @title Counting\n1"),
             new_code_cell("2"),
             new_markdown_cell("As you see."),
