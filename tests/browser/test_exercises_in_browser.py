@@ -169,12 +169,12 @@ def test_guesses_are_made_by_keyboard_kept_and_compared(page, server, tmp_path):
     expect(readout).to_have_text("20 steps")
     expect(steps).to_contain_text("Your guess is 20 steps.")
     expect(wave).to_contain_text("No sketch yet.")
-    before = wave.locator("img").screenshot()
+    before = wave.locator("img.metalab-picture").screenshot()
     handle, _ = slider(wave, "y at x = -5")
     handle.focus()
     handle.press("ArrowRight")
     expect(wave).to_contain_text("Your sketch, from left to right: 0.5, 0, 0, 0, 0.")
-    assert wave.locator("img").screenshot() != before
+    assert wave.locator("img.metalab-picture").screenshot() != before
     for panel, name in ((curve, "choice"), (steps, "number"), (wave, "sketch")):
         check_contrast(page, panel)
         picture(panel, name, tmp_path)

@@ -265,6 +265,14 @@ def test_a_panel_draws_its_picture_for_the_page(displayed):
     assert pixels(ours.picture.image.value).shape == (100, 160, 3)
 
 
+def test_a_picture_whose_parts_have_fixed_places_is_scaled_as_a_whole():
+    picture = LivePicture()
+    picture.draw(panels.Canvas(bar(3), rigid=True), "a bar")
+    picture.room._told({"new": [160, 1000, 2.0]})
+    assert pixels(picture.image.value).shape == (200, 400, 3)
+    assert picture.image.layout.width == "160px"
+
+
 def test_labels_have_the_room_of_the_longest():
     box = grid([slider("steps", 3, 0, 10, 1), slider("a long label", 3, 0, 10, 1), widgets.Button(description="go")])
     assert [each.style.description_width for each in box.children[:2]] == ["12ch", "12ch"]

@@ -23,13 +23,14 @@ class Canvas:
     Args:
         figure: a figure that `metalab.lessons.kit.figures.figure` made, or another one that has an Agg canvas.
         moving: the artists that move, in the order in which they are drawn, on top of everything else.
+        rigid: whether the parts of the figure have fixed places, so that a page scales it as a whole.
 
     Attributes:
         size: the width and the height in CSS pixels that the figure was made for.
     """
 
-    def __init__(self, figure: Figure, moving: Iterable[Artist] = ()) -> None:
-        self.figure, self.moving = figure, list(moving)
+    def __init__(self, figure: Figure, moving: Iterable[Artist] = (), *, rigid: bool = False) -> None:
+        self.figure, self.moving, self.rigid = figure, list(moving), rigid
         for artist in self.moving:
             artist.set_animated(True)  # drawing the figure then leaves it out
         self.size = size_of(figure)

@@ -99,7 +99,12 @@ class LivePicture:
         if self._last is None:
             return
         width, height, ratio = self.room.size(*self._last.size)
-        self._last.fit(width, height, ratio)
+        if self._last.rigid:
+            natural = self._last.size
+            width = min(width, natural[0] * height / natural[1])
+            self._last.fit(*natural, ratio)
+        else:
+            self._last.fit(width, height, ratio)
         self.image.value = self._last.jpeg()
         self.image.layout.width = f"{width:g}px"
 

@@ -475,7 +475,7 @@ class Table:
             self._below.append(ax.add_artist(Label(left + side / 2, top + side + 0.05, va="top", **words)))
         ax.set(xlim=(0, WIDTH), ylim=(lines * height, 0))  # in inches
         self._frames = ax.add_collection(PatchCollection(frames, facecolors="none", linewidths=3), autolim=False)
-        self.canvas = Canvas(fig, [self._image, self._frames, *self._above, *self._below])
+        self.canvas = Canvas(fig, [self._image, self._frames, *self._above, *self._below], rigid=True)
 
     def put(self, drawings: Tensor, above: list[str], below: list[str], frames: list[str]) -> None:
         """Show other drawings [1 + count, 28, 28], with words above and below each, and a frame of some colour."""
@@ -542,7 +542,8 @@ class Neighbours:
             layout={"width": "220px", "margin": "2px 2px 2px 88px"},
         )
         self.upload.observe(self._on_upload, names="value")
-        self.message = widgets.HTML()
+        self.message = widgets.HTML(layout=widgets.Layout(display="none"))  # an empty one would take a line
+        self.message.observe(self._on_message, names="value")
         self.picture = LivePicture()
         self.pad = _make_pad()
         self._has_pad = self.pad.has_trait("strokes")
@@ -554,6 +555,9 @@ class Neighbours:
         self.box = panel_box([controls, self.message, self.picture.box])
         self._table = Table(shown, f"nearest among {total:,} drawings ({characters.source})")
         self.pick()
+
+    def _on_message(self, change: dict) -> None:
+        self.message.layout.display = None if change["new"] else "none"
 
     def show(self) -> None:
         """Display the panel."""

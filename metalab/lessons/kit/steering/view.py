@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from ....arguments import real
 from ..canvas import Canvas
-from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, TEXT, VERMILION, FigureCanvasAgg, finish
+from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, TEXT, VERMILION, FigureCanvasAgg, finish, plain
 from .driver import KEPT_RUNS, Change, Gone, History, label
 
 Size = Callable[[float, float], tuple[float, float, float]]
@@ -105,9 +105,6 @@ class View:
             self.left, right = figure.subfigures(*((2, 1) if narrow else (1, 2)), facecolor="white")
         self.ax = self.left.subplots()
         self.ax.set_yscale("log")
-        self.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
-        self.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: f"{value:g}"))
-        self.ax.minorticks_off()
         self.ax.set_ylim(*self.between)
         self.lines = {}
         for kind, (name, color, dash) in LOOKS.items():
@@ -119,6 +116,10 @@ class View:
         self._marked = self._named = None
         self._longest = 0  # how many losses the curve had when the axis was last fitted
         finish(self.ax, "loss so far", "meta-step", self.loss)
+        # The axis begins and ends at one of these ticks, and each of them has its number.
+        self.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        self.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _at: plain(value)))
+        self.ax.minorticks_off()
         moving = self.picture.draw(right) if self.picture else ()
         self.canvas = Canvas(figure, [*self.lines.values(), *self.numbers, *moving])
         self.narrow = narrow
