@@ -3,7 +3,6 @@
 import ast
 import copy
 import re
-from collections.abc import Collection
 from pathlib import Path
 
 import nbformat
@@ -15,17 +14,6 @@ from tools import publish, run_lessons
 MAX_BYTES = 1_000_000
 MAX_LINES = 40  # a cell fits a screen
 MAX_COLUMNS = 88  # of code and of printed lines, so that no cell scrolls sideways at 1280 pixels
-# The ids of the cells that are still wider, by lesson. Take a cell out when it is mended; no cell is to be added.
-STILL_TOO_WIDE = {
-    "01_sine_regression": """
-        cell-04 cell-06 cell-08 cell-09 cell-11 cell-13 cell-15 cell-19 cell-22 cell-25 cell-27 cell-29
-        cell-33 cell-38 cell-42 cell-44
-    """,
-    "02_omniglot_few_shot": """
-        cell-02 cell-04 cell-08 cell-10 cell-13 cell-15 cell-18 cell-20 cell-22 cell-25 cell-27 cell-29
-        steer cell-33 cell-37 cell-39 cell-41 cell-44 cell-45
-    """,
-}
 IMPORTS = f"{run_lessons.FOLDED} Imports"
 TAGS = {"nbval-ignore-output", "nbval-check-output"}  # others skip a cell, or let it fail
 PLACES = [Path(__file__).parents[1], Path.home()]  # of this machine
@@ -36,10 +24,10 @@ PATH = re.compile(  # absolute, and not the end of a longer path or of an addres
 )
 
 
-def problems(notebook: NotebookNode, set_up: str, may_be_wide: Collection[str] = ()) -> list[str]:
+def problems(notebook: NotebookNode, set_up: str) -> list[str]:
     """What keeps `notebook` from being committed, one line each; cells are counted from 1, text cells too.
 
-    `set_up` is the source that its second cell must have. The cells whose ids are in `may_be_wide` may be too wide.
+    `set_up` is the source that its second cell must have.
     """
     found = []
     if (notebook.nbformat, notebook.nbformat_minor) < (4, 5):
@@ -74,8 +62,7 @@ def problems(notebook: NotebookNode, set_up: str, may_be_wide: Collection[str] =
         say = [] if cell.source.strip() else ["empty"]
         if cell.metadata != folded.metadata:
             say.append("not folded as by `make refresh`")
-        if cell.id not in may_be_wide:
-            say += too_wide(cell)
+        say += too_wide(cell)
         if len(cell.source.splitlines()) > MAX_LINES:
             say.append(f"longer than {MAX_LINES} lines")
         if PATH.search(cell.source):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
-from notebook_form import MAX_BYTES, MAX_COLUMNS, MAX_LINES, PLACES, STILL_TOO_WIDE, problems, too_wide
+from notebook_form import MAX_BYTES, MAX_COLUMNS, MAX_LINES, PLACES, problems
 from small_lesson import INSTALL, REPOSITORY, SET_UP, read, result, small_lesson, stream
 
 from metalab.lessons.kit import setup
@@ -20,15 +20,7 @@ def test_there_are_lessons():
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson_has_the_form(path):
-    wide = STILL_TOO_WIDE.get(path.stem, "").split()
-    assert problems(read(path), publish.set_up_cell(path.stem, INSTALL), wide) == []
-
-
-@pytest.mark.parametrize("lesson", STILL_TOO_WIDE)
-def test_only_cells_that_are_too_wide_may_be(lesson):
-    cells = {cell.id: cell for cell in read(ROOT / "notebooks" / f"{lesson}.ipynb").cells}
-    mended = [name for name in STILL_TOO_WIDE[lesson].split() if name not in cells or not too_wide(cells[name])]
-    assert mended == [], "take them out of STILL_TOO_WIDE"
+    assert problems(read(path), publish.set_up_cell(path.stem, INSTALL)) == []
 
 
 def test_lessons_are_those_of_the_catalogue_and_were_timed():
