@@ -27,9 +27,9 @@ from metalab.lessons.omniglot_few_shot import watching
 from metalab.tasks import Characters, Groups, glyphs, omniglot
 from metalab.train import Trainer
 
-# Lesson 2 was rewritten, and one of its cells cannot be cut short as this file does: shape '[200, 5, -1]' is invalid.
-CUT = pytest.mark.xfail(reason="lesson 2 cannot be cut short yet: a known fault, to be mended", strict=False)
-CASES = [pytest.param(name, marks=CUT) if name.startswith("02") else name for name in LESSONS]
+# One of lesson 2's trainers is not on the GPU. Whether it belongs there is not settled.
+ON_A_CPU = pytest.mark.xfail(reason="a trainer of lesson 2 is on the CPU: a known fault", strict=False)
+CASES = [pytest.param(name, marks=ON_A_CPU) if name.startswith("02") else name for name in LESSONS]
 STEPS, EPISODES, DRAWINGS = 12, 4, 20  # the most that is trained on, tested on, and measured
 
 ON_CPU = ("PeakMemory", "medians")  # the cells with these names measure on the CPU, and take long
@@ -46,7 +46,7 @@ def like_omniglot(part, characters=None):
 @pytest.fixture(scope="module")
 def drawn():
     """Characters to train on and to test on. The challenge needs all of the latter."""
-    return like_omniglot(omniglot.BACKGROUND, 4), like_omniglot(omniglot.EVALUATION)
+    return like_omniglot(omniglot.BACKGROUND, 5), like_omniglot(omniglot.EVALUATION)
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
     assert not any(isinstance(t, OnGPU) for t in handed), "an answer may make tensors, and they are on the CPU"
 
 
-@pytest.mark.parametrize("lesson", CASES)
+@pytest.mark.parametrize("lesson", LESSONS)
 def test_every_cell_runs_without_omniglot(lesson, short, drawn, figures, monkeypatch, capsys):
     def load():
         raise omniglot.OmniglotNotFound("Nothing in any of the places that were tried.")
