@@ -2,8 +2,12 @@
 
 import os
 
-# While other programs keep the cores busy, a thread that waits by spinning takes the time of the thread it waits for: a
-# training step then takes several times as long. The OpenMP library that PyTorch brings reads this when it is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# While other programs keep the cores busy, a thread that waits by spinning takes the time of the thread it waits for,
+# and a training step then takes several times as long. A thread that sleeps at once is slow on a quiet machine, where
+# waking it can take longer than the work. So a thread looks a thousand times, some ten microseconds, and then sleeps.
+# The OpenMP library that PyTorch brings reads this when it is loaded: GNU's reads both, and others only the first.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 __version__ = "0.1.0"

@@ -1,8 +1,9 @@
 """What tests in a browser share: the browser, and a page in it."""
 
 import pytest
-from lab import ALL, CHROMIUM, PATIENCE, QUIET
 from playwright.sync_api import expect, sync_playwright
+
+from tools.browser import ALL, CHROMIUM, PATIENCE, QUIET
 
 
 def pytest_collection_modifyitems(items):

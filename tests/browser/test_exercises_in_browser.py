@@ -6,8 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import LEAST_CONTRAST, idle, jupyterlab, open_notebook, press, run_all, slider, use_theme
 from playwright.sync_api import expect
+
+from tools.browser import LEAST_CONTRAST, idle, jupyterlab, open_notebook, press, run_all, slider, use_theme
 
 ONE_PRESS = 900  # milliseconds, a little more than presses of a button must be apart
 EXERCISE = [

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import LEAST_CONTRAST, idle, jupyterlab, open_notebook, run_all, use_theme
 from playwright.sync_api import expect
+
+from tools.browser import LEAST_CONTRAST, idle, jupyterlab, open_notebook, run_all, use_theme
 
 CELLS = {
     "game": """

@@ -2,10 +2,10 @@
 
 import nbformat
 import pytest
-from lab import TOKEN, idle, open_notebook, run_all, serving, slider
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from playwright.sync_api import expect
 
+from tools.browser import TOKEN, idle, open_notebook, run_all, serving, slider
 from tools.my_lessons import LESSONS, PAGE
 
 PANEL = """

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import (
+from playwright.sync_api import expect
+
+from tools.browser import (
     ALL,
     LEAST_CONTRAST,
     PATIENCE,
@@ -22,7 +24,6 @@ from lab import (
     slider,
     use_theme,
 )
-from playwright.sync_api import expect
 
 PAD = """
 import torch
@@ -325,7 +326,7 @@ def test_a_panel_fits_its_page(browser, server, kind, tmp_path):
     assert cut == []
     assert panel.evaluate("panel => panel.scrollWidth <= panel.clientWidth + 1"), "nothing lies outside"
     # The picture that stays when the kernel is gone is hidden as long as the panel lives.
-    assert page.locator(".jp-RenderedImage:visible").count() == 0
+    expect(page.locator(".jp-RenderedImage:visible")).to_have_count(0)
     panel.screenshot(path=pictures_in(tmp_path) / f"panel_{kind.replace(' %', '').replace(' ', '_')}.png")
     context.close()
 

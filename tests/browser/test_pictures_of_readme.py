@@ -8,9 +8,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from lab import idle, jupyterlab, open_notebook, run_all
 from PIL import Image
 from playwright.sync_api import expect
+
+from tools.browser import idle, jupyterlab, open_notebook, run_all
 
 CHARACTERS = "from metalab.lessons.kit.characters import load_characters\n"
 ADAPT = """

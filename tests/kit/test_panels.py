@@ -154,6 +154,24 @@ def test_a_live_picture_is_redrawn_at_most_so_often(monkeypatch):
     assert picture.due()
 
 
+def test_a_picture_that_takes_long_leaves_most_of_the_time_to_the_training(monkeypatch):
+    now = 100.0
+
+    def slowly(canvas):
+        nonlocal now
+        now += 0.5
+        return b"a picture"
+
+    monkeypatch.setattr(panels.time, "monotonic", lambda: now)
+    monkeypatch.setattr(panels.Canvas, "jpeg", slowly)
+    picture = LivePicture(per_second=4)
+    picture.draw(bar(1), "one")
+    now += 0.5 / panels.SHARE - 0.1
+    assert not picture.due()
+    now += 0.2
+    assert picture.due()
+
+
 def test_drawing_replaces_picture_and_words():
     picture = LivePicture()
     picture.draw(bar(1), "one")
@@ -485,6 +503,7 @@ def test_an_interrupt_while_the_last_picture_is_drawn_keeps_the_steps(displayed,
 @pytest.mark.parametrize("where", ["draw", "after", "the trainer"])
 def test_an_error_while_it_trains_is_told_below_the_picture(where, displayed, monkeypatch):
     pictures = []
+    monkeypatch.setattr(panels, "SHARE", math.inf)  # draw every step
     monkeypatch.setattr(
         panels, "LivePicture", lambda **options: pictures.append(LivePicture(per_second=1e9)) or pictures[0]
     )

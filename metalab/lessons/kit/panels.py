@@ -27,6 +27,7 @@ from .reader import a_reader_watches
 from .room import WIDEST, Room
 
 AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
+SHARE = 0.05  # of the time, at most, goes into the pictures of a training
 
 
 def cause(error: BaseException) -> str:
@@ -80,19 +81,24 @@ class LivePicture:
         self.text = widgets.HTML()
         self.box = panel_box([self.text, self.image, self.room.widget])
         self._last: Canvas | None = None
-        self._pause = 1 / per_second
+        self._pause = self._least = 1 / per_second
         self._drawn = float("-inf")
 
     def due(self) -> bool:
-        """Tell whether the next picture may be drawn. Ask before computing what the picture would show."""
+        """Tell whether the next picture may be drawn. Ask before computing what the picture would show.
+
+        A picture that takes long to draw is due less often, so that a training keeps most of the time.
+        """
         return time.monotonic() - self._drawn >= self._pause
 
     def draw(self, picture: Figure | Canvas, text: str) -> None:
         """Show a new picture, as large as the page has room for, and a new text above it."""
+        begin = time.monotonic()
         self._last = Canvas(picture) if isinstance(picture, Figure) else picture
         self._fit()
         self.text.value = paragraph(text, "status")
         self._drawn = time.monotonic()
+        self._pause = max(self._least, (self._drawn - begin) / SHARE)
 
     def _fit(self) -> None:
         """Draw the last picture as large as the page has room for now."""

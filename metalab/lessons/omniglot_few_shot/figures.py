@@ -72,7 +72,7 @@ class Answers:
 
     COLUMNS = 10
     LARGEST, SMALLEST = 1.2, 0.45  # inches: the side of a drawing
-    GAP, LINE = 0.1, 0.22  # inches: between two drawings, and the height of a line of text
+    GAP, LINE = 0.1, 0.27  # inches: between two drawings, and the height of a line of text
     ANSWER = 1.2  # inches: the width of an answer on one line
 
     def __init__(self, ax: Axes, episode: Episode, width: float, height: float) -> None:

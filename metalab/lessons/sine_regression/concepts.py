@@ -55,7 +55,7 @@ def draw_start() -> tuple[Figure, str]:
     ax.annotate("a good start θ", start, (0.3, -0.08), fontsize=TEXT + 1, va="top")
     ax.plot(*other, "o", color=GREY, markersize=9)
     ax.annotate("another start:\nlong ways", other, (-4.5, -2.55), fontsize=TEXT, color=GREY)
-    ax.set(xlim=(-5.4, 4.6), ylim=(-2.9, 2.3), xticks=[], yticks=[])
+    ax.set(xlim=(-5.4, 4.6), ylim=(-3.2, 2.3), xticks=[], yticks=[])
     finish(ax, "a starting point among the best parameters of three tasks", "one parameter", "another parameter")
     ax.grid(False)
     return fig, (

@@ -1,4 +1,4 @@
-"""A JupyterLab in a real browser, and how tests find and press things there.
+"""A JupyterLab in a real browser, and how tests and measurements find and press things there.
 
 The tests need a chromium at CHROMIUM. Without it they are skipped, unless METALAB_TEST_ALL is set. With
 METALAB_SCREENSHOTS set to a folder, they leave pictures there.
@@ -15,7 +15,7 @@ from pathlib import Path
 from jupyter_server.serverapp import list_running_servers
 from playwright.sync_api import expect
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 CHROMIUM = Path(os.environ.get("METALAB_CHROMIUM", "/usr/bin/chromium"))
 QUIET = [
     "--no-sandbox",
