@@ -41,6 +41,7 @@ def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
         RuntimeError: there is no browser.
     """
     from playwright.sync_api import sync_playwright
+
     from tools.browser import CHROMIUM, QUIET, idle, jupyterlab, open_notebook, run_all
 
     if not CHROMIUM.exists():

@@ -293,7 +293,12 @@ def run(parser: argparse.ArgumentParser, arguments: list[str] | None) -> int:
     if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # as it is while the module is imported
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return options.run(options)
+        status = options.run(options)
+        print(end="", flush=True)
+        return status
+    except BrokenPipeError:  # `head`, for example, has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
+        return 128 + signal.SIGPIPE
     except BadSetting as error:
         complain(error.for_the_command_line())
     except (MemoryError, torch.OutOfMemoryError):

@@ -473,6 +473,13 @@ def test_a_terminal_may_lack_the_letters_of_a_path(tmp_path):
     assert (tmp_path / "字" / "checkpoint.safetensors").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes of this kind")
+def test_a_reader_of_the_output_may_leave_early():
+    command = f"{sys.executable} -m metalab data | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], timeout=60, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
 def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path):
     slow = tmp_path / "torch.py"  # stands for PyTorch, whose import takes seconds
     slow.write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
