@@ -255,9 +255,9 @@ def test_set_up_cell_brings_the_package_offline_and_twice(name, wheel, tmp_path)
     said = execute(python, tmp_path, first, cell, cell, second + "; print(len(shipped('sine_maml_5shot')[0]))")
     lines = said.splitlines()
     assert lines[1].startswith(f"metalab {metalab.__version__} and torch ")
-    assert lines[1:4] == lines[4:7]
-    assert lines[7].startswith(str(tmp_path / "environment"))
-    assert lines[8] == "6"
+    assert lines[1:5] == lines[5:9]
+    assert lines[9].startswith(str(tmp_path / "environment"))
+    assert lines[10] == "6"
     assert packages(python) - before == {"metalab", f"metalab-{metalab.__version__}.dist-info"}
 
 
@@ -330,6 +330,7 @@ def test_set_up_cell_installs_the_tag_of_a_repository(tmp_path):
 # What the set-up cell says.
 
 
+WATCH = "Run All jumps to the end. To watch the trainings, go from cell to cell (Shift+Enter).\n"
 HEAD = f"metalab {metalab.__version__} and torch {torch.__version__}. Device:"
 
 
@@ -354,6 +355,7 @@ def test_ready_chooses_the_cpu_where_there_is_no_gpu(said, wanted, monkeypatch):
     assert said(wanted) == (
         f"{HEAD} CPU, because no GPU was found.\n"
         "Run All takes about 40 seconds on two CPU cores; with a GPU it was not timed yet.\n"
+        f"{WATCH}"
         "For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.\n",
         torch.device("cpu"),
     )
@@ -366,6 +368,7 @@ def test_ready_chooses_the_gpu_that_is_there_and_says_both_times(said, wanted):
         assert said(wanted) == (
             f"{HEAD} {GPU}.\n"
             "Run All takes about 40 seconds on two CPU cores, 30 seconds with a GPU.\n"
+            f"{WATCH}"
             "To stay on the CPU, run this in a cell before this one: %env METALAB_DEVICE=cpu\n",
             gpu,
         )

@@ -67,6 +67,7 @@ def ready(lesson: str) -> torch.device:
     seconds = catalogue()["lessons"][lesson]
     untimed = "" if seconds["gpu"] else "; with a GPU it was not timed yet"
     print(f"Run All {takes(seconds)}{untimed}.")
+    print("Run All jumps to the end. To watch the trainings, go from cell to cell (Shift+Enter).")
     if wanted == "cuda":
         print(f"To stay on the CPU, run this in a cell before this one: %env {VARIABLE}=cpu")
     elif not torch.cuda.is_available():
