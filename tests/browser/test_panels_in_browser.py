@@ -291,6 +291,30 @@ def test_a_training_goes_on_while_other_cells_run_and_is_interrupted_in_its_own(
     no_error(page)
 
 
+TRAININGS = """
+from metalab.lessons.omniglot_few_shot import watching
+for loss in (curve := watching.Curve(30, title="my own loop")):
+    curve.add(1 / loss)
+"""
+
+
+def test_the_still_picture_takes_the_place_of_a_live_one_when_a_training_ends(page, server):
+    page.goto(f"{server}lab/tree/steer.ipynb?token={TOKEN}&reset")
+    idle(page)
+    page.evaluate(
+        "code => { const cells = window.jupyterapp.shell.currentWidget.content.model.cells;"
+        " cells.get(0).sharedModel.setSource(code); cells.get(cells.length - 1).sharedModel.setSource(''); }",
+        TRAININGS,
+    )
+    run_all(page)
+    still = page.locator(".jp-RenderedImage img")
+    expect(still).to_have_count(1)
+    idle(page)
+    expect(still).to_be_visible()
+    expect(page.locator(".metalab-picture:visible")).to_have_count(0)
+    no_error(page)
+
+
 PAGES = {  # width, height and dots for each pixel
     "narrow": (600, 900, 1.0),
     "wide": (1920, 1080, 1.0),

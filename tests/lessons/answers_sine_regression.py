@@ -2601,7 +2601,7 @@ def _(params, draw, steps, inner_lr, outer_lr, watch):
     return trained(params, draw, steps, inner_lr, watch, torch.optim.Adam(params, lr=outer_lr))
 
 
-@wrong(exercises.meta_train, "It leaves gradients in the .grad of `params`")
+@wrong(exercises.meta_train, "The gradients arrive in the given `params`")
 def _(params, draw, steps, inner_lr, outer_lr, watch):
     new = copies(params)
     adam = torch.optim.Adam(new, lr=outer_lr)
@@ -2780,6 +2780,14 @@ def _(params, x, y, inner_lr, steps):
     for _ in range(steps):
         inner_step(params, x, y, inner_lr)
     return params
+
+
+@wrong(exercises.inner_loop, "With 0 steps the loop never runs.")
+def _(params, x, y, inner_lr, steps):
+    start = params
+    for _ in range(steps):
+        adapted = start = solutions.inner_step(start, x, y, inner_lr)
+    return adapted
 
 
 @wrong(exercises.inner_loop, "It takes one step too few")

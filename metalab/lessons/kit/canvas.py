@@ -10,7 +10,7 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from .figures import DPI
+from .figures import DPI, fit_legends
 
 
 class Canvas:
@@ -102,6 +102,7 @@ def fit(figure: Figure, width: float, height: float, ratio: float) -> bool:
         return False
     figure.set_size_inches(width / DPI, height / DPI)
     figure.set_dpi(DPI * ratio)
+    fit_legends(figure)
     return True
 
 

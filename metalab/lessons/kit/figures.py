@@ -96,6 +96,26 @@ def legend_below(ax: Axes, handles: list[Artist] | None = None) -> Legend:
         handles: what the legend names; None for all that has a label.
     """
     handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    parent = ax.figure
+    legend = ax.legend(
+        handles=handles,
+        fontsize=TEXT,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0),
+        # The label and the numbers of the axis are in between.
+        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.55, parent.dpi_scale_trans),
+        ncols=_columns(ax, handles),
+        handlelength=1.8,
+        columnspacing=1.2,
+        frameon=False,
+        borderaxespad=0,
+    )
+    legend.below = handles  # for `fit_legends`
+    return legend
+
+
+def _columns(ax: Axes, handles: list[Artist]) -> int:
+    """Return in how many columns a legend has room below its axes."""
     cells, parent = ax.get_subplotspec(), ax.figure
     room = parent.bbox.width / parent.get_dpi() * len(cells.colspan) / cells.get_gridspec().ncols
     lengths = [len(handle.get_label()) for handle in handles]
@@ -104,20 +124,15 @@ def legend_below(ax: Axes, handles: list[Artist] | None = None) -> Legend:
         """Return how many inches the legend is wide, about."""
         return sum(0.55 + 0.087 * max(column) for column in np.array_split(lengths, columns))
 
-    fitting = (columns for columns in range(len(handles), 1, -1) if width(columns) <= room)
-    return ax.legend(
-        handles=handles,
-        fontsize=TEXT,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 0),
-        # The label and the numbers of the axis are in between.
-        bbox_transform=ax.transAxes + ScaledTranslation(0, -0.55, parent.dpi_scale_trans),
-        ncols=next(fitting, 1),
-        handlelength=1.8,
-        columnspacing=1.2,
-        frameon=False,
-        borderaxespad=0,
-    )
+    return next((columns for columns in range(len(handles), 1, -1) if width(columns) <= room), 1)
+
+
+def fit_legends(fig: Figure) -> None:
+    """Give the legends that `legend_below` made as many columns as there is room for now."""
+    for ax in fig.axes:
+        handles = getattr(ax.get_legend(), "below", None)
+        if handles and _columns(ax, handles) != ax.get_legend()._ncols:
+            legend_below(ax, handles)
 
 
 def legend_of_all(fig: Figure, handles: list[Artist]) -> None:

@@ -26,7 +26,9 @@ from .figures import compact, show
 from .reader import a_reader_watches
 from .room import WIDEST, Room
 
+LIVE = "metalab-live"  # the class of a panel in whose place no still picture shows; `room.STYLE` hides that
 AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
+NARROWEST = 320  # CSS pixels that axes need; on a narrower page, a picture is scaled down as a whole
 SHARE = 0.05  # of the time, at most, goes into the pictures of a training
 
 
@@ -110,13 +112,19 @@ class LivePicture:
             width = min(width, natural[0] * height / natural[1])
             self._last.fit(*natural, ratio)
         else:
-            self._last.fit(width, height, ratio)
+            scale = min(1.0, width / min(NARROWEST, self._last.size[0]))
+            self._last.fit(width / scale, height / scale, ratio * scale)
         self.image.value = self._last.jpeg()
         self.image.layout.width = f"{width:g}px"
 
     def still(self) -> bytes:
         """Return the picture as a PNG that can stay in a notebook; nothing if there is none yet."""
         return self._last.png() if self._last else b""
+
+    def leave(self) -> None:
+        """Hide the live picture: a still one takes its place, which stays when the page is closed."""
+        self.box.remove_class(LIVE)
+        self.box.layout.display = "none"
 
     @contextmanager
     def up_to_date(self) -> Iterator[None]:
@@ -136,6 +144,7 @@ def panel_box(parts: Iterable[widgets.Widget]) -> widgets.VBox:
     """Return the parts of a panel, one below the other."""
     box = widgets.VBox(list(parts), layout=widgets.Layout(width="100%"))
     box.add_class("metalab-panel")
+    box.add_class(LIVE)
     return box
 
 
@@ -222,8 +231,7 @@ def train_and_draw(
             try:
                 fig, caption = draw(done)
                 show(fig, caption)
-                # This picture takes the place of the live one, because it stays when the page is closed.
-                picture.box.layout.display = "none"
+                picture.leave()
             except KeyboardInterrupt:
                 print(f"Interrupted: the last picture may be missing. All {len(done)} steps are kept.")
     return done

@@ -55,7 +55,7 @@ STYLE = f"""<style>
 .metalab-grid {{ display: grid; gap: 2px 16px; }}
 .metalab-panel .widget-html-content {{ line-height: 1.4; }}
 .metalab-panel p {{ margin: 2px 0; }}
-.jp-OutputArea-child:has(.metalab-panel) + .jp-OutputArea-child:has(.jp-RenderedImage) {{ display: none; }}
+.jp-OutputArea-child:has(.metalab-live) + .jp-OutputArea-child:has(.jp-RenderedImage) {{ display: none; }}
 </style>"""
 
 

@@ -51,7 +51,7 @@ class Curve:
                 picture.draw(*self._draw())
         if self.losses:
             show(*self._draw())
-        picture.box.layout.display = "none"  # the still picture takes its place
+        picture.leave()
 
     def _draw(self) -> tuple[Figure, str]:
         fig, ax = figure(height=3.4)

@@ -170,7 +170,7 @@ class LiveCurve:
     def __exit__(self, *_error: object) -> None:
         if self.losses:
             show(*self._drawn())
-        self._picture.box.layout.display = "none"  # the still picture takes its place
+        self._picture.leave()
 
     def _drawn(self) -> tuple[Figure, str]:
         fig, ax = figure(9, 3.4)

@@ -371,6 +371,11 @@ def _examine_meta_train(attempt: Callable) -> None:
 
     def watched(*arguments: Any) -> Any:
         result = attempt(*arguments)
+        if any(p.grad is not None for p in arguments[0]):
+            raise Wrong(
+                "The gradients arrive in the given `params` and not in your copies, so that Adam has nothing to work "
+                "with. Which list do you hand to meta_loss?"
+            )
         expect_params_untouched(arguments[0])
         return result
 
@@ -601,7 +606,9 @@ INNER_LOOP_GRAPHS: list[Misconception] = [
 
 
 def _examine_inner_loop(attempt: Callable) -> None:
-    attempt = expect_lists_kept(advised(attempt, ADVICE), inner_loop.in_place)
+    no_steps = "With 0 steps the loop never runs. What should the function return then?"
+    advice = ADVICE | {"local variable": no_steps}
+    attempt = expect_lists_kept(advised(attempt, advice), inner_loop.in_place)
 
     def numbers(adapted: Any, arguments: tuple) -> dict[str, Tensor]:
         parts = list(adapted) if isinstance(adapted, tuple | list) else []

@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ....arguments import function, shown, whole
-from ..panels import cause, panel_box, paragraph, show_still, show_widget, time_left
+from ..panels import LIVE, cause, panel_box, paragraph, show_still, show_widget, time_left
 from ..room import Room
 from .controls import BUTTONS, ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack, label
@@ -134,6 +134,7 @@ class SteeringPanel:
                 self._target, self._began = self.driver.steps + steps, (self.driver.steps, time.monotonic())
                 self._run("Training. Touch a control to take over." if script else "Training.")
                 self.image.layout.display = None
+                self.box.add_class(LIVE)
                 self._draw()
                 self.show()
                 await self._train(poll, {} if self._hand else script)
@@ -145,6 +146,7 @@ class SteeringPanel:
                 show_still(self.view.still(self._frame())[0], self._alt())
                 if not trains_between_cells():
                     self.image.layout.display = "none"  # the still picture takes its place
+                    self.box.remove_class(LIVE)
         finally:  # even if telling the reader fails
             if self._task is None:
                 self._stop()

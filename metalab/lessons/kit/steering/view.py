@@ -27,6 +27,8 @@ POINTS = 200  # how many points a loss curve has, about
 MARKS = 9  # how many of the last changes have a number; earlier ones keep only their line
 LEAST, MOST = 1e-6, 1e12  # the loss's axis never ends beyond these
 NARROW = 620  # CSS pixels: on a narrower page the lesson's own picture stands below the curve
+WIDTH, HEIGHTS = 900, {False: 360, True: 640}  # CSS pixels of the whole: next to each other, below each other
+NEEDED = {False: (520, 240), True: (340, 420)}  # what axes and legends need; a smaller picture is scaled as a whole
 EARLIER = tuple(f"earlier {number}" for number in range(KEPT_RUNS))
 LOOKS = {  # name, colour and dash of each curve, in the order in which they are drawn
     EARLIER[0]: ("", ORANGE, "--"),
@@ -73,6 +75,12 @@ class Picture(Protocol):
         ...
 
 
+def _scale(size: Size, narrow: bool) -> float:
+    """Return by how much a picture has to be scaled down to have the room that it needs; 1 if it has that already."""
+    width, height, _ratio = size(WIDTH, HEIGHTS[narrow])
+    return min(1.0, width / NEEDED[narrow][0], height / NEEDED[narrow][1])
+
+
 class View:
     """The loss curve with a mark at each change, and a lesson's own picture next to it, or below it on a narrow page.
 
@@ -97,7 +105,7 @@ class View:
 
     def _build(self, *, narrow: bool) -> None:
         """Make the figure anew. Its parts stand below each other on a narrow page."""
-        figure = Figure(figsize=(9, 6.4) if narrow and self.picture else (9, 3.6), dpi=DPI, facecolor="white")
+        figure = Figure(figsize=(WIDTH / DPI, HEIGHTS[narrow] / DPI), dpi=DPI, facecolor="white")
         figure.set_layout_engine("constrained")
         FigureCanvasAgg(figure)
         self.left, right = figure, None
@@ -132,11 +140,14 @@ class View:
             size: maps the width and the height that a picture was made for to those of its place, and to the dots for
                 each pixel there; see `kit.room.Room.size`.
         """
-        narrow = bool(self.picture) and size(*self.canvas.size)[0] < NARROW
+        narrow = bool(self.picture) and size(WIDTH, HEIGHTS[False])[0] < NARROW
+        if narrow and _scale(size, False) > _scale(size, True):  # on a low page
+            narrow = False
         if narrow != self.narrow:
             self._build(narrow=narrow)
-        width, height, ratio = size(*self.canvas.size)
-        self.canvas.fit(width, height, ratio)
+        width, height, ratio = size(WIDTH, HEIGHTS[narrow])
+        scale = _scale(size, narrow)
+        self.canvas.fit(width / scale, height / scale, ratio * scale)
         caption = self._update(frame)
         return self.canvas.jpeg(), caption, width
 
