@@ -594,8 +594,8 @@ def _examine_paired_difference(attempt: Callable) -> None:
 
 paired_difference = Exercise(
     answer=solutions.paired_difference,
-    difficulty="medium",
-    minutes=10,
+    difficulty="easy",
+    minutes=5,
     statement=(
         "From the accuracies of two methods that were trained with the same S seeds, compute the mean difference and "
         "half the width of its 95 % confidence interval, by Student's t."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ...arguments import whole
 from ...evaluate import Score
@@ -38,9 +39,9 @@ class Curve:
         self.steps, self.title = steps, title
         self.losses: list[float] = []
 
-    def add(self, loss: float) -> None:
+    def add(self, loss: float | Tensor) -> None:
         """Add the loss of a step to the curve."""
-        self.losses.append(float(loss))
+        self.losses.append(loss.item() if isinstance(loss, Tensor) else float(loss))
 
     def __iter__(self) -> Iterator[int]:
         picture = LivePicture(per_second=2)
