@@ -72,6 +72,9 @@ def test_the_game_is_played_by_mouse_and_by_keyboard(page, server, tmp_path):
     panel = opened(page, server, "game", ".metalab-guesses")
     status = panel.get_by_role("status")
     expect(status).to_contain_text("Question 1 of 2.")
+    idle(page)
+    expect(page.locator(".jp-RenderedImage")).to_have_count(1)  # for pages without a kernel
+    expect(page.locator(".jp-RenderedImage:visible")).to_have_count(0)
     drawings = panel.get_by_role("button", name=re.compile("drawing"))
     expect(drawings).to_have_count(5)
     shown = [background(button) for button in drawings.all()]

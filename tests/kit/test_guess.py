@@ -90,7 +90,7 @@ def test_an_option_may_be_a_sentence(capsys):
 
 def test_a_number_starts_at_no_guess_and_can_go_back_there():
     asked = steps()
-    assert asked.control.label == "no guess yet"
+    assert asked.control.label == "no guess"
     assert asked.made is None
     asked.control.label = "1 step"
     assert asked.made == 1
@@ -126,10 +126,10 @@ def test_a_number_is_compared_with_the_answer(made, answer, says, capsys):
 
 def test_a_scale_can_be_any_and_its_unit_none():
     assert guess.number("How many?", range(0, 101, 25), "%").control.options == (
-        ("no guess yet", "0 %", "25 %", "50 %", "75 %", "100 %")
+        ("no guess", "0 %", "25 %", "50 %", "75 %", "100 %")
     )
-    assert guess.number("How large?", [0.001, 1, 1000]).control.options == ("no guess yet", "0.001", "1", "1,000")
-    assert guess.number("How long?", [1, 2], "ms").control.options == ("no guess yet", "1 ms", "2 ms")
+    assert guess.number("How large?", [0.001, 1, 1000]).control.options == ("no guess", "0.001", "1", "1,000")
+    assert guess.number("How long?", [1, 2], "ms").control.options == ("no guess", "1 ms", "2 ms")
 
 
 # A sketch

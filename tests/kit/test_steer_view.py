@@ -174,10 +174,10 @@ def test_each_change_has_a_line_and_a_number():
 
 
 def test_the_curve_gets_more_room_seldom():
-    assert [width(steps, 5000) for steps in (0, 2000, 2001, 4001)] == [2000, 2000, 4000, 5000]
+    assert [width(steps, 5000) for steps in (0, 2000, 2001, 4001)] == [500, 2000, 4000, 5000]
     assert width(10, 30) == 30
     assert width(70, 30) == 70, "an earlier run can be longer"
-    assert [width(steps, None) for steps in (0, 2001, 9999)] == [2000, 4000, 16000]
+    assert [width(steps, None) for steps in (0, 2001, 9999)] == [500, 4000, 16000]
 
 
 def test_a_drag_is_one_mark():

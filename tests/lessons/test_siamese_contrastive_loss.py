@@ -248,7 +248,7 @@ def test_the_threshold_panel_follows():
     panel = lesson.threshold_panel(distance, same, title="t")
     panel.controls["threshold"].value = 0.61
     said = words(panel)
-    assert "precision 66.7%, recall 100.0%, accuracy 75.0%" in said
+    assert "precision 66.7%; recall 100.0%, accuracy 75.0%" in said
     assert f"AUC {roc(-distance, same).auc:.4f}" in said
     panel.controls["threshold"].value = 0.0
     assert "nothing is accepted" in words(panel)

@@ -223,6 +223,8 @@ def plural(number: int, noun: str) -> str:
 
 def smooth(values: list[float], window: int = 50) -> Tensor:
     """Return the mean of each value and the `window` − 1 values before it, or as many as there are: [len(values)]."""
+    if not values:
+        return torch.empty(0, dtype=torch.float64)
     # Each window is averaged by itself. In differences of a running sum, one huge loss would drown all later ones.
     padded = torch.tensor([math.nan] * (window - 1) + values, dtype=torch.float64)
     return padded.unfold(0, window, 1).nanmean(1)

@@ -259,7 +259,7 @@ def number(question: str, values: Sequence[float], unit: str = "") -> Number:
         raise ValueError(f"values={shown(values)} must be at least two numbers in increasing order")
     answers = {value: _with_unit(value, unit) for value in values}
     first, *_, last = labels = list(answers.values())
-    control = widgets.SelectionSlider(options=["no guess yet", *labels], index=0, description="your guess")
+    control = widgets.SelectionSlider(options=["no guess", *labels], index=0, description="your guess")
     asked = Number(question, answers, control, f"Choose from {first} to {last}.", unit)
     asked.show()
     return asked

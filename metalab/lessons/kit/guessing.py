@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ...arguments import function
 from .figures import BLUE, GREEN, TITLE, VERMILION, draw_character, drawing_png, figure, png
-from .panels import cause, paragraph, show_widget
+from .panels import LIVE, cause, paragraph, show_widget
+from .room import STYLE
 
 RIGHT, WRONG = "✓", "✗"
 SIDE = 72  # pixels: a drawing on a button is shown at this size, and the drawings asked about at nearly twice the size
@@ -89,8 +90,10 @@ class Guesses:
         self._style = widgets.HTML(layout=widgets.Layout(height="0", margin="0"))
         wrap = widgets.Layout(flex_flow="row wrap", align_items="center")
         question = widgets.HBox([self.asked, self.next], layout=wrap)
-        self.box = widgets.VBox([self.level, self.readout, question, self.choices, self._style])
+        hide_still = widgets.HTML(STYLE, layout=widgets.Layout(height="0", margin="0"))
+        self.box = widgets.VBox([self.level, self.readout, question, self.choices, self._style, hide_still])
         self.box.add_class("metalab-guesses")
+        self.box.add_class(LIVE)
         self._show()
 
     # What the reader does

@@ -29,7 +29,8 @@ from .room import WIDEST, Room
 LIVE = "metalab-live"  # the class of a panel in whose place no still picture shows; `room.STYLE` hides that
 AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
 NARROWEST = 320  # CSS pixels that axes need; on a narrower page, a picture is scaled down as a whole
-SHARE = 0.05  # of the time, at most, goes into the pictures of a training
+SHARE = 0.05  # of the time goes into the pictures of a training
+LONGEST = 2.0  # seconds between two pictures, however long they take: a training that shows nothing looks stuck
 
 
 def cause(error: BaseException) -> str:
@@ -84,7 +85,7 @@ class LivePicture:
         self.box = panel_box([self.text, self.image, self.room.widget])
         self._last: Canvas | None = None
         self._pause = self._least = 1 / per_second
-        self._drawn = float("-inf")
+        self._drawn, self._cost = -math.inf, math.inf
 
     def due(self) -> bool:
         """Tell whether the next picture may be drawn. Ask before computing what the picture would show.
@@ -100,7 +101,8 @@ class LivePicture:
         self._fit()
         self.text.value = paragraph(text, "status")
         self._drawn = time.monotonic()
-        self._pause = max(self._least, (self._drawn - begin) / SHARE)
+        self._cost = min(self._cost, self._drawn - begin)  # the first picture takes longer than those that follow
+        self._pause = max(self._least, min(LONGEST, self._cost / SHARE))
 
     def _fit(self) -> None:
         """Draw the last picture as large as the page has room for now."""
@@ -121,10 +123,11 @@ class LivePicture:
         """Return the picture as a PNG that can stay in a notebook; nothing if there is none yet."""
         return self._last.png() if self._last else b""
 
-    def leave(self) -> None:
-        """Hide the live picture: a still one takes its place, which stays when the page is closed."""
+    def leave(self, text: str) -> None:
+        """Hide the live picture below its last text: a still one takes its place, and stays when the page is closed."""
+        self.text.value = paragraph(text, "status")
         self.box.remove_class(LIVE)
-        self.box.layout.display = "none"
+        self.image.layout.display = "none"
 
     @contextmanager
     def up_to_date(self) -> Iterator[None]:
@@ -220,7 +223,7 @@ def train_and_draw(
             for step in meta_steps(trainer, steps):
                 done.append(step)
                 after(step)
-                if picture.due():
+                if len(done) > 1 and picture.due():
                     fig, caption = draw(done)
                     picture.draw(fig, f"{caption} {time_left(len(done), steps, time.monotonic() - start)}")
         except KeyboardInterrupt:
@@ -231,7 +234,7 @@ def train_and_draw(
             try:
                 fig, caption = draw(done)
                 show(fig, caption)
-                picture.leave()
+                picture.leave(caption)
             except KeyboardInterrupt:
                 print(f"Interrupted: the last picture may be missing. All {len(done)} steps are kept.")
     return done
@@ -289,7 +292,9 @@ def grid(controls: Iterable[widgets.Widget]) -> widgets.Box:
     The labels of all of them get the room of the longest one, so that the sliders stand below each other.
     """
     controls = list(controls)
-    labels = [len(control.description) for control in controls if getattr(control, "description", "")]
+    # The label of a checkbox stands to its right, where it needs no column.
+    labelled = [control for control in controls if not isinstance(control, widgets.Checkbox)]
+    labels = [len(control.description) for control in labelled if getattr(control, "description", "")]
     longest = max(labels, default=0)
     for control in controls:
         if hasattr(control, "style") and control.style.has_trait("description_width"):

@@ -51,8 +51,9 @@ class Curve:
             if self.losses and picture.due():
                 picture.draw(*self._draw())
         if self.losses:
-            show(*self._draw())
-        picture.leave()
+            fig, caption = self._draw()
+            show(fig, caption)
+            picture.leave(caption)
 
     def _draw(self) -> tuple[Figure, str]:
         fig, ax = figure(height=3.4)

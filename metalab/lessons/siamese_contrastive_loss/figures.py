@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -383,16 +384,15 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
         line.set_xdata([threshold, threshold])
         point.set_data([false.item()], [true.item()])
         decision = decide(-distance, same, -threshold)
+        precision = f"{decision.precision:.1%}" if taken.any() else "not defined, because no pair is that near"
         caption = (
-            f"Up to {threshold:.2f} taken for one character: precision {decision.precision:.1%}, recall "
-            f"{decision.recall:.1%}, accuracy {decision.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate "
-            f"{curve.equal_error_rate:.1%}."
+            f"Up to {threshold:.2f} taken for one character: precision {precision}; recall {decision.recall:.1%}, "
+            f"accuracy {decision.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate {curve.equal_error_rate:.1%}."
         )
-        if not taken.any():
-            caption = "No pair is that near: nothing is accepted, and precision is not defined. " + caption
         return canvas, caption
 
-    step = top / 200
+    step = float(f"{top / 200:.1g}")  # so that the slider shows few digits
+    top = step * math.ceil(top / step)
     controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
     return Panel(controls, redraw, alt="Panel: distances of same and different pairs, a threshold, the ROC curve.")
 

@@ -169,8 +169,9 @@ class LiveCurve:
 
     def __exit__(self, *_error: object) -> None:
         if self.losses:
-            show(*self._drawn())
-        self._picture.leave()
+            fig, caption = self._drawn()
+            show(fig, caption)
+            self._picture.leave(caption)
 
     def _drawn(self) -> tuple[Figure, str]:
         fig, ax = figure(9, 3.4)

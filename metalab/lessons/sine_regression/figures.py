@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import ipywidgets as widgets
@@ -377,7 +378,8 @@ class FitPicture:
         for line, prediction in zip(self.lines, data.values(), strict=True):
             drawn = prediction.clamp(-99, 99)  # outside the axes, but not outside what matplotlib can draw
             line.set_ydata(drawn.numpy())  # matplotlib reads a tensor one number at a time
-            errors.append(f"{(prediction - self.episode.query_y.flatten()).square().mean():.3g}")
+            error = (prediction - self.episode.query_y.flatten()).square().mean().item()
+            errors.append(f"{error:.3g}" if math.isfinite(error) else "not a number, because the steps diverge")
         return f"Error on an unseen task after {', '.join(map(str, data))} inner steps: {', '.join(errors)}."
 
 

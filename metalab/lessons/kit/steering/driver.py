@@ -384,10 +384,11 @@ class Driver:
         losses = self.history.losses
         self._rewind()
         self.gone = Gone(self.steps + 1, losses[self.steps :])
-        best = "" if not math.isfinite(loss) else f", {FACTOR} times the best"
+        best = "" if not math.isfinite(loss) else f", more than {FACTOR} times the best"
+        low = ", where its loss was still low" if self.steps else ""
         return WentBack(
             f"The training diverged: at meta-step {number} the loss was {loss:.3g}{best}. It is back at meta-step "
-            f"{self.steps}, where its loss was still low. Move the {label(name)} to the left, then go on.",
+            f"{self.steps}{low}. Move the {label(name)} to the left, then go on.",
             name,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from ....arguments import function, shown, whole
-from ..panels import LIVE, cause, panel_box, paragraph, show_still, show_widget, time_left
+from ..panels import LIVE, LONGEST, cause, panel_box, paragraph, show_still, show_widget, time_left
 from ..room import Room
 from .controls import BUTTONS, ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack, label
@@ -221,7 +221,10 @@ class SteeringPanel:
             if now - last_look >= TICK or waits:
                 last_look = last_breath = now
                 await self._listen(rest)
-                if self._obey() and in_cell:
+                touched = self._obey()
+                if touched:
+                    pause = TICK  # so that the reader soon sees what it has done
+                if touched and in_cell:
                     script.clear()
                     self._target = None
                     if self._state == "running" and trains_between_cells():
@@ -235,11 +238,13 @@ class SteeringPanel:
             for name, value in script.pop(self.driver.steps + 1, {}).items():
                 self.controls.set(name, value)
                 self.driver.set(name, value)
+                pause = TICK
             if now - last_picture >= pause:
                 last_picture = now
                 self._draw()
                 before, cost = cost, time.monotonic() - now
-                pause = max(TICK, min(before, cost) / SHARE)  # a picture that was drawn as a whole is an exception
+                # A picture that was drawn as a whole, such as the first, is an exception.
+                pause = max(TICK, min(LONGEST, before / SHARE, cost / SHARE))
             if waits:
                 await asyncio.sleep(min(0.02, max(0.0, due - time.monotonic())))
                 continue
@@ -359,6 +364,7 @@ class SteeringPanel:
 
     def _press_again(self) -> None:
         self.driver.reset()
+        self._next_look = -math.inf
         words = "From meta-step 0 again, with the same seed and the settings as they are."
         if self._state == "running":
             self._say(words)

@@ -22,7 +22,7 @@ from ..figures import BLUE, DPI, GREEN, GREY, ORANGE, PURPLE, TEXT, VERMILION, F
 from .driver import KEPT_RUNS, Change, Gone, History, label
 
 Size = Callable[[float, float], tuple[float, float, float]]
-ROOM = 2000  # how many meta-steps a curve has room for at first
+ROOM = 500  # how many meta-steps a curve has room for at first
 POINTS = 200  # how many points a loss curve has, about
 MARKS = 9  # how many of the last changes have a number; earlier ones keep only their line
 LEAST, MOST = 1e-6, 1e12  # the loss's axis never ends beyond these
@@ -185,17 +185,20 @@ class View:
         """Name the curves that are there in a legend below the axes, where it covers none of them."""
         names = dict(zip(EARLIER, earlier, strict=False))
         there = {kind: names.get(kind, line.get_label()) for kind, line in self.lines.items() if line.get_visible()}
-        if there == self._named:
+        inches = self.canvas.figure.get_figwidth() / (1 if self.narrow or not self.picture else 2)
+        letters = max(12, int((inches - 0.6) / 0.085))  # of a line of the legend
+        if (there, letters) == self._named:
             return
         self.canvas.lay_out()  # first, because an interrupt can come after each line
         for legend in self.left.legends:
             legend.remove()
         if set(there) - {"now"}:
-            labels = [textwrap.shorten(name, 48, placeholder=" …") for name in there.values()]
+            lines = [textwrap.wrap(name, letters, max_lines=2, placeholder=" …") for name in there.values()]
+            labels = ["\n".join(line) for line in lines]
             handles = [self.lines[kind] for kind in there]
             columns = 1 if names else 2
             self.left.legend(handles, labels, loc="outside lower left", fontsize=TEXT, frameon=False, ncols=columns)
-        self._named = there
+        self._named = there, letters
 
     def _set(self, kind: str, x: Sequence[float], y: Sequence[float]) -> None:
         self.lines[kind].set_data(x, y)
