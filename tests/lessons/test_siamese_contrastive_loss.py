@@ -251,7 +251,7 @@ def test_the_threshold_panel_follows():
     assert "precision 66.7%; recall 100.0%, accuracy 75.0%" in said
     assert f"AUC {roc(-distance, same).auc:.4f}" in said
     panel.controls["threshold"].value = 0.0
-    assert "nothing is accepted" in words(panel)
+    assert "precision not defined, because no pair is that near" in words(panel)
 
 
 def test_pairs_of_one_kind_only_are_refused():
