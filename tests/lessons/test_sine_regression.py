@@ -382,3 +382,13 @@ def test_absurd_settings_are_drawn_without_a_warning():
     for p in panel.driver.trainer.params.values():
         p.mul_(1e4)
     panel.view.frame(panel._frame())
+
+
+@pytest.mark.parametrize("width", [400, 520, 640, 700, 860, 900])
+def test_the_fit_keeps_its_width_however_often_the_panel_is_laid_out(width):
+    view = (panel := lesson.training_panel()).view
+    for _ in range(5):
+        view.canvas.lay_out()
+        view.frame(panel._frame(), lambda _width, height: (width, height, 1.0))
+    fit = view.canvas.figure.axes[1].get_window_extent().width
+    assert fit > (0.7 if view.narrow else 0.3) * width

@@ -124,7 +124,8 @@ def _columns(ax: Axes, handles: list[Artist]) -> int:
         """Return how many inches the legend is wide, about."""
         return sum(0.55 + 0.087 * max(column) for column in np.array_split(lengths, columns))
 
-    return next((columns for columns in range(len(handles), 1, -1) if width(columns) <= room), 1)
+    # Axes whose legend is too wide become narrower each time the figure is laid out, so some room is left over.
+    return next((columns for columns in range(len(handles), 1, -1) if width(columns) <= room - 0.35), 1)
 
 
 def fit_legends(fig: Figure) -> None:
