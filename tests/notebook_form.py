@@ -86,6 +86,7 @@ def problems(notebook: NotebookNode, set_up: str) -> list[str]:
                 asserts = asserts or has_assert(cell.source)
             say += [problem for output in cell.outputs for problem in output_problems(output, cell.execution_count)]
         found += [f"cell {number}: {problem}" for problem in say]
+    found += [f"cell {number}: a Predict without a folded answer below it" for number in unanswered(notebook)]
     if not asserts:
         found.append("it asserts nothing")
     written = copy.deepcopy(notebook)
@@ -93,6 +94,19 @@ def problems(notebook: NotebookNode, set_up: str) -> list[str]:
     if not found and written != notebook:
         found.append("not as `make notebooks` writes it")
     return found
+
+
+def unanswered(notebook: NotebookNode) -> list[int]:
+    """The numbers of the text cells that ask for a prediction, where none is answered in a fold before the next one."""
+    found, asked = [], None
+    for number, cell in enumerate(notebook.cells, start=1):
+        for mark in re.findall(rf"{re.escape(run_lessons.PREDICT)}|<details>", cell.source):
+            if mark == "<details>":
+                asked = None
+            else:
+                found += [asked] if asked else []
+                asked = number
+    return found + ([asked] if asked else [])
 
 
 def too_wide(cell: NotebookNode) -> list[str]:

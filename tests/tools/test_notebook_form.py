@@ -266,8 +266,14 @@ def unfolded_title(lesson):
 
 def spoiled_prediction(lesson):
     lesson.cells[0].source += "\n\n> **Predict.** Which number?"
+    lesson.cells.append(new_markdown_cell("<details>It is 7.</details>", id="answer"))
     lesson.cells[1].metadata.jupyter.outputs_hidden = True
     lesson.cells[2].metadata.jupyter = {"outputs_hidden": True}
+
+
+def prediction_without_an_answer(lesson):
+    lesson.cells[0].source += "\n\n> **Predict.** Which number?"
+    run_lessons.fold(lesson)
 
 
 def folded_without_a_prediction(lesson):
@@ -347,6 +353,7 @@ SPOILERS = {
     folded_exercise: "cell 3: not folded as by `make refresh`",
     unfolded_title: "cell 3: not folded as by `make refresh`",
     spoiled_prediction: "cell 4: not folded as by `make refresh`",
+    prediction_without_an_answer: "cell 1: a Predict without a folded answer below it",
     folded_without_a_prediction: "cell 3: not folded as by `make refresh`",
     bare_imports: "cell 3: it begins with imports: give it the first line '# @title Imports'",
     wide_code: f"cell 3: a line of code of {MAX_COLUMNS + 3} columns",
