@@ -390,9 +390,11 @@ def test_again_trains_from_the_first_step_with_the_settings_as_they_are(panel, b
     async def reader():
         await panel.train(4)
         move(panel)
+        panel._next_look = math.inf  # the last look took long
         panel.controls.press("again")
         assert "From meta-step 0 again" in status(panel)
         await background.until(panel, 6)
+        assert panel._next_look < math.inf, "the lesson's picture is still that of the run before"
         panel.controls.press("stop")
         await background.end(panel)
 

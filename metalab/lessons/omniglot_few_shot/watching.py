@@ -50,10 +50,11 @@ class Curve:
             yield step
             if self.losses and picture.due():
                 picture.draw(*self._draw())
+        caption = ""
         if self.losses:
             fig, caption = self._draw()
             show(fig, caption)
-            picture.leave(caption)
+        picture.leave(caption)
 
     def _draw(self) -> tuple[Figure, str]:
         fig, ax = figure(height=3.4)

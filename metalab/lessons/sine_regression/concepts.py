@@ -168,10 +168,11 @@ class LiveCurve:
             self._picture.draw(*self._drawn())
 
     def __exit__(self, *_error: object) -> None:
+        caption = ""
         if self.losses:
             fig, caption = self._drawn()
             show(fig, caption)
-            self._picture.leave(caption)
+        self._picture.leave(caption)
 
     def _drawn(self) -> tuple[Figure, str]:
         fig, ax = figure(9, 3.4)
