@@ -5,7 +5,9 @@ python -m benchmarks distances --json metalab/lessons/siamese_contrastive_loss/m
 All of them have one network and as many steps, of 60 characters with 2 drawings each. The outer learning rate of each
 is chosen on the validation alphabets, by one training with each of three rates and a seed of its own. Then each is
 trained with several other seeds. The accuracies on the validation alphabets are for the lesson's comparison, and those
-on the test alphabets for its end; nothing is chosen by them. With the same file it goes on where it stopped.
+on the test alphabets for its end; nothing is chosen by them. `MORE` are answers to the lesson's "More to try", with the
+rate of the contrastive loss, and the last trainings are the lesson's panel, steered as its questions ask. With the same
+file it goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from metalab.evaluate import evaluate
 from metalab.experiments import machine
 from metalab.files import check_replaceable, replace_file
 from metalab.learners import Contrastive, Koch, MatchingNet, PrototypicalNet, SupervisedContrastive, Triplet
+from metalab.lessons.kit import steering
+from metalab.lessons.siamese_contrastive_loss import figures
 from metalab.nets import Conv4, Params
 from metalab.tasks import Characters, Groups, as_episode, distort, omniglot
 
@@ -33,6 +37,7 @@ from .speedrun import WIDE, Data, Sampler, Setting, cosine, groups, tasks
 NET = Conv4(channels=WIDE)
 STEPS = 800
 RATES = (3e-3, 1e-2, 3e-2)  # of the first step; it falls to 0 along half a cosine
+KOCH_RATES = (3e-2, 1e-1, 3e-1)  # Koch's head does worst with the smallest of the others
 TUNING_SEED = 99
 KINDS = {"5-way, any": (5, False), "20-way, any": (20, False), "5-way, one": (5, True), "20-way, one": (20, True)}
 CHOSEN_BY = "20-way, any"
@@ -59,12 +64,33 @@ LEARNERS: dict[str, tuple[Any, Callable[[Characters], Sampler]]] = {
     "supervised contrastive": (SupervisedContrastive(NET), PAIRS),
     "prototypical": (PrototypicalNet(NET), tasks(1, 60, 1)),
     "matching": (MatchingNet(NET), tasks(1, 60, 1)),
-    "matching, learnt temperature": (MatchingNet(NET, first_scale=10.0), tasks(1, 60, 1)),
+    "matching, learned factor": (MatchingNet(NET, first_scale=10.0), tasks(1, 60, 1)),
     "Koch": (Koch(NET), PAIRS),
     "Koch, distortions": (Koch(NET), distorted(PAIRS)),
     "Koch, hard pairs": (Koch(NET, hardest=5), PAIRS),
     "Koch, both": (Koch(NET, hardest=5), distorted(PAIRS)),
 }
+
+
+def within(count: int, characters: int, *, alphabet: bool) -> Callable[[Characters], Sampler]:
+    """Return what makes a sampler of `count` groups with 2 drawings of each character, of one alphabet or of any."""
+
+    def of(source: Characters) -> Sampler:
+        deal = Groups(source, characters, 2, within_alphabet=alphabet)
+        return lambda generator: deal(count, generator)
+
+    return of
+
+
+FAMILY = list(LEARNERS)
+LIVE = LEARNERS["contrastive"][0]
+MORE = {
+    "contrastive, 20 of any alphabets": (LIVE, within(3, 20, alphabet=False)),
+    "contrastive, 20 of one alphabet": (LIVE, within(3, 20, alphabet=True)),
+    "contrastive, distortions": (LIVE, distorted(PAIRS)),
+    "contrastive, one output": (Contrastive(Conv4(1, channels=WIDE), margin=2.0, hardest=5), PAIRS),
+}
+LEARNERS |= MORE
 
 
 def scores(learner: Any, params: Params, pictures: Tensor, characters: Characters, episodes: int) -> dict[str, float]:
@@ -98,6 +124,41 @@ def measure(name: str, data: Data, seed: int, rate: float, *, steps: int, episod
     return found
 
 
+STEERED = {  # what the reader is asked to do with the lesson's panel, from which step on
+    "no margin": {150: {"margin": 0.0}, 250: {"margin": 2.0}},
+    "rate of 1": {150: {"outer_lr": 1.0}, 250: {"outer_lr": 1e-3}},
+    "left alone": {},
+}
+MARKS = (150, 250, 350, 550)
+
+
+def steer(
+    train: Characters, validation: Characters, seed: int, script: dict[int, dict[str, float]], *, most: int
+) -> dict[str, Any]:
+    """Steer the training of the lesson's panel, and return what can be seen after so many steps of MARKS.
+
+    That is the loss, a mean of the last 10 steps; how far apart the middles of two characters are in the picture; and
+    the mean length of the filters of the second layer.
+    """
+    panel = figures.training_panel(train, validation, seed=seed)
+    driver, shown = panel.driver, panel.view.picture.shown
+    found: dict[str, Any] = {"seed": seed, "loss": {}, "apart": {}, "filters": {}, "went back": 0}
+    while driver.steps < min(most, MARKS[-1]):
+        for name, value in script.get(driver.steps, {}).items():
+            driver.set(name, value)
+        try:
+            driver.step()
+        except steering.WentBack:
+            found["went back"] += 1
+            break
+        if driver.steps in MARKS:
+            shown.add(driver.steps, driver.trainer.params)
+            mark = str(driver.steps)
+            found["loss"][mark], found["apart"][mark] = driver.loss, shown.spread()[1]
+            found["filters"][mark] = driver.trainer.params["conv2"].norm(dim=0).mean().item()
+    return found
+
+
 def best_rate(tuning: list[dict[str, Any]], name: str) -> float:
     """Return the rate whose training did best on the validation alphabets."""
     return max((run for run in tuning if run["learner"] == name), key=lambda run: run["validation"][CHOSEN_BY])["rate"]
@@ -125,33 +186,42 @@ def run(options: argparse.Namespace) -> int:
     torch.set_num_threads(options.threads)
     size = QUICK if options.quick else {"steps": STEPS, "episodes": EPISODES}
     found: dict[str, Any] = {"machine": machine.about("cpu"), **size, "rates": RATES, "tuning": [], "runs": []}
+    found["steered"] = []
     if options.json:
         check_replaceable(options.json)
         if options.json.exists():
             before = json.loads(options.json.read_text())
             if any(before.get(name) != value for name, value in size.items()):
                 raise ValueError(f"--json {options.json} was measured in another way: name another file")
-            found = before
-    data = Data.of(*omniglot.load(), torch.device("cpu"))
+            found = {"steered": [], **before}
+    background, test = omniglot.load()
+    data = Data.of(background, test, torch.device("cpu"))
     found["validation alphabets"] = data.validation.names
     names = options.learner or list(LEARNERS)
 
     def keep(part: str, made: dict[str, Any]) -> None:
         found[part].append(made)
-        print(describe(made), flush=True)
+        print(describe(made) if "learner" in made else made, flush=True)
         if options.json:
             replace_file(options.json, f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())
 
     tuned = {(run["learner"], run["rate"]) for run in found["tuning"]}
     for name in names:
-        for rate in RATES:
-            if (name, rate) not in tuned:
+        for rate in KOCH_RATES if name.startswith("Koch") else RATES:
+            if name in FAMILY and (name, rate) not in tuned:
                 keep("tuning", measure(name, data, TUNING_SEED, rate, **size, test=False))
     done = {(run["learner"], run["seed"]) for run in found["runs"]}
     for seed in range(options.seeds):
         for name in names:
             if (name, seed) not in done:
-                keep("runs", measure(name, data, seed, best_rate(found["tuning"], name), **size, test=True))
+                rate = best_rate(found["tuning"], name if name in FAMILY else "contrastive")
+                keep("runs", measure(name, data, seed, rate, **size, test=True))
+    done = {(run["script"], run["seed"]) for run in found["steered"]}
+    for seed in range(options.seeds):
+        for script, changes in STEERED.items():
+            if (script, seed) not in done:
+                made = steer(*background.hold_out(), seed, changes, most=10 if options.quick else MARKS[-1])
+                keep("steered", {"script": script, **made})
     return 0
 
 

@@ -10,6 +10,7 @@ from ...evaluate import Score
 from ...nets import Params
 from ...train import Step, Trainer
 from ..kit import panels
+from ..kit.canvas import TWO_COLUMNS
 from ..kit.curve import Curve as Curve
 from ..kit.figures import BLUE, ORANGE, TITLE, figure, finish, smooth
 
@@ -66,5 +67,5 @@ def train_with_validation(
 
     alt = f"{title}: training loss and validation accuracy, drawn while the network trains."
     # A picture takes longer than a step, and this training keeps both cores busy, so one picture per second is enough.
-    panels.train_and_draw(trainer, steps, draw, alt=alt, after=test, per_second=1)
+    panels.train_and_draw(trainer, steps, draw, alt=alt, after=test, per_second=1, narrowest=TWO_COLUMNS)
     return found

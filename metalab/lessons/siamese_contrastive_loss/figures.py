@@ -22,7 +22,7 @@ from ...nets import Conv4, Params
 from ...tasks import Characters, Groups, Pairs, as_pairs
 from ...train import Step, Trainer
 from ..kit import panels, steering
-from ..kit.canvas import Canvas
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -254,7 +254,7 @@ class Map:
         """Return a panel with a slider through the moments of the training."""
         fig = self.draw()
         ax = fig.axes[0]
-        canvas = Canvas(fig, [ax.title, *ax.collections])
+        canvas = Canvas(fig, [ax.title, *ax.collections], narrowest=TWO_COLUMNS)
 
         def redraw(moment: int) -> tuple[Canvas, str]:
             ax.title.set_text(self._title(moment))
@@ -335,7 +335,7 @@ def train_with_embedding(
             tests[step.number] = score(trainer.params)
 
     alt = f"{title}: distances, accuracy and the embedding of unseen characters, drawn while the network trains."
-    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=after, per_second=1)
+    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=after, per_second=1, narrowest=TWO_COLUMNS)
 
 
 def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
@@ -368,7 +368,7 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     right.plot([0, 1], [1, 0], color=GREY, linestyle=":", label="equal errors")
     [point] = right.plot([0], [0], "o", color=BLACK, markersize=9, label="this threshold")
     finish(right, f"AUC {curve.auc:.3f}", "different pairs accepted (share)", "same pairs accepted", legend=True)
-    canvas = Canvas(fig, [line, point])
+    canvas = Canvas(fig, [line, point], narrowest=TWO_COLUMNS)
 
     def redraw(threshold: float) -> tuple[Canvas, str]:
         false, true = _accepted(distance, same, threshold)
@@ -448,7 +448,7 @@ def base_rate_panel(distance: Tensor, same: Tensor, *, threshold: float, title: 
     [point] = right.plot([0.5], [0], "o", color=BLACK, markersize=9, label="this base rate")
     right.set(xscale="log", ylim=(0, 1.02))
     finish(right, title, "base rate: share of same pairs", "precision", legend=True)
-    canvas = Canvas(fig, [*bars, line, point])
+    canvas = Canvas(fig, [*bars, line, point], narrowest=TWO_COLUMNS)
 
     def redraw(threshold: float, share: float) -> tuple[Canvas, str]:
         false, true = _accepted(distance, same, threshold)
