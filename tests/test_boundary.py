@@ -385,7 +385,7 @@ ROWS = {
     "learners.matching.MatchingNet": Row(
         MatchingNet,
         maker(net=EMBED, transductive=False, first_scale=10.0),
-        {"transductive": FLAG, "first_scale": ABOVE_0},
+        {"transductive": FLAG, "first_scale": ABOVE_0 | OPTIONAL},
     ),
     "learners.matching.MatchingNet.init": Row(
         MatchingNet(EMBED, first_scale=10.0).init, maker(generator=lambda: seeded())

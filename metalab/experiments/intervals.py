@@ -43,3 +43,19 @@ def wilson(count: int, trials: int) -> tuple[float, float]:
     middle = share + square / 2
     half = math.sqrt(square * share * (1 - share) + square**2 / 4)
     return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
+
+
+def difference_of_shares(count: int, trials: int, other_count: int, other_trials: int) -> tuple[float, float]:
+    """Return an interval for the difference of two chances, each from a count of independent trials.
+
+    It is made of the Wilson intervals of both (Newcombe 1998, method 10).
+
+    Raises:
+        TypeError, ValueError: as in `wilson`.
+    """
+    (low, high), (other_low, other_high) = wilson(count, trials), wilson(other_count, other_trials)
+    share, other = count / trials, other_count / other_trials
+    difference = share - other
+    below = math.hypot(share - low, other_high - other)
+    above = math.hypot(high - share, other - other_low)
+    return difference - below, difference + above

@@ -41,7 +41,7 @@ def test_the_best_rate_is_chosen_and_then_other_seeds_are_trained(no_omniglot, t
     assert all("test" not in run for run in found["tuning"]), "no choice sees the test alphabets"
     assert distances.TUNING_SEED not in {run["seed"] for run in found["runs"]}
     for run in found["runs"]:
-        same = [r for r in found["tuning"] if r["learner"] == run["learner"]]
+        same = [r for r in found["tuning"] if r["learner"] == distances.tuned_as(run["learner"])]
         best = max(r["validation"][distances.CHOSEN_BY] for r in same)
         assert best == next(r for r in same if r["rate"] == run["rate"])["validation"][distances.CHOSEN_BY]
         assert run["validation"].keys() == run["test"].keys() == distances.KINDS.keys()
@@ -91,6 +91,13 @@ def test_less_than_one_is_refused(option, tmp_path, capsys):
 def test_what_comes_with_the_lesson_was_measured_in_full():
     found = concepts.measured()
     assert (found["steps"], found["episodes"]) == (distances.STEPS, distances.EPISODES)
-    for name in distances.LEARNERS:
-        assert len({run["seed"] for run in found["runs"] if run["learner"] == name}) >= 3
-        assert all("test" in run for run in found["runs"] if run["learner"] == name)
+    seeds = {name: [run["seed"] for run in found["runs"] if run["learner"] == name] for name in concepts.COMPARED}
+    assert len(seeds["contrastive"]) >= 3
+    assert all(sorted(each) == sorted(seeds["contrastive"]) for each in seeds.values()), "differences are by seed"
+    assert all("test" in run for run in found["runs"])
+    assert {run["script"] for run in found["steered"]} == distances.STEERED.keys()
+    for name in concepts.COMPARED:
+        tried = [run for run in found["tuning"] if run["learner"] == distances.tuned_as(name)]
+        assert len(tried) >= 3
+        rates = {run["rate"] for run in found["runs"] if run["learner"] == name}
+        assert rates == {distances.best_rate(found["tuning"], distances.tuned_as(name))}

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from metalab.experiments.intervals import STUDENT, over_seeds, wilson
+from metalab.experiments.intervals import STUDENT, difference_of_shares, over_seeds, wilson
 
 
 def chance_within(t, k):
@@ -43,6 +43,13 @@ def test_wilsons_interval_holds_the_rates_that_the_count_does_not_reject():
 def test_wilsons_interval_stays_within_0_and_1():
     assert wilson(0, 400) == pytest.approx((0, 0.009513), abs=1e-5)
     assert wilson(400, 400) == pytest.approx((1 - 0.009513, 1), abs=1e-5)
+
+
+def test_a_difference_of_shares_is_newcombes():
+    """The first examples of Newcombe's 1998 table II, method 10."""
+    assert difference_of_shares(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert difference_of_shares(9, 10, 3, 10) == pytest.approx((0.1705, 0.8090), abs=1e-4)
+    assert difference_of_shares(5, 56, 0, 29) == pytest.approx((-0.0381, 0.1926), abs=1e-4)
 
 
 def test_what_cannot_be_is_refused():

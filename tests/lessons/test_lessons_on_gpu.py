@@ -41,8 +41,8 @@ def like_omniglot(part, characters=None):
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Characters to train on and to test on. The challenge needs all of the latter."""
-    return like_omniglot(omniglot.BACKGROUND, 5), like_omniglot(omniglot.EVALUATION)
+    """Characters to train on, 20 in each alphabet, and to test on. The challenge needs all of the latter."""
+    return like_omniglot(omniglot.BACKGROUND, 20), like_omniglot(omniglot.EVALUATION)
 
 
 @pytest.fixture

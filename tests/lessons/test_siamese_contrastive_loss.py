@@ -334,7 +334,24 @@ def test_the_challenges_network_is_shipped():
     about = concepts.challenge()
     params, _note = checkpoint.shipped(about["network"])
     assert params
-    assert all(0 < error < 1 for error in about["rivals"].values())
+    assert all(0 < rival["error"] < 1 for rival in about["rivals"].values())
+
+
+@pytest.mark.parametrize(
+    ("errors", "rival", "says"),
+    [
+        (25, {"error": 0.08, "trials": 400}, "undecided"),
+        (25, {"error": 0.045, "trials": None}, "undecided"),
+        (60, {"error": 0.08, "trials": 400}, "worse"),
+        (60, {"error": 0.045, "trials": None}, "worse"),
+        (4, {"error": 0.08, "trials": 400}, "better"),
+        (4, {"error": 0.045, "trials": None}, "better"),
+    ],
+)
+def test_a_rival_is_beaten_only_if_the_interval_says_so(errors, rival, says):
+    low, high, verdict = concepts.compare_errors(errors, 400, rival)
+    assert verdict == says
+    assert (low < 0 < high) == (says == "undecided")
 
 
 # Steering

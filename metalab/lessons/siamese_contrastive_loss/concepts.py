@@ -12,11 +12,15 @@ from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 from torch import Tensor
 
 from ...evaluate import Score
-from ...experiments.intervals import over_seeds
+from ...experiments.intervals import difference_of_shares, over_seeds, wilson
 from ..kit.figures import BLACK, BLUE, GREY, ORANGE, SKY, TEXT, TITLE, VERMILION, WIDTH, figure, finish
 
 MEASURED = Path(__file__).with_name("measured.json")  # what `python -m benchmarks distances` wrote
 CHALLENGE = Path(__file__).with_name("challenge.json")  # the network of the challenge, and what is compared with it
+
+PAPERS = ["contrastive", "triplet, hard", "supervised contrastive", "prototypical", "matching", "Koch"]
+REPAIRED = ["matching, learned factor", "Koch, hard pairs", "Koch, both"]
+COMPARED = PAPERS + REPAIRED  # over several seeds
 
 
 def measured() -> dict[str, Any]:
@@ -27,6 +31,26 @@ def measured() -> dict[str, Any]:
 def challenge() -> dict[str, Any]:
     """Read which shipped network meets the challenge, who else is compared with it, and what its ingredients bought."""
     return json.loads(CHALLENGE.read_text())
+
+
+def compare_errors(errors: int, trials: int, rival: dict[str, Any]) -> tuple[float, float, str]:
+    """Return an interval for a count's error rate minus a published one, and what it says of our network.
+
+    Args:
+        errors: how many of our trials were wrong.
+        trials: how many there were.
+        rival: the published "error" rate, and the number of its "trials"; None where it is a mean over people, which is
+            taken as it is.
+
+    Returns:
+        The ends of the 95 % interval, and "better", "worse", or "undecided" if it contains 0.
+    """
+    if rival["trials"] is None:
+        low, high = (end - rival["error"] for end in wilson(errors, trials))
+    else:
+        wrong = round(rival["error"] * rival["trials"])
+        low, high = difference_of_shares(errors, trials, wrong, rival["trials"])
+    return low, high, "better" if high < 0 else "worse" if low > 0 else "undecided"
 
 
 def accuracies(results: dict[str, Any], learner: str, kind: str, part: str = "validation") -> Tensor:
