@@ -19,7 +19,13 @@ MEASURED = Path(__file__).with_name("measured.json")  # what `python -m benchmar
 CHALLENGE = Path(__file__).with_name("challenge.json")  # the network of the challenge, and what is compared with it
 
 PAPERS = ["contrastive", "triplet, hard", "supervised contrastive", "prototypical", "matching", "Koch"]
-REPAIRED = ["matching, learned factor", "Koch, hard pairs", "Koch, both"]
+REPAIRED = [
+    "matching, learned factor",
+    "Koch, hard pairs",
+    "Koch, distortions",
+    "Koch, both",
+    "supervised contrastive, τ=1/40",
+]
 COMPARED = PAPERS + REPAIRED  # over several seeds
 
 
