@@ -382,7 +382,14 @@ ROWS = {
     "learners.prototypical.PrototypicalNet": Row(
         PrototypicalNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}
     ),
-    "learners.matching.MatchingNet": Row(MatchingNet, maker(net=EMBED, transductive=False), {"transductive": FLAG}),
+    "learners.matching.MatchingNet": Row(
+        MatchingNet,
+        maker(net=EMBED, transductive=False, first_scale=10.0),
+        {"transductive": FLAG, "first_scale": ABOVE_0 | OPTIONAL},
+    ),
+    "learners.matching.MatchingNet.init": Row(
+        MatchingNet(EMBED, first_scale=10.0).init, maker(generator=lambda: seeded())
+    ),
     "learners.neighbours.NeighbourhoodComponents": Row(
         NeighbourhoodComponents, maker(net=EMBED, transductive=False), {"transductive": FLAG}
     ),
@@ -424,7 +431,7 @@ ROWS = {
         maker(net=EMBED, margin=1.0, hardest=2),
         {"margin": AT_LEAST_0, "hardest": OPTIONAL},
     ),
-    "learners.koch.Koch": on_stats(Koch),
+    "learners.koch.Koch": Row(Koch, maker(net=EMBED, hardest=2), {"hardest": OPTIONAL}),
     "learners.koch.Koch.init": Row(Koch(EMBED).init, maker(generator=lambda: seeded())),
     "learners.supervised_contrastive.SupervisedContrastive": Row(
         SupervisedContrastive, maker(net=EMBED, temperature=0.1), {"temperature": ABOVE_0}

@@ -4,8 +4,9 @@ A logistic regression on the distances in each coordinate says how probable it i
 
     p(same) = σ( Σ_j α_j |f_j(x₁) − f_j(x₂)| + b )
 
-The loss is binary cross-entropy. Without the bias b, which the paper's formula leaves out, a drawing would be the same
-as itself with a probability of only ½. A query gets the class of the support drawing with the highest p.
+The loss is binary cross-entropy, over all pairs in the paper. Without the bias b, which the paper's formula leaves out,
+a drawing would be the same as itself with a probability of only ½. A query gets the class of the support drawing with
+the highest p.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .. import arguments
 from ..nets import Params
 from .siamese import Siamese, balanced_mean, differences, kinds_of_pairs
 
@@ -26,7 +28,21 @@ class Koch(Siamese):
     4,096 sigmoid units.
 
     The parameters are the network's, and `pair_weight` α [E] and `pair_bias` b.
+
+    Args:
+        hardest: how many negative pairs of each drawing count, those that it takes most for the same; None: all, as in
+            the paper.
+
+    Raises:
+        TypeError, ValueError: `hardest` is no whole number of at least 1.
     """
+
+    hardest: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hardest is not None:
+            arguments.whole(hardest=self.hardest)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters of the embedding, and start the head as a distance."""
@@ -43,4 +59,5 @@ class Koch(Siamese):
     def loss(self, similarity: Tensor, drawings: int) -> Tensor:
         same, _different = kinds_of_pairs(similarity.shape[-1], drawings, similarity.device)
         target = same.to(similarity.dtype).expand_as(similarity)
-        return balanced_mean(F.binary_cross_entropy_with_logits(similarity, target, reduction="none"), drawings)
+        losses = F.binary_cross_entropy_with_logits(similarity, target, reduction="none")
+        return balanced_mean(losses, drawings, hardest=self.hardest)

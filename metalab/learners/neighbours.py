@@ -45,7 +45,7 @@ class NeighbourhoodComponents(PrototypicalNet):
             logits = logits.masked_fill(itself, -torch.inf)
             of_fellows = logits.masked_fill(stranger, -torch.inf)
             losses = (logits.logsumexp(2) - of_fellows.logsumexp(2)).mean(1)
-            return losses, {"accuracy": accuracy(self._answer(z.detach(), episode), episode.query_y).mean()}
+            return losses, {"accuracy": accuracy(self._answer(theta, z.detach(), episode), episode.query_y).mean()}
 
         grads, losses, metrics = gradient(loss, for_tasks(params, episode.tasks), has_aux=True)
         return {name: g.mean(0) for name, g in grads.items()}, {"loss": losses.mean(), **metrics}

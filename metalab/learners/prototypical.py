@@ -80,7 +80,7 @@ class PrototypicalNet(WithStatistics):
         check_episode(self, params, episode, every_class=True)
 
         def query_loss(theta: Params) -> tuple[Tensor, dict[str, Tensor]]:
-            logits = self._answer(self.net(theta, _images(episode)), episode)
+            logits = self._answer(theta, self.net(theta, _images(episode)), episode)
             metrics = {"accuracy": accuracy(logits.detach(), episode.query_y).mean()}
             return cross_entropy(logits, episode.query_y), metrics
 
@@ -98,18 +98,23 @@ class PrototypicalNet(WithStatistics):
         check_episode(self, params, episode, every_class=True)
         images = _images(episode)
         if self.transductive:
-            return self._answer(self.net(for_tasks(params, episode.tasks), images), episode)
+            theta = for_tasks(params, episode.tasks)
+            return self._answer(theta, self.net(theta, images), episode)
         # With fixed statistics no picture depends on another, so all episodes go through as one batch.
-        z = self.net(for_tasks(params, 1), images.flatten(0, 1)[None], stats=self._statistics())
-        return self._answer(z.view(*images.shape[:2], -1), episode)
+        one = for_tasks(params, 1)
+        z = self.net(one, images.flatten(0, 1)[None], stats=self._statistics())
+        return self._answer(one, z.view(*images.shape[:2], -1), episode)
 
-    def logits(self, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
-        """Tell the classes apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to logits [T, Q, N]."""
+    def logits(self, params: Params, support_z: Tensor, support_y: Tensor, query_z: Tensor, ways: int) -> Tensor:
+        """Tell the classes apart: from embeddings [T, S, E] and [T, Q, E], and labels [T, S], to logits [T, Q, N].
+
+        The parameters have a task axis of length T or 1. A variant may have some that the comparison depends on.
+        """
         return _prototype_logits(support_z, support_y, query_z, ways)
 
-    def _answer(self, z: Tensor, episode: Episode) -> Tensor:
+    def _answer(self, params: Params, z: Tensor, episode: Episode) -> Tensor:
         support = episode.support_x.shape[1]
-        return self.logits(z[:, :support], episode.support_y, z[:, support:], episode.ways)
+        return self.logits(params, z[:, :support], episode.support_y, z[:, support:], episode.ways)
 
 
 def _images(episode: Episode) -> Tensor:

@@ -23,6 +23,7 @@ from metalab.lessons.kit.figures import TEXT, WIDTH, Label, figure, plain, plain
 from metalab.lessons.omniglot_few_shot import concepts, watching
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
+from metalab.lessons.siamese_contrastive_loss import concepts as pairs_concepts
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
 from metalab.lessons.sine_regression import figures as sine
@@ -214,8 +215,26 @@ CASES = {
             torch.rand(4000, generator=seeded()), torch.arange(4000) % 2 == 0, title="4,000 pairs (Omniglot)"
         )
     ],
+    (siamese, "base_rate_panel"): [
+        lambda d, share=share: moved(
+            siamese.base_rate_panel(
+                torch.rand(4000, generator=seeded()), torch.arange(4000) % 2 == 0, threshold=0.5, title="precision"
+            ),
+            {"share": share},
+        )
+        for share in (0.5, 0.001)
+    ],
     (siamese, "training_panel"): [lambda d: steered(siamese.training_panel(d, d))],
-    (siamese, "print_family"): [],
+    (pairs_concepts, "draw_siamese"): [lambda d: pairs_concepts.draw_siamese()],
+    (pairs_concepts, "draw_triplets"): [lambda d: pairs_concepts.draw_triplets()],
+    (pairs_concepts, "draw_family"): [
+        lambda d: pairs_concepts.draw_family(
+            pairs_concepts.measured(),
+            ["contrastive", "matching", "matching, learned factor", "supervised contrastive", "Koch", "Koch, both"],
+            "20-way, any",
+            "20-way 1-shot, any validation alphabets (Omniglot)",
+        )
+    ],
     (siamese, "Neighbours"): [
         lambda d: Neighbours(d, lambda x: x.flatten(1)),
         lambda d: Neighbours(d, lambda x: x.flatten(1), shown=3),
@@ -255,7 +274,7 @@ CASES = {
 
 def test_no_drawing_function_is_left_out():
     for lesson in {lesson for lesson, _name in CASES}:
-        least = 0 if lesson is watching else 4
+        least = 0 if lesson is watching else 2 if lesson is pairs_concepts else 4
         own = {name for name, value in vars(lesson).items() if getattr(value, "__module__", "") == lesson.__name__}
         draws = re.compile(r"(draw_|train_).*|.*(_panel|Game|Panel)")
         public = {name for name in own if draws.fullmatch(name)}

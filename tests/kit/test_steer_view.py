@@ -129,6 +129,13 @@ def test_the_axis_comes_back_after_a_divergence():
     assert data(view, "gone") == [[3, 1e9]]
 
 
+def test_longer_numbers_at_the_axis_get_more_room():
+    view = View(loss="contrastive loss")
+    view.frame(Frame([1.0], 100))
+    view.frame(Frame([1.0, 1e-3], 100))
+    assert view.ax.yaxis.label.get_window_extent().x0 >= 0
+
+
 def test_on_a_narrow_page_the_pictures_stand_below_each_other():
     view = View(Level())
     sizes = []

@@ -73,3 +73,20 @@ def test_a_drawing_is_itself_as_surely_as_the_bias_says():
     assert logits.tolist() == torch.full((1, 4, 4), 0.3, dtype=torch.float64).tolist()
     (slope,) = torch.autograd.grad(logits.sum(), z)
     assert slope.abs().sum() == 0
+
+
+def test_the_hardest_pairs_are_those_taken_most_for_the_same():
+    logits = torch.randn(1, 6, 6, generator=seeded()).double() * 3
+    ours = Koch(Conv4(), hardest=2).loss(logits, drawings=2)[0]
+    same, different = [], []
+    for i in range(6):
+        same += [-logits[0, i, j].sigmoid().log() for j in range(6) if i // 2 == j // 2 and i != j]
+        most = sorted((logits[0, i, j] for j in range(6) if i // 2 != j // 2), reverse=True)[:2]
+        different += [-(1 - logit.sigmoid()).log() for logit in most]
+    torch.testing.assert_close(ours, (sum(same) / len(same) + sum(different) / len(different)) / 2)
+
+
+@pytest.mark.parametrize("hardest", [0, -1, 1.5])
+def test_a_number_of_hardest_pairs_that_cannot_be_is_refused(hardest):
+    with pytest.raises((TypeError, ValueError), match=f"hardest={hardest}"):
+        Koch(Conv4(), hardest=hardest)

@@ -128,3 +128,53 @@ def test_a_training_step_never_waits_for_the_device(monkeypatch):
     trainer.step()
     with OnDevice():
         trainer._meta_step()
+
+
+# The learned factor
+
+
+def scaled_problem(factor=7.0):
+    learner, params, episode = problem()
+    learner = replace(learner, first_scale=factor)
+    return learner, {**params, "log_scale": torch.tensor(factor).log().double()}, episode
+
+
+def test_the_factor_starts_as_told_and_a_factor_of_1_changes_nothing():
+    plain, params, episode = problem()
+    learner = replace(plain, first_scale=10.0)
+    started = learner.init(seeded())
+    assert started["log_scale"].exp().item() == pytest.approx(10)
+    assert started.keys() - {"log_scale"} == plain.init(seeded()).keys()
+    one = {**params, "log_scale": torch.zeros((), dtype=torch.float64)}
+    torch.testing.assert_close(learner.predict(one, episode), plain.predict(params, episode))
+
+
+def test_the_factor_multiplies_the_cosines():
+    learner, params, episode = scaled_problem()
+    one = {name: p[None] for name, p in params.items()}
+    for t in range(episode.tasks):
+        support_z, query_z = (
+            learner.net(one, x[t : t + 1], stats=learner.stats)[0] for x in (episode.support_x, episode.query_x)
+        )
+        cosine = F.cosine_similarity(query_z[:, None], support_z[None], dim=2)
+        attention = (7 * cosine).exp() / (7 * cosine).exp().sum(1, keepdim=True)
+        p = torch.stack([attention[:, episode.support_y[t] == n].sum(1) for n in range(episode.ways)], 1)
+        torch.testing.assert_close(learner.predict(params, episode)[t].exp(), p, rtol=1e-6, atol=1e-9)
+
+
+def test_the_slope_of_the_factor_is_that_of_finite_differences():
+    learner, params, episode = scaled_problem()
+    grads, _metrics = learner.meta_gradient(params, episode)
+    step, losses = 1e-5, []
+    for sign in (1, -1):
+        moved = {**params, "log_scale": params["log_scale"] + sign * step}
+        losses.append(learner.meta_gradient(moved, episode)[1]["loss"].item())
+    assert grads["log_scale"].item() == pytest.approx((losses[0] - losses[1]) / (2 * step), rel=1e-5)
+    assert abs(grads["log_scale"].item()) > 1e-6
+
+
+def test_a_large_factor_gives_finite_losses():
+    learner, params, episode = scaled_problem(1000.0)
+    grads, metrics = learner.meta_gradient(params, episode)
+    assert metrics["loss"].isfinite()
+    assert all(g.isfinite().all() for g in grads.values())

@@ -2237,3 +2237,274 @@ def _(support_z, query_z):
 def _(support_z, query_z):
     d = lengths(support_z, query_z)
     return split(d == d.min(dim=1).values)
+
+
+# train_on_group
+
+
+loss_of = solutions.contrastive_loss
+
+
+@right(exercises.train_on_group)
+def _(embed, optimizer, group, margin):
+    """With the table of all distances, and a mask of the pairs above its diagonal."""
+    P, K = group.shape[:2]
+    z = embed(group.reshape(P * K, *group.shape[2:]))
+    label = torch.arange(P * K) // K
+    distance = (z[:, None] - z).square().sum(2).clamp(min=1e-12).sqrt()
+    above = torch.ones_like(distance).triu(1).bool()
+    same = (label[:, None] == label)[above]
+    losses = loss_of(distance[above], same, margin)
+    loss = 0.5 * losses[same].mean() + 0.5 * losses[~same].mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+@right(exercises.train_on_group)
+def _(embed, optimizer, group, margin):
+    """Pair by pair, in two lists; each pair twice."""
+    optimizer.zero_grad()
+    z = embed(group.flatten(0, 1)).unflatten(0, group.shape[:2])
+    pulled, pushed = [], []
+    for (p, k), (q, m) in itertools.permutations(itertools.product(*map(range, group.shape[:2])), 2):
+        d = torch.dist(z[p, k], z[q, m])
+        (pulled if p == q else pushed).append(d**2 if p == q else F.relu(margin - d) ** 2)
+    loss = (sum(pulled) / len(pulled) + sum(pushed) / len(pushed)) / 2
+    loss.backward()
+    optimizer.step()
+    return float(loss)
+
+
+@right(exercises.train_on_group)
+def _(embed, optimizer, group, margin):
+    """By pdist, whose order is that of combinations, and gradients that are put in by hand."""
+    z = embed(torch.cat(list(group)))
+    who = [p for p in range(group.shape[0]) for _ in range(group.shape[1])]
+    same = torch.tensor([a == b for a, b in itertools.combinations(who, 2)])
+    distance = F.pdist(z)
+    means = [loss_of(distance[kind], same[kind], margin).mean() for kind in (same, ~same)]
+    loss = torch.stack(means).mean()
+    parameters = [p for part in optimizer.param_groups for p in part["params"]]
+    for p, g in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        p.grad = g
+    optimizer.step()
+    return loss.detach().numpy()
+
+
+@right(exercises.train_on_group)
+def _(embed, optimizer, group, margin):
+    """By a closure, with weights in place of two means, and the drawings in another order."""
+    order = torch.randperm(group.shape[0] * group.shape[1], generator=torch.Generator().manual_seed(0))
+    character = torch.arange(group.shape[0]).repeat_interleave(group.shape[1])[order]
+
+    def closure():
+        optimizer.zero_grad(set_to_none=False)
+        z = embed(group.flatten(0, 1)[order])
+        i, j = torch.triu_indices(len(z), len(z), offset=1)
+        same = character[i] == character[j]
+        weight = torch.where(same, 0.5 / same.sum(), 0.5 / (~same).sum())
+        loss = (weight * loss_of(F.pairwise_distance(z[i], z[j], eps=0), same, margin)).sum()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure).item()
+
+
+def group_step(
+    *,
+    before=lambda optimizer: optimizer.zero_grad(),
+    embed_all=lambda embed, group: embed(group.flatten(0, 1)),
+    labels=lambda p, k: torch.arange(p).repeat_interleave(k),
+    pairs=lambda b: torch.triu_indices(b, b, 1),
+    distance_of=lambda a, b: (a - b).norm(dim=1),
+    loss_of=loss_of,
+    mean=lambda losses, same: (losses[same].mean() + losses[~same].mean()) / 2,
+    after=lambda optimizer, loss: (loss.backward(), optimizer.step()),
+    result=lambda loss: loss.item(),
+):
+    """An answer with some parts replaced."""
+
+    def answer(embed, optimizer, group, margin):
+        before(optimizer)
+        z = embed_all(embed, group)
+        character = labels(*group.shape[:2])
+        i, j = pairs(len(z))
+        same = character[i] == character[j]
+        loss = mean(loss_of(distance_of(z[i], z[j]), same, margin), same)
+        after(optimizer, loss)
+        return result(loss)
+
+    return answer
+
+
+wrong(exercises.train_on_group, "The old gradients are not cleared")(group_step(before=lambda optimizer: None))
+wrong(exercises.train_on_group, "Each character is embedded in a call of its own")(
+    group_step(embed_all=lambda embed, group: torch.cat([embed(each) for each in group]))
+)
+wrong(exercises.train_on_group, "The first drawings of all characters are embedded in one call")(
+    group_step(
+        embed_all=lambda embed, group: torch.stack([embed(group[:, k]) for k in range(group.shape[1])], 1).flatten(0, 1)
+    )
+)
+wrong(exercises.train_on_group, "The labels are in the wrong order")(
+    group_step(labels=lambda p, k: torch.arange(p).repeat(k))
+)
+wrong(exercises.train_on_group, "Each drawing is also paired with itself")(
+    group_step(pairs=lambda b: torch.triu_indices(b, b), distance_of=lambda a, b: (a - b).norm(dim=1))
+)
+wrong(exercises.train_on_group, "next to one another in the batch")(
+    group_step(pairs=lambda b: (torch.arange(b - 1), torch.arange(1, b)))
+)
+wrong(exercises.train_on_group, "only one of the two drawings")(
+    group_step(distance_of=lambda a, b: (a - b.detach()).norm(dim=1))
+)
+wrong(exercises.train_on_group, "It takes the mean over all pairs alike")(
+    group_step(mean=lambda losses, same: losses.mean())
+)
+wrong(exercises.train_on_group, "It adds the two means")(
+    group_step(mean=lambda losses, same: losses[same].mean() + losses[~same].mean())
+)
+wrong(exercises.train_on_group, "It is the sum over all pairs")(group_step(mean=lambda losses, same: losses.sum()))
+wrong(exercises.train_on_group, "Only the same pairs count")(group_step(mean=lambda losses, same: losses[same].mean()))
+wrong(exercises.train_on_group, "Only the different pairs count")(
+    group_step(mean=lambda losses, same: losses[~same].mean())
+)
+wrong(exercises.train_on_group, "The label is turned round")(
+    group_step(loss_of=lambda d, same, margin: loss_of(d, same.logical_not(), margin))
+)
+wrong(exercises.train_on_group, "The distances are squared before")(
+    group_step(distance_of=lambda a, b: ((a - b) ** 2).sum(1))
+)
+wrong(exercises.train_on_group, "The margin is 1 whatever")(
+    group_step(loss_of=lambda d, same, margin: loss_of(d, same, 1.0))
+)
+wrong(exercises.train_on_group, "the parameters do not change")(
+    group_step(after=lambda optimizer, loss: loss.backward())
+)
+wrong(exercises.train_on_group, "steps twice")(
+    group_step(after=lambda optimizer, loss: (loss.backward(), optimizer.step(), optimizer.step()))
+)
+wrong(exercises.train_on_group, "The step climbs")(
+    group_step(after=lambda optimizer, loss: ((-loss).backward(), optimizer.step()))
+)
+wrong(exercises.train_on_group, "The loss should be one number")(group_step(result=lambda loss: [loss, loss]))
+wrong(exercises.train_on_group, "It stopped with RuntimeError")(
+    group_step(embed_all=torch.no_grad()(lambda embed, group: embed(group.flatten(0, 1))))
+)
+wrong(exercises.train_on_group, "Two things are wrong.")(
+    group_step(before=lambda optimizer: None, mean=lambda losses, same: losses.mean())
+)
+
+
+@wrong(exercises.train_on_group, "computed again after it")
+def _(embed, optimizer, group, margin):
+    solutions.train_on_group(embed, optimizer, group, margin)
+    z = embed(group.flatten(0, 1))
+    character = torch.arange(group.shape[0]).repeat_interleave(group.shape[1])
+    i, j = torch.triu_indices(len(z), len(z), 1)
+    same = character[i] == character[j]
+    losses = loss_of((z[i] - z[j]).norm(dim=1), same, margin)
+    return float((losses[same].mean() + losses[~same].mean()) / 2)
+
+
+# hardest_triplets
+
+
+@right(exercises.hardest_triplets)
+def _(distance, character, margin):
+    """Anchor by anchor."""
+    losses = []
+    for a in range(len(distance)):
+        same = character == character[a]
+        losses.append(F.relu(margin + distance[a][same].max() - distance[a][~same].min()))
+    return torch.stack(losses)
+
+
+@right(exercises.hardest_triplets)
+def _(distance, character, margin):
+    """All triplets at once: the largest loss of an anchor is that of its hardest triplet."""
+    same = character[:, None].eq(character[None, :])
+    every = margin + distance[:, :, None] - distance[:, None, :]  # anchor, p, n
+    allowed = same[:, :, None] & ~same[:, None, :]
+    return every.masked_fill(~allowed, 0).clamp(min=0).amax(dim=(1, 2))
+
+
+@right(exercises.hardest_triplets)
+def _(distance, character, margin):
+    """By sorting, and with a large number in place of infinity."""
+    same = F.one_hot(character).float() @ F.one_hot(character).float().T
+    farthest = (distance * same).sort(1).values[:, -1]
+    nearest = (distance + 1e3 * same).topk(1, largest=False).values[:, 0]
+    return torch.maximum(torch.zeros(1), farthest - nearest + margin)
+
+
+@right(exercises.hardest_triplets)
+def _(distance, character, margin):
+    """In double precision, by argmax and gather."""
+    d = distance.double()
+    same = character.unsqueeze(1) == character
+    p = torch.where(same, d, -1.0).argmax(1, keepdim=True)
+    n = torch.where(same, float("inf"), d).argmin(1, keepdim=True)
+    return F.threshold(d.gather(1, p) - d.gather(1, n) + margin, 0.0, 0.0).squeeze(1)
+
+
+def triplets_with(
+    *,
+    p_of=lambda d, same: d.masked_fill(~same, -torch.inf).max(1).values,
+    n_of=lambda d, same: d.masked_fill(same, torch.inf).min(1).values,
+    whole=lambda p, n, m: (m + p - n).clamp(min=0),
+    d_of=lambda d: d,
+    result=lambda loss: loss,
+):
+    """An answer with some parts replaced."""
+
+    def answer(distance, character, margin):
+        same = character[:, None] == character
+        d = d_of(distance)
+        return result(whole(p_of(d, same), n_of(d, same), margin))
+
+    return answer
+
+
+def without_itself(same):
+    return same & ~torch.eye(len(same)).bool()
+
+
+HARDEST = exercises.hardest_triplets
+wrong(HARDEST, "It takes the nearest other drawing of the character")(
+    triplets_with(p_of=lambda d, same: d.masked_fill(~without_itself(same), torch.inf).min(1).values)
+)
+wrong(HARDEST, "is the anchor itself")(
+    triplets_with(p_of=lambda d, same: d.masked_fill(~same, torch.inf).min(1).values)
+)
+wrong(HARDEST, "the mean distance to the character's other drawings")(
+    triplets_with(p_of=lambda d, same: (d * same).sum(1) / (same.sum(1) - 1))
+)
+wrong(HARDEST, "the farthest of all drawings for p")(triplets_with(p_of=lambda d, same: d.max(1).values))
+wrong(HARDEST, "It takes the farthest drawing of another character")(
+    triplets_with(n_of=lambda d, same: d.masked_fill(same, -torch.inf).max(1).values)
+)
+wrong(HARDEST, "the mean distance to the drawings of other characters")(
+    triplets_with(n_of=lambda d, same: (d * ~same).sum(1) / (~same).sum(1))
+)
+wrong(HARDEST, "the nearest of all other drawings for n")(
+    triplets_with(n_of=lambda d, same: (d + 1e6 * torch.eye(len(d))).min(1).values)
+)
+wrong(HARDEST, "the smallest distance of the whole batch")(triplets_with(n_of=lambda d, same: d[~same].min()))
+wrong(HARDEST, "The difference is turned round")(triplets_with(whole=lambda p, n, m: F.relu(n - p + m)))
+wrong(HARDEST, "The margin is subtracted")(triplets_with(whole=lambda p, n, m: F.relu(p - n - m)))
+wrong(HARDEST, "The margin is missing")(triplets_with(whole=lambda p, n, m: F.relu(p - n)))
+wrong(HARDEST, "The distances are squared")(triplets_with(d_of=lambda d: d * d))
+wrong(HARDEST, "The hinge is missing")(triplets_with(whole=lambda p, n, m: m + p - n))
+wrong(HARDEST, "It takes the absolute value")(triplets_with(whole=lambda p, n, m: (m + p - n).abs()))
+wrong(HARDEST, "The hinge is squared")(triplets_with(whole=lambda p, n, m: F.relu(m + p - n).square()))
+wrong(HARDEST, "It returns one number for the whole batch")(triplets_with(result=lambda loss: loss.mean()))
+wrong(HARDEST, "It should return one tensor")(triplets_with(result=lambda loss: loss.tolist()))
+wrong(HARDEST, "no gradient flows")(triplets_with(result=lambda loss: loss.detach()))
+wrong(HARDEST, "but not their slopes")(triplets_with(whole=lambda p, n, m: F.relu(m + p - n.detach())))
+wrong(HARDEST, "the shape [16, 16]")(triplets_with(result=lambda loss: loss.expand(len(loss), len(loss))))
+wrong(HARDEST, "Two things are wrong.")(
+    triplets_with(d_of=lambda d: d**2, n_of=lambda d, same: d.masked_fill(same, -torch.inf).max(1).values)
+)

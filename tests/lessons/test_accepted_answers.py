@@ -18,8 +18,8 @@ from answers import RIGHT
 from IPython.core.inputtransformer2 import TransformerManager
 
 from metalab.lessons.kit import setup
+from metalab.lessons.kit.curve import Curve
 from metalab.lessons.kit.exercise import Exercise
-from metalab.lessons.omniglot_few_shot import watching
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 LESSONS = list(setup.catalogue()["lessons"])
@@ -154,8 +154,8 @@ def short_trainings(monkeypatch):
             module = importlib.import_module(found.name)
             for name in [name for name in vars(module) if name.startswith("train_with")]:
                 monkeypatch.setattr(module, name, short(getattr(module, name)))
-    of_a_curve = watching.Curve.__init__
-    monkeypatch.setattr(watching.Curve, "__init__", short(of_a_curve))
+    of_a_curve = Curve.__init__
+    monkeypatch.setattr(Curve, "__init__", short(of_a_curve))
 
 
 @pytest.mark.parametrize(("lesson", "exercise", "function"), CASES)
@@ -190,8 +190,11 @@ def test_the_functions_that_the_lessons_call_are_known():
         "fine_tune",
         "train_step",
         "paired_difference",
+        "draw_pairs",
         "contrastive_loss",
+        "train_on_group",
         "one_shot_answers",
+        "hardest_triplets",
         "adapt",
         "hessian_vector",
         "reptile_update",

@@ -6,11 +6,9 @@ nothing is asserted that only a whole training shows.
 
 import ast
 import asyncio
-import importlib
 import inspect
 import warnings
 from dataclasses import replace
-from functools import partial
 
 import noise
 import pytest
@@ -21,9 +19,9 @@ from torch.utils._pytree import tree_leaves
 
 import metalab.evaluate
 from metalab.experiments import sine_over_seeds, timing
+from metalab.lessons.kit.curve import Curve
 from metalab.lessons.kit.exercise import Exercise
 from metalab.lessons.kit.steering import SteeringPanel
-from metalab.lessons.omniglot_few_shot import watching
 from metalab.tasks import Characters, Groups, glyphs, omniglot
 from metalab.train import Trainer
 
@@ -43,8 +41,8 @@ def like_omniglot(part, characters=None):
 
 @pytest.fixture(scope="module")
 def drawn():
-    """Characters to train on and to test on. The challenge needs all of the latter."""
-    return like_omniglot(omniglot.BACKGROUND, 5), like_omniglot(omniglot.EVALUATION)
+    """Characters to train on, 20 in each alphabet, and to test on. The challenge needs all of the latter."""
+    return like_omniglot(omniglot.BACKGROUND, 20), like_omniglot(omniglot.EVALUATION)
 
 
 @pytest.fixture
@@ -70,17 +68,14 @@ def short(drawn, monkeypatch):
         return await train(panel, 4, script={2: changes})
 
     evaluate = at_most(EPISODES, metalab.evaluate.evaluate, "episodes")
-    siamese = importlib.import_module("metalab.lessons.siamese_contrastive_loss.figures")
     monkeypatch.setattr(omniglot, "load", lambda: drawn)
     monkeypatch.setattr(glyphs, "draw", lambda **_options: drawn[0])
     monkeypatch.setattr(metalab.evaluate, "evaluate", evaluate)
-    monkeypatch.setattr(siamese, "evaluate", evaluate)
     errors_after = at_most(EPISODES, sine_over_seeds.errors_after, "tasks")
     monkeypatch.setattr(sine_over_seeds, "errors_after", errors_after)
-    monkeypatch.setattr(siamese, "medians_in_turn", partial(timing.medians_in_turn, rounds=1))
     monkeypatch.setattr(timing, "WARM", 0)
     monkeypatch.setattr(Trainer, "run", at_most(STEPS, Trainer.run, "steps"))
-    monkeypatch.setattr(watching.Curve, "__init__", at_most(STEPS, watching.Curve.__init__, "steps"))
+    monkeypatch.setattr(Curve, "__init__", at_most(STEPS, Curve.__init__, "steps"))
     monkeypatch.setattr(SteeringPanel, "train", steer)
     monkeypatch.setattr(Characters, "batch", at_most(DRAWINGS, Characters.batch, "size"))
     monkeypatch.setattr(Groups, "__call__", at_most(DRAWINGS, Groups.__call__, "groups"))

@@ -554,6 +554,18 @@ def test_the_last_thing_touched_counts(gallery, figures):
         assert f"nearest to first one 1, drawing {drawing}" in words(panel)
 
 
+def test_a_button_leads_back_to_the_chosen_drawing(gallery, figures):
+    panel = Neighbours(gallery, mean_ink, shown=4)
+    panel.character.value, panel.drawing.value = 2, 3
+    before = words(panel)
+    upload(panel, "h.png", file(grey(H)))
+    assert "nearest to your picture" in words(panel)
+    panel.back.click()
+    assert words(panel) == before
+    panel.back.click()
+    assert words(panel) == before, "a second time nothing changes"
+
+
 def test_uploads_of_ipywidgets_7_and_8():
     seven = {"h.png": {"metadata": {"name": "h.png", "size": 3}, "content": b"ink"}}
     eight = ({"name": "h.png", "size": 3, "content": memoryview(b"ink")},)
@@ -730,7 +742,7 @@ def test_every_control_is_in_the_panel_and_a_still_picture_stands_in(gallery, fi
         return [part for child in getattr(box, "children", ()) for part in (child, *parts_of(child))]
 
     inside = parts_of(panel.box)
-    for part in (panel.alphabet, panel.character, panel.drawing, panel.upload, panel.pad, panel.message):
+    for part in (panel.alphabet, panel.character, panel.drawing, panel.upload, panel.back, panel.pad, panel.message):
         assert part in inside
     live, still = shown
     assert still["image/png"].startswith(b"\x89PNG")

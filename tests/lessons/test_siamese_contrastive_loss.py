@@ -1,16 +1,16 @@
 import asyncio
-from dataclasses import asdict, replace
+import statistics
 
 import numpy as np
 import pytest
 import torch
 
+from metalab import checkpoint
 from metalab.analysis.roc import roc
 from metalab.evaluate import Score
-from metalab.experiments.settings import Settings
-from metalab.learners import MAML, Contrastive
-from metalab.learners.siamese import distances
+from metalab.learners import Contrastive
 from metalab.lessons.kit import panels
+from metalab.lessons.siamese_contrastive_loss import concepts
 from metalab.lessons.siamese_contrastive_loss import figures as lesson
 from metalab.nets import Conv4
 from metalab.tasks import Characters, Groups, as_pairs
@@ -248,10 +248,10 @@ def test_the_threshold_panel_follows():
     panel = lesson.threshold_panel(distance, same, title="t")
     panel.controls["threshold"].value = 0.61
     said = words(panel)
-    assert "precision 66.7%; recall 100.0%, accuracy 75.0%" in said
+    assert "Of the same pairs 0.0% are missed, of the different pairs 50.0% are accepted; 75.0% of all" in said
     assert f"AUC {roc(-distance, same).auc:.4f}" in said
     panel.controls["threshold"].value = 0.0
-    assert "precision not defined, because no pair is that near" in words(panel)
+    assert "Of the same pairs 100.0% are missed, of the different pairs 0.0% are accepted; 50.0%" in words(panel)
 
 
 def test_pairs_of_one_kind_only_are_refused():
@@ -259,51 +259,99 @@ def test_pairs_of_one_kind_only_are_refused():
         lesson.threshold_panel(torch.rand(4), torch.ones(4, dtype=torch.bool), title="t")
 
 
+def test_the_base_rate_panel_counts_by_bayes():
+    distance = torch.tensor([0.1, 0.2, 0.3, 0.9, 0.4, 0.6, 0.7, 0.8])
+    same = torch.tensor([True] * 4 + [False] * 4)
+    panel = lesson.base_rate_panel(distance, same, threshold=0.5, title="t")
+    panel.controls["threshold"].value = 0.5
+    panel.controls["share"].value = 0.01
+    said = words(panel)
+    assert "1,000 are same, and 750 of these are called same (75.0%)" in said
+    assert "99,000 different pairs, 24,750 are called same, too (25.00%)" in said
+    assert "750 of 25,500 pairs that are called same are same: precision 2.9%" in said
+    panel.controls["threshold"].value = 0.0
+    assert "the precision is not defined" in words(panel)
+
+
+def test_precision_is_that_of_a_stream_that_is_counted():
+    generator = seeded()
+    same = torch.rand(200_000, generator=generator) < 0.03
+    called = torch.where(same, torch.rand(200_000, generator=generator) < 0.9, torch.rand(200_000) < 0.05)
+    counted = (called & same).sum() / called.sum()
+    assert lesson.precision(0.9, 0.05, 0.03) == pytest.approx(counted.item(), abs=0.01)
+
+
+def test_letters_stand_out_from_the_paper():
+    """WCAG asks for a contrast of 4.5 between text and its background."""
+
+    def luminance(color):
+        parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+    assert len(set(lesson.COLORS)) == len(lesson.LETTERS)
+    assert all(1.05 / (luminance(color) + 0.05) >= 4.5 for color in lesson.COLORS)
+
+
 # The family
 
 
-def member(algorithm, **given):
-    usual = {"ways": 4, "queries": 1, "channels": 2, "pool": "stride"}
-    settings = Settings.of("omniglot", algorithm, **usual | given)
-    return lesson.Member(settings.learner().init(seeded()), {**asdict(settings), "taken": 10})
+def results():
+    """Made-up accuracies whose means and differences are known."""
+    kinds = ("5-way, any", "20-way, any", "5-way, one", "20-way, one")
+
+    def run(learner, seed, accuracy):
+        return {
+            "learner": learner,
+            "seed": seed,
+            "validation": dict.fromkeys(kinds, accuracy),
+            "test": dict.fromkeys(kinds, accuracy - 0.1),
+        }
+
+    first, second = (0.9, 0.8, 0.7), (0.85, 0.74, 0.66)
+    both = {"b": second, "a": first}
+    return {"runs": [run(name, 2 - s, values[2 - s]) for name, values in both.items() for s in range(3)]}
 
 
-def test_the_family_answers_the_same_episodes(capsys):
-    characters = noise(classes=48)
-    images = characters.batch(30, seeded())[0]
-    characters = Characters(characters.images, torch.arange(48) // 24, characters.names, "noise")
-    family = {name: member(name) for name in ("contrastive", "triplet", "koch", "prototypical", "matching")}
-    family["maml"] = member("maml", meta_batch=2, ways=5)
-    found = lesson.print_family(family, characters, characters, images, episodes=6)
-    kinds = [(5, False), (20, False), (5, True), (20, True)]
-    assert {name: list(scores) for name, scores in found.items()} == dict.fromkeys(found, kinds) | {
-        "maml": [(5, False), (5, True)]
-    }
-    # At one shot a prototype is the support drawing, and a net's nearest by any distance is the nearest.
-    same = {name: member("prototypical") for name in ("a", "b")}
-    again = lesson.print_family(same, characters, characters, images, episodes=6)
-    assert again["a"] == again["b"] == found["prototypical"]
-    _, header, *lines = capsys.readouterr().out.splitlines()[:8]
-    assert "to train" in header
-    assert [line.split()[0] for line in lines] == list(family)
-    assert lines[-1].count("–") == 2
+def test_differences_are_taken_seed_by_seed():
+    score = concepts.difference(results(), "a", "b", "20-way, any")
+    gaps = [0.05, 0.06, 0.04]
+    assert score.mean == pytest.approx(0.05)
+    assert score.ci95 == pytest.approx(4.303 * statistics.stdev(gaps) / 3**0.5)
+    assert concepts.points(score) == "+5.0 ± 2.5 points"
+    assert concepts.accuracies(results(), "a", "5-way, one", "test").tolist() == pytest.approx([0.8, 0.7, 0.6])
 
 
-def test_a_member_answers_as_its_learner_does():
-    characters = noise()
-    images = characters.batch(30, seeded())[0]
-    episode = characters.sample(2, 4, 1, 1, seeded())
-    one = member("contrastive")
-    learner = replace(one.settings.learner(), stats=one.settings.learner().net.statistics(one.params, images))
-    z = learner.embed(one.params, episode.support_x), learner.embed(one.params, episode.query_x)
-    torch.testing.assert_close(one.tested(images).predict(one.params, episode), -distances(z[1], z[0]))
+def test_the_family_is_printed(capsys):
+    concepts.print_family(results(), ["a", "b"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[0] == "a"
+    assert lines[2].count("80.0 ± 24.8 %") == 4
+    assert max(map(len, lines)) <= 88
 
 
-def test_a_member_that_adapts_takes_three_steps_by_the_support_sets_statistics():
-    characters = noise()
-    one = member("maml", inner_lr=0.1)
-    learner = MAML(Conv4(4, channels=2), inner_lr=0.1, inner_steps=3, transductive=False)
-    assert one.tested(characters.batch(30, seeded())[0]) == learner
+def test_the_challenges_network_is_shipped():
+    about = concepts.challenge()
+    params, _note = checkpoint.shipped(about["network"])
+    assert params
+    assert all(0 < rival["error"] < 1 for rival in about["rivals"].values())
+
+
+@pytest.mark.parametrize(
+    ("errors", "rival", "says"),
+    [
+        (25, {"error": 0.08, "trials": 400}, "undecided"),
+        (25, {"error": 0.045, "trials": None}, "undecided"),
+        (60, {"error": 0.08, "trials": 400}, "worse"),
+        (60, {"error": 0.045, "trials": None}, "worse"),
+        (4, {"error": 0.08, "trials": 400}, "better"),
+        (4, {"error": 0.045, "trials": None}, "better"),
+    ],
+)
+def test_a_rival_is_beaten_only_if_the_interval_says_so(errors, rival, says):
+    low, high, verdict = concepts.compare_errors(errors, 400, rival)
+    assert verdict == says
+    assert (low < 0 < high) == (says == "undecided")
 
 
 # Steering

@@ -12,6 +12,9 @@ from PIL import Image
 
 from .figures import DPI, fit_legends
 
+NARROWEST = 320  # CSS pixels that axes need; on a narrower page, a picture is scaled down as a whole
+TWO_COLUMNS = 720  # CSS pixels that two axes need next to each other
+
 
 class Canvas:
     """A figure in which only the artists that move are drawn again.
@@ -24,13 +27,16 @@ class Canvas:
         figure: a figure that `metalab.lessons.kit.figures.figure` made, or another one that has an Agg canvas.
         moving: the artists that move, in the order in which they are drawn, on top of everything else.
         rigid: whether the parts of the figure have fixed places, so that a page scales it as a whole.
+        narrowest: the CSS pixels that its axes need next to each other. A narrower page scales it as a whole.
 
     Attributes:
         size: the width and the height in CSS pixels that the figure was made for.
     """
 
-    def __init__(self, figure: Figure, moving: Iterable[Artist] = (), *, rigid: bool = False) -> None:
-        self.figure, self.moving, self.rigid = figure, list(moving), rigid
+    def __init__(
+        self, figure: Figure, moving: Iterable[Artist] = (), *, rigid: bool = False, narrowest: float = NARROWEST
+    ) -> None:
+        self.figure, self.moving, self.rigid, self.narrowest = figure, list(moving), rigid, narrowest
         for artist in self.moving:
             artist.set_animated(True)  # drawing the figure then leaves it out
         self.size = size_of(figure)

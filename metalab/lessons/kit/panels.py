@@ -21,14 +21,13 @@ from matplotlib.figure import Figure
 
 from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
-from .canvas import Canvas
+from .canvas import NARROWEST, Canvas
 from .figures import compact, show
 from .reader import a_reader_watches
 from .room import WIDEST, Room
 
 LIVE = "metalab-live"  # the class of a panel in whose place no still picture shows; `room.STYLE` hides that
 AT_ONCE = 10  # how many meta-steps a GPU takes before their metrics are read
-NARROWEST = 320  # CSS pixels that axes need; on a narrower page, a picture is scaled down as a whole
 SHARE = 0.05  # of the time goes into the pictures of a training
 LONGEST = 2.0  # seconds between two pictures, however long they take: a training that shows nothing looks stuck
 
@@ -114,7 +113,7 @@ class LivePicture:
             width = min(width, natural[0] * height / natural[1])
             self._last.fit(*natural, ratio)
         else:
-            scale = min(1.0, width / min(NARROWEST, self._last.size[0]))
+            scale = min(1.0, width / min(self._last.narrowest, self._last.size[0]))
             self._last.fit(width / scale, height / scale, ratio * scale)
         self.image.value = self._last.jpeg()
         self.image.layout.width = f"{width:g}px"
@@ -192,6 +191,7 @@ def train_and_draw(
     alt: str,
     after: Callable[[Step], None] = lambda step: None,
     per_second: float = 4,
+    narrowest: float = NARROWEST,
 ) -> list[Step]:
     """Take `steps` meta-steps, and redraw a picture of the training as it goes.
 
@@ -204,6 +204,7 @@ def train_and_draw(
         alt: describes the picture where it cannot be shown.
         after: is called with every step that `meta_steps` yields, whether or not a picture is drawn.
         per_second: how many pictures are drawn per second at most.
+        narrowest: the CSS pixels that the picture's axes need next to each other, as in `Canvas`.
 
     Returns:
         The steps that were taken.
@@ -225,7 +226,10 @@ def train_and_draw(
                 after(step)
                 if len(done) > 1 and picture.due():
                     fig, caption = draw(done)
-                    picture.draw(fig, f"{caption} {time_left(len(done), steps, time.monotonic() - start)}")
+                    picture.draw(
+                        Canvas(fig, narrowest=narrowest),
+                        f"{caption} {time_left(len(done), steps, time.monotonic() - start)}",
+                    )
         except KeyboardInterrupt:
             print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
         except Diverged as reason:

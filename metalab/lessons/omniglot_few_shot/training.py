@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...experiments.intervals import STUDENT
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
 from ..kit.exercise import Exercise
 from . import solutions
@@ -424,14 +425,10 @@ train_step = Exercise(
 
 # paired_difference
 
-STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-)
-
 
 def student() -> Tensor:
     """Return a table [11]: entry k is the 97.5 % quantile of Student's t with k degrees of freedom; for 0, infinity."""
-    return torch.tensor([torch.inf, *STUDENT], dtype=torch.float64)
+    return torch.tensor([torch.inf, *STUDENT[:10]], dtype=torch.float64)
 
 
 def _paired_difference_case(seeds: int, gap: float) -> Case:

@@ -1,4 +1,4 @@
-"""The exercises of the Siamese lesson: the contrastive loss, the pairs it learns from, and one-shot answers."""
+"""The exercises of the Siamese lesson: pairs, the contrastive loss, a step of training, one-shot answers, triplets."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from torch import Tensor
 from ..kit.comparing import Case, Misconception, Numbers, Trial, Wrong, agree, call_in, combined, compare, describe
 from ..kit.exercise import Exercise
 from . import solutions
+from .training import HARDEST_TRIPLETS_MISTAKES as HARDEST_TRIPLETS_MISTAKES
+from .training import TRAIN_ON_GROUP_MISTAKES as TRAIN_ON_GROUP_MISTAKES
+from .training import hardest_triplets as hardest_triplets
+from .training import train_on_group as train_on_group
 
-__all__ = ["contrastive_loss", "draw_pairs", "one_shot_answers"]
+__all__ = ["contrastive_loss", "draw_pairs", "hardest_triplets", "one_shot_answers", "train_on_group"]
 
 
 # What the checks share

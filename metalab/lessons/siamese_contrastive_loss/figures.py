@@ -1,13 +1,12 @@
-"""The figures and panels of the Siamese lesson, and the comparison of its learners."""
+"""The figures and panels of the Siamese lesson."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
+import ipywidgets as widgets
 import torch
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -16,25 +15,19 @@ from torch import Tensor
 
 from ...analysis.roc import decide, roc
 from ...arguments import real
-from ...evaluate import Score, evaluate
-from ...experiments.settings import Settings
-from ...experiments.timing import medians_in_turn
-from ...learners import Contrastive, Learner
+from ...evaluate import Score
+from ...learners import Contrastive
 from ...learners.contrastive import contrastive_loss
 from ...nets import Conv4, Params
 from ...tasks import Characters, Groups, Pairs, as_pairs
-from ...tasks.episode import as_episode
 from ...train import Step, Trainer
 from ..kit import panels, steering
-from ..kit.canvas import Canvas
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
     GREEN,
     GREY,
-    ORANGE,
-    PURPLE,
-    SKY,
     TEXT,
     TITLE,
     VERMILION,
@@ -48,7 +41,7 @@ from ..kit.panels import Panel, log_slider, slider
 from ..kit.steering.view import View
 
 LETTERS = "ABCDEFGH"
-COLORS = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK, GREY]
+COLORS = ["#0072B2", "#A63A00", "#00664B", "#7A4F00", "#8C2D6B", "#4B3F99", BLACK, GREY]  # dark, as letters are thin
 PAIRS_IN_A_ROW = 6
 LETTER = TEXT**2  # the area of a letter that stands for a drawing, in square points
 
@@ -261,7 +254,7 @@ class Map:
         """Return a panel with a slider through the moments of the training."""
         fig = self.draw()
         ax = fig.axes[0]
-        canvas = Canvas(fig, [ax.title, *ax.collections])
+        canvas = Canvas(fig, [ax.title, *ax.collections], narrowest=TWO_COLUMNS)
 
         def redraw(moment: int) -> tuple[Canvas, str]:
             ax.title.set_text(self._title(moment))
@@ -342,7 +335,7 @@ def train_with_embedding(
             tests[step.number] = score(trainer.params)
 
     alt = f"{title}: distances, accuracy and the embedding of unseen characters, drawn while the network trains."
-    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=after, per_second=1)
+    return panels.train_and_draw(trainer, steps, draw, alt=alt, after=after, per_second=1, narrowest=TWO_COLUMNS)
 
 
 def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
@@ -359,9 +352,8 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     """
     distance, same = distance.double().cpu(), same.cpu()  # double, because the threshold is a double too
     curve = roc(-distance, same)
-    top = distance.max().item()
-    real(above=0, **{"the largest distance": top})  # the slider ends there
-    bins = torch.linspace(0, top, 61).tolist()
+    threshold = _threshold_slider(distance)  # first, because it rejects distances that cannot be drawn
+    bins = torch.linspace(0, threshold.max, 61).tolist()
 
     fig, (left, right) = figure(height=4.4, ncols=2, width_ratios=(4, 3))
     for name, values, color, dash in (
@@ -376,25 +368,110 @@ def threshold_panel(distance: Tensor, same: Tensor, *, title: str) -> Panel:
     right.plot([0, 1], [1, 0], color=GREY, linestyle=":", label="equal errors")
     [point] = right.plot([0], [0], "o", color=BLACK, markersize=9, label="this threshold")
     finish(right, f"AUC {curve.auc:.3f}", "different pairs accepted (share)", "same pairs accepted", legend=True)
-    canvas = Canvas(fig, [line, point])
+    canvas = Canvas(fig, [line, point], narrowest=TWO_COLUMNS)
 
     def redraw(threshold: float) -> tuple[Canvas, str]:
-        taken = distance <= threshold
-        false, true = (taken & ~same).sum() / (~same).sum(), (taken & same).sum() / same.sum()
+        false, true = _accepted(distance, same, threshold)
         line.set_xdata([threshold, threshold])
-        point.set_data([false.item()], [true.item()])
+        point.set_data([false], [true])
         decision = decide(-distance, same, -threshold)
-        precision = f"{decision.precision:.1%}" if taken.any() else "not defined, because no pair is that near"
         caption = (
-            f"Up to {threshold:.2f} taken for one character: precision {precision}; recall {decision.recall:.1%}, "
-            f"accuracy {decision.accuracy:.1%}. AUC {curve.auc:.4f}, equal error rate {curve.equal_error_rate:.1%}."
+            f"Pairs up to {threshold:.2f} apart are called same. Of the same pairs {1 - true:.1%} are missed, of the "
+            f"different pairs {false:.1%} are accepted; {decision.accuracy:.1%} of all these pairs are judged rightly. "
+            f"AUC {curve.auc:.4f}, equal error rate {curve.equal_error_rate:.1%}."
         )
         return canvas, caption
 
-    step = float(f"{top / 200:.1g}")  # so that the slider shows few digits
+    alt = "Panel: distances of same and different pairs, a threshold, the ROC curve."
+    return Panel({"threshold": threshold}, redraw, alt=alt)
+
+
+def _threshold_slider(distance: Tensor) -> widgets.FloatSlider:
+    """Return a slider from 0 to the largest of the distances, in steps with few digits.
+
+    Raises:
+        ValueError: the largest distance is not a finite number above 0.
+    """
+    top = distance.max().item()
+    real(above=0, **{"the largest distance": top})
+    step = float(f"{top / 200:.1g}")
     top = step * math.ceil(top / step)
-    controls = {"threshold": slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)}
-    return Panel(controls, redraw, alt="Panel: distances of same and different pairs, a threshold, the ROC curve.")
+    return slider("threshold (distance)", round(top / 2 / step) * step, 0.0, top, step)
+
+
+def _accepted(distance: Tensor, same: Tensor, threshold: float) -> tuple[float, float]:
+    """Return the shares of the different and of the same pairs that are called same."""
+    taken = distance <= threshold
+    return taken[~same].double().mean().item(), taken[same].double().mean().item()
+
+
+def precision(true: float | Tensor, false: float | Tensor, share: float | Tensor) -> Any:
+    """Return how probable it is that a pair which is called same is a same pair, by Bayes' rule.
+
+    Args:
+        true: the share of the same pairs that are called same, the recall.
+        false: the share of the different pairs that are called same.
+        share: the share of same pairs among all pairs, the base rate.
+    """
+    return share * true / (share * true + (1 - share) * false)
+
+
+STREAM = 100_000  # pairs, in which the panel below counts
+
+
+def base_rate_panel(distance: Tensor, same: Tensor, *, threshold: float, title: str) -> Panel:
+    """Return a panel that counts what is called same in a stream of pairs, with sliders for threshold and base rate.
+
+    The two error rates are measured on the pairs that are given. How many of the pairs that are called same are the
+    same follows from them and from the share of same pairs in the stream, which is another one than that of the pairs.
+
+    Args:
+        distance: the distance of each pair [B].
+        same: whether each pair shows one character [B], bool.
+        threshold: where the slider for the threshold begins.
+        title: the title of the curve.
+
+    Raises:
+        ValueError: as in `threshold_panel`.
+    """
+    distance, same = distance.double().cpu(), same.cpu()
+    roc(-distance, same)  # rejects what cannot be judged
+    control = _threshold_slider(distance)
+    control.value = threshold
+    shares = torch.logspace(-4, math.log10(0.5), 100, dtype=torch.float64)
+
+    fig, (left, right) = figure(height=4.4, ncols=2, width_ratios=(3, 4))
+    bars = left.bar(["same", "different"], [1, 1], color=[BLUE, VERMILION], hatch=["", "//"], edgecolor="white")
+    left.set(ylim=(0, 1))
+    finish(left, "what is called same", "what it is", "share of the pairs called same")
+    [line] = right.plot(shares, torch.zeros(100), color=BLUE, linewidth=2.5, label="at this threshold")
+    [point] = right.plot([0.5], [0], "o", color=BLACK, markersize=9, label="this base rate")
+    right.set(xscale="log", ylim=(0, 1.02))
+    finish(right, title, "base rate: share of same pairs", "precision", legend=True)
+    canvas = Canvas(fig, [*bars, line, point], narrowest=TWO_COLUMNS)
+
+    def redraw(threshold: float, share: float) -> tuple[Canvas, str]:
+        false, true = _accepted(distance, same, threshold)
+        here = precision(true, false, share) if false or true else math.nan
+        line.set_ydata(precision(true, false, shares) if false or true else torch.full_like(shares, math.nan))
+        point.set_data([share], [here])
+        for bar, height in zip(bars, (here, 1 - here), strict=True):
+            bar.set_height(height if math.isfinite(here) else 0)
+        alike = round(STREAM * share)
+        found, taken = round(alike * true), round((STREAM - alike) * false)
+        caption = (
+            f"Of {STREAM:,} pairs, {alike:,} are same, and {found:,} of these are called same ({true:.1%}). Of the "
+            f"{STREAM - alike:,} different pairs, {taken:,} are called same, too ({false:.2%}). "
+        )
+        if math.isfinite(here):
+            caption += f"So {found:,} of {found + taken:,} pairs that are called same are same: precision {here:.1%}."
+        else:
+            caption += "No pair is that near, so the precision is not defined."
+        return canvas, caption
+
+    controls = {"threshold": control, "share": log_slider("base rate", 0.5, -4, math.log10(0.5))}
+    alt = "Panel: how the precision depends on the threshold and on the share of same pairs."
+    return Panel(controls, redraw, alt=alt)
 
 
 class MapPicture:
@@ -433,18 +510,18 @@ class MapPicture:
         )
 
 
-def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> steering.SteeringPanel:
-    """Return a panel that steers a contrastive training: `await training_panel(train, test).train(300)`.
+def training_panel(train: Characters, unseen: Characters, *, seed: int = 0) -> steering.SteeringPanel:
+    """Return a panel that steers a contrastive training: `await training_panel(train, validation).train(300)`.
 
-    It trains where the characters are: on a GPU with the papers' 64 filters.
+    Its map shows characters of `unseen`. It trains where the characters are: on a GPU with the papers' 64 filters.
     """
     device = train.images.device
     net = Conv4(channels=32 if device.type == "cpu" else 64)
     learner = Contrastive(net, margin=torch.tensor(2.0, device=device), hardest=5)  # it changes without a new learner
     rotated = Groups(train.with_rotations(), characters=30, drawings=2)
     images = train.batch(100, torch.Generator(device).manual_seed(seed))[0]  # few, because every picture embeds them
-    unseen = Groups(test, characters=8, drawings=8)(1, torch.Generator(device).manual_seed(seed))[0]
-    shown = Map(unseen, lambda params, x: learner.with_statistics(params, images).embed(params, x))
+    some = Groups(unseen, characters=8, drawings=8)(1, torch.Generator(device).manual_seed(seed))[0]
+    shown = Map(some, lambda params, x: learner.with_statistics(params, images).embed(params, x))
     values = {"margin": 2.0, "outer_lr": 1e-3}
     driver = steering.Driver(learner, lambda g: rotated(1, g), values, seed=seed, device=device)
     picture = MapPicture(shown)
@@ -454,84 +531,5 @@ def training_panel(train: Characters, test: Characters, *, seed: int = 0) -> ste
     }
     view = View(picture, loss="contrastive loss", between=(0.1, 10.0))
     alt = "Panel: sliders that steer the contrastive loss while it trains; its loss, and where unseen characters lie."
-    presets = {"No margin": {"margin": 0.0}, "Narrow margin": {"margin": 0.5}, "Blow it up": {"outer_lr": 1.0}}
+    presets = {"No margin": {"margin": 0.0}, "Narrow margin": {"margin": 0.5}, "Rate of 1": {"outer_lr": 1.0}}
     return steering.SteeringPanel(driver, view, look=picture.look, controls=controls, presets=presets, alt=alt)
-
-
-@dataclass(frozen=True)
-class Member:
-    """One of the learners that are compared: its parameters, and a record of how it was trained."""
-
-    params: Params
-    about: dict[str, Any]  # the note that its training wrote
-
-    @property
-    def settings(self) -> Settings:
-        """Return the settings of its training."""
-        return Settings.from_note(self.about)
-
-    def tested(self, images: Tensor) -> Learner:
-        """Return the learner as it meets the test here, with batch norm that lets no query see another.
-
-        A learner that adapts takes 3 inner steps and normalises by the support set. The others normalise by the
-        statistics of training images [B, 1, H, W].
-        """
-        learner = self.settings.learner()
-        if self.settings.recipe.tested == "by distance":
-            return learner.with_statistics(self.params, images)
-        return replace(learner, inner_steps=3, transductive=False)
-
-
-def print_family(
-    family: dict[str, Member], train: Characters, test: Characters, images: Tensor, *, episodes: int, seed: int = 1
-) -> dict[str, dict[tuple[int, bool], Score]]:
-    """Print one-shot accuracies of several learners on the same episodes, with one query per class, and their costs.
-
-    The time to train is the time of one step on this machine, multiplied by the number of steps that were taken. The
-    learners are timed in turn, and medians are used.
-
-    Args:
-        family: the learners by name, with their parameters on the characters' device.
-        train: the characters that they were trained on.
-        test: the characters that the episodes are dealt from.
-        images: training drawings [B, 1, H, W], on which batch norm's statistics are measured.
-        episodes: how many episodes of each kind there are.
-        seed: the seed of the episodes.
-
-    Returns:
-        For each name, the scores by (ways, within one alphabet). A score is missing if a last layer has too few
-        outputs.
-    """
-    predicts = {name: partial(member.tested(images).predict, member.params) for name, member in family.items()}
-    rotated = train.with_rotations()
-    device = test.images.device
-    trainers = {
-        name: Trainer(member.settings.learner(), member.settings.sampler(rotated), device=device)
-        for name, member in family.items()
-    }
-    one = test.sample(1, 5, 1, 1, torch.Generator(device).manual_seed(seed))
-    step_ms = medians_in_turn({name: trainer.step for name, trainer in trainers.items()})
-    # The answer is copied to the CPU, because a GPU has not yet computed it when `predict` returns.
-    answer_ms = medians_in_turn({name: lambda p=predict: p(one).cpu() for name, predict in predicts.items()})
-    kinds = [(5, False), (20, False), (5, True), (20, True)]
-    print(f"{'':12}{'any alphabets':>28}{'one alphabet':>28}")
-    print(f"{'':12}" + "".join(f"{f'{ways}-way':>14}" for ways, _within in kinds) + f"{'to train':>9}{'to answer':>11}")
-    scores: dict[str, dict[tuple[int, bool], Score]] = {}
-    for name, predict in predicts.items():
-        settings = family[name].settings
-        most = len(test) if settings.recipe.tested == "by distance" else settings.ways
-        scores[name] = {}
-        for ways, within in kinds:
-            if ways <= most:
-                deal = Groups(test, ways, 2, within_alphabet=within)
-                scores[name][ways, within] = evaluate(
-                    predict,
-                    lambda n, g, deal=deal: as_episode(deal(n, g), shots=1),
-                    episodes=episodes,
-                    seed=seed,
-                    device=device,
-                )
-        cells = [scores[name][kind].percent() if kind in scores[name] else "–" for kind in kinds]
-        cost = f"{step_ms[name] * family[name].about['taken'] / 1e3:7.0f} s{answer_ms[name]:8.1f} ms"
-        print(f"{name:12}" + "".join(f"{cell:>14}" for cell in cells) + cost)
-    return scores

@@ -542,6 +542,12 @@ class Neighbours:
             layout={"width": "220px", "margin": "2px 2px 2px 88px"},
         )
         self.upload.observe(self._on_upload, names="value")
+        # After an upload or a drawing, no click on what is chosen already would bring its answer back.
+        self.back = widgets.Button(
+            description="back to the chosen drawing",
+            layout={"width": "220px", "margin": "2px 2px 2px 88px"},
+        )
+        self.back.on_click(self._on_back)
         self.message = widgets.HTML(layout=widgets.Layout(display="none"))  # an empty one would take a line
         self.message.observe(self._on_message, names="value")
         self.picture = LivePicture()
@@ -549,7 +555,7 @@ class Neighbours:
         self._has_pad = self.pad.has_trait("strokes")
         if self._has_pad:
             self.pad.observe(self._on_stroke, names="strokes")
-        pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload])
+        pick = widgets.VBox([self.alphabet, self.character, self.drawing, self.upload, self.back])
         # The pad is to the right of the other controls, so that the answer below is on the same screen.
         controls = widgets.HBox([pick, self.pad], layout=widgets.Layout(flex_flow="row wrap"))
         self.box = panel_box([controls, self.message, self.picture.box])
@@ -666,6 +672,10 @@ class Neighbours:
     def _on_pick(self, _change: dict) -> None:
         with self._or_say_why("your choice"):
             self.character.max = len(self._members(self.alphabet.value))
+            self.pick()
+
+    def _on_back(self, _button: widgets.Button) -> None:
+        with self._or_say_why("your choice"):
             self.pick()
 
     def _on_upload(self, change: dict) -> None:

@@ -36,3 +36,26 @@ def one_shot_answers(support_z, query_z):
     distances = (query_z[:, None] - support_z).norm(dim=2)  # [Q, N]
     nearest = (distances == distances.min(dim=1, keepdim=True).values).float()
     return nearest / nearest.sum(dim=1, keepdim=True)
+
+
+def train_on_group(embed, optimizer, group, margin):
+    """Take one step on all pairs of a group [P, K, 1, H, W]; return the loss before it."""
+    characters, drawings = group.shape[:2]
+    z = embed(group.flatten(0, 1))  # one call, so that batch norm sees the whole group
+    character = torch.arange(characters).repeat_interleave(drawings)
+    i, j = torch.triu_indices(len(z), len(z), 1)  # the two rows of each pair
+    same = character[i] == character[j]
+    losses = contrastive_loss((z[i] - z[j]).norm(dim=1), same, margin)
+    loss = (losses[same].mean() + losses[~same].mean()) / 2
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def hardest_triplets(distance, character, margin):
+    """Return each anchor's triplet loss [B], with its farthest p and its nearest n."""
+    same = character[:, None] == character
+    farthest = distance.masked_fill(~same, -torch.inf).amax(dim=1)
+    nearest = distance.masked_fill(same, torch.inf).amin(dim=1)
+    return (margin + farthest - nearest).clamp(min=0)

@@ -223,6 +223,8 @@ class View:
         limits = (0, width), (low, high)
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
             self.canvas.forget(self.left)  # first, because an interrupt can come after each line
+            if self.ax.get_ylim() != limits[1]:
+                self.canvas.lay_out()  # longer numbers at the axis need more room
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
 

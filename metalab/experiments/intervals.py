@@ -1,0 +1,61 @@
+"""95 % confidence intervals of what is measured a few times: a mean over training seeds, and a share of trials."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from ..arguments import shapes, whole
+from ..evaluate import Score
+
+STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
+)
+NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
+
+
+def over_seeds(values: Tensor) -> Score:
+    """Return the mean of one value per training seed [S], ± t s / √S with Student's t for S − 1 degrees of freedom.
+
+    Raises:
+        TypeError: the values are no tensor.
+        ValueError: they are not of that shape, or there are fewer than 2 or more than 20.
+    """
+    seeds = shapes(values=(values, "S"))["S"]
+    whole(least=2, most=len(STUDENT) + 1, **{"the number of seeds": seeds})
+    values = values.double()
+    return Score(values.mean().item(), STUDENT[seeds - 2] * values.std().item() / seeds**0.5, seeds)
+
+
+def wilson(count: int, trials: int) -> tuple[float, float]:
+    """Return Wilson's interval for the chance of an event that happened `count` times in `trials` independent trials.
+
+    It is right for rare events too, where share ± 1.96 standard errors would reach below 0 (Wilson 1927).
+
+    Raises:
+        TypeError, ValueError: the arguments are no whole numbers, or `count` is not 0 … `trials`.
+    """
+    whole(trials=trials)
+    whole(least=0, most=trials, what="trials", count=count)
+    share, square = count / trials, NORMAL**2 / trials
+    middle = share + square / 2
+    half = math.sqrt(square * share * (1 - share) + square**2 / 4)
+    return max(0.0, (middle - half) / (1 + square)), min(1.0, (middle + half) / (1 + square))
+
+
+def difference_of_shares(count: int, trials: int, other_count: int, other_trials: int) -> tuple[float, float]:
+    """Return an interval for the difference of two chances, each from a count of independent trials.
+
+    It is made of the Wilson intervals of both (Newcombe 1998, method 10).
+
+    Raises:
+        TypeError, ValueError: as in `wilson`.
+    """
+    (low, high), (other_low, other_high) = wilson(count, trials), wilson(other_count, other_trials)
+    share, other = count / trials, other_count / other_trials
+    difference = share - other
+    below = math.hypot(share - low, other_high - other)
+    above = math.hypot(high - share, other - other_low)
+    return difference - below, difference + above

@@ -1,0 +1,59 @@
+import math
+
+import pytest
+import torch
+
+from metalab.experiments.intervals import STUDENT, difference_of_shares, over_seeds, wilson
+
+
+def chance_within(t, k):
+    """The chance that Student's t with k degrees of freedom is within ± t: its density, summed up."""
+    x = torch.linspace(0, t, 20_001, dtype=torch.float64)
+    height = math.gamma((k + 1) / 2) / math.sqrt(k * math.pi) / math.gamma(k / 2)
+    return 2 * torch.trapezoid(height * (1 + x**2 / k) ** (-(k + 1) / 2), x).item()
+
+
+def test_the_table_is_students():
+    for k, t in enumerate(STUDENT, start=1):
+        assert chance_within(t, k) == pytest.approx(0.95, abs=1e-4), f"{k} degrees of freedom"
+
+
+def test_a_mean_over_seeds_by_hand():
+    score = over_seeds(torch.tensor([0.8, 0.9]))
+    assert score.mean == pytest.approx(0.85)
+    assert score.ci95 == pytest.approx(12.706 * 0.1 / math.sqrt(2) / math.sqrt(2), rel=1e-6)
+    assert score.episodes == 2
+
+
+def test_the_interval_over_seeds_covers_the_mean_in_95_of_100():
+    generator = torch.Generator().manual_seed(0)
+    samples = torch.randn(4000, 4, generator=generator)
+    hits = sum(abs(score.mean) <= score.ci95 for score in map(over_seeds, samples))
+    assert hits / 4000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
+def test_wilsons_interval_holds_the_rates_that_the_count_does_not_reject():
+    """Its ends are where the count is 1.96 standard errors of the rate away."""
+    for count, trials in ((25, 400), (1, 3), (390, 400)):
+        for rate in wilson(count, trials):
+            off = abs(count / trials - rate)
+            assert off == pytest.approx(1.959964 * math.sqrt(rate * (1 - rate) / trials), rel=1e-6)
+
+
+def test_wilsons_interval_stays_within_0_and_1():
+    assert wilson(0, 400) == pytest.approx((0, 0.009513), abs=1e-5)
+    assert wilson(400, 400) == pytest.approx((1 - 0.009513, 1), abs=1e-5)
+
+
+def test_a_difference_of_shares_is_newcombes():
+    """The first examples of Newcombe's 1998 table II, method 10."""
+    assert difference_of_shares(56, 70, 48, 80) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+    assert difference_of_shares(9, 10, 3, 10) == pytest.approx((0.1705, 0.8090), abs=1e-4)
+    assert difference_of_shares(5, 56, 0, 29) == pytest.approx((-0.0381, 0.1926), abs=1e-4)
+
+
+def test_what_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="the number of seeds=1"):
+        over_seeds(torch.ones(1))
+    with pytest.raises(ValueError, match="count=5 must be"):
+        wilson(5, 4)
