@@ -7,6 +7,7 @@ python -m benchmarks keys                  # how long it is from a key to the pi
 python -m benchmarks gpu                   # everything that only a GPU can tell
 python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95 and 97 %
 python -m benchmarks few-shot              # lesson 2's comparisons over training seeds
+python -m benchmarks challenge             # how few errors one network makes in the author's challenge
 python -m benchmarks margins               # how wide the margins of the lessons' checks are, over seeds
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
@@ -27,6 +28,7 @@ COMMANDS = {
     "gpu": "check, time and train on a GPU",
     "speedrun": "measure how soon trainings reach 90, 93, 95 and 97 %",
     "few-shot": "measure lesson 2's comparisons over training seeds",
+    "challenge": "train for the author's one-shot challenge, and measure what each ingredient buys",
     "margins": "measure how wide the margins of the lessons' checks are, over seeds and threads",
     "report": "write the results page",
 }
