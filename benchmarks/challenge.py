@@ -3,8 +3,9 @@
 python -m benchmarks challenge --device cuda --json build/challenge.json      # all parts, in the order below
 python -m benchmarks challenge --quick                                        # tries the command out
 
-    final      the whole recipe, trained on the 30 background alphabets                    the challenge
-    ablation   the recipe, and the recipe without one ingredient, on 25 of them            the 5 held-out alphabets
+    search     candidates for the recipe, for a short time, on 25 background alphabets     the 5 held-out alphabets
+    final      the best of them, trained on the 30 background alphabets                    the challenge
+    ablation   the recipe, and the recipe without one ingredient, on the 25                the 5 held-out alphabets
     minimal    the recipe, trained on each of the author's minimal sets of 5 alphabets     the challenge
 
 Ingredients are judged by the held-out alphabets (`Characters.hold_out`) alone: the challenge is met by the networks of
@@ -40,11 +41,11 @@ from metalab.nets import Conv4, Params
 from metalab.optim import Adam, Averaged, Muon, Optimizer
 from metalab.residual import Residual
 from metalab.tasks import Characters, Groups, distort, omniglot, one_shot_challenge
-from metalab.train import Trainer
+from metalab.train import Diverged, Trainer
 
 from .speedrun import Sampler, clock
 
-PARTS = ("final", "ablation", "minimal")
+PARTS = ("search", "final", "ablation", "minimal")
 WAYS = 20
 SUBSETS = 10  # of 20 characters of each held-out alphabet
 PICTURES = 1000  # training pictures that batch norm's statistics are measured on
@@ -123,20 +124,23 @@ class Training:
         return partial(Averaged, of=of, decay=self.average)
 
 
-FULL = Training()
-WITHOUT = {
-    "full recipe": FULL,
-    "residual network": replace(FULL, residual=False),
-    "larger pictures": replace(FULL, side=28),
-    "elastic distortions": replace(FULL, elastic=0.0),
-    "strokes' width": replace(FULL, strokes=0.0),
-    "all distortions": replace(FULL, affine=0.0, elastic=0.0, strokes=0.0),
-    "tasks within an alphabet": replace(FULL, within=0),
-    "tasks of one drawer": replace(FULL, same_drawers=False),
-    "cosine schedule": replace(FULL, cosine=False),
-    "Muon": replace(FULL, muon=False, rate=2e-3),
+CANDIDATES = {
+    "Muon": Training(),
+    "Muon, a third of the rate": Training(rate=7e-3),
+    "Adam": Training(muon=False, rate=2e-3),
 }
-SMALL = {"side": 28, "widths": (4, 4, 4, 4), "groups": 2, "within": 1, "drawings": 2, "views": 2}  # for --quick
+WITHOUT: dict[str, dict[str, Any]] = {  # what an ingredient is replaced by, in the order of what would be missed most
+    "full recipe": {},
+    "residual network": {"residual": False},
+    "larger pictures": {"side": 28},
+    "tasks within an alphabet": {"within": 0},
+    "all distortions": {"affine": 0.0, "elastic": 0.0, "strokes": 0.0},
+    "elastic distortions": {"elastic": 0.0},
+    "cosine schedule": {"cosine": False},
+    "tasks of one drawer": {"same_drawers": False},
+    "strokes' width": {"strokes": 0.0},
+}
+QUICK = {"side": 28, "widths": (4, 4, 4, 4), "groups": 2, "within": 1, "drawings": 2, "views": 2}
 QUICK_STEPS = 3
 
 
@@ -177,7 +181,7 @@ def train(
         recordings=1 if record else 0,
     )
     if not steps:
-        trainer.step(TRIAL)
+        trainer.step(TRIAL)  # libraries choose their kernels, and a GPU records the step
         before = clock(device)
         trainer.step(TIMED)
         now = clock(device)
@@ -206,7 +210,7 @@ class Tested:
     def __init__(self, training: Training, params: Params, source: Characters, views: int) -> None:
         self.params = {name: p.half().float() for name, p in params.items()}
         generator = torch.Generator(source.images.device).manual_seed(0)
-        pictures, _labels = source.with_rotations().batch(PICTURES, generator)
+        pictures, _labels = source.batch(PICTURES, generator)  # upright, as the test's
         self.learner = training.learner(half=False).with_statistics(self.params, pictures)
         self.views = views
 
@@ -273,36 +277,60 @@ def ways_to_test(training: Training, trainer: Trainer) -> Iterator[tuple[str, Pa
 
 def plan(parts: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
     """Yield the trainings, each as its part, its name and its seed; what would be missed most comes first."""
-    for part in parts:
-        for seed in range(seeds):
-            names = {"final": ["alphabets"], "ablation": list(WITHOUT), "minimal": list(omniglot.MINIMAL)}[part]
-            yield from ((part, name, seed) for name in names)
+    names = {
+        "search": list(CANDIDATES),
+        "final": ["alphabets"],
+        "ablation": list(WITHOUT),
+        "minimal": list(omniglot.MINIMAL),
+    }
+    for part in PARTS:
+        for seed in range(1 if part == "search" else seeds):
+            yield from ((part, name, seed) for name in names[part] if part in parts)
 
 
-def measure(part: str, name: str, seed: int, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+def best(runs: list[dict[str, Any]]) -> str:
+    """Return the candidate with the fewest errors on the held-out alphabets; the first one if there was no search."""
+    found = {run["name"]: run["errors"]["recipe"]["mean"] for run in runs if run["part"] == "search" and run["errors"]}
+    return min(found, key=found.__getitem__, default=next(iter(CANDIDATES)))
+
+
+def measure(
+    part: str, name: str, seed: int, full: Training, device: torch.device, options: argparse.Namespace
+) -> dict[str, Any]:
     """Train once, and test."""
-    training = WITHOUT[name] if part == "ablation" else FULL
+    training = {"search": CANDIDATES.get(name), "ablation": replace(full, **WITHOUT.get(name, {}))}.get(part) or full
     steps = options.steps
     if options.quick:
-        training, steps = replace(training, **SMALL), QUICK_STEPS
-    split = "alphabets" if part == "ablation" else name
-    source, evaluation = (characters.to(device) for characters in omniglot.load(split, side=training.side))
-    if part == "ablation":
-        source, validation = source.hold_out()
-    trainer, took = train(
-        training, source, seed=seed, seconds=options.seconds, steps=steps, record=not options.no_recording
-    )
-    found = {"part": part, "name": name, "seed": seed, **took, "recipe": asdict(training), "errors": {}}
+        training, steps = replace(training, **QUICK), QUICK_STEPS
+    source, evaluation = omniglot.load(name if part == "minimal" else "alphabets", side=training.side)
+    tests = {"challenge": evaluation.to(device)}
+    if part in ("search", "ablation"):
+        source, held_out = source.hold_out()
+        tests = {"held out": held_out.to(device)}
+    source = source.to(device)
+    found = {"part": part, "name": name, "seed": seed, "recipe": asdict(training), "errors": {}}
+    try:
+        trainer, took = train(
+            training, source, seed=seed, seconds=seconds(part, options), steps=steps, record=not options.no_recording
+        )
+    except Diverged as fault:
+        return found | {"diverged": str(fault)}
+    found |= took
     for how, params, views in ways_to_test(training, trainer):
         tested = Tested(training, params, source, views)
-        if part == "ablation":
-            found["errors"][how] = tested.held_out(validation, 1 if options.quick else SUBSETS)
+        if "challenge" in tests:
+            found["errors"][how] = tested.challenge(tests["challenge"])
         else:
-            found["errors"][how] = tested.challenge(evaluation)
-            if how == "recipe" and options.json:
-                note = {name: value for name, value in found.items() if name != "errors"}
-                tested.save(options.json.with_name(f"challenge-{name}-{seed}.safetensors"), note)
+            found["errors"][how] = tested.held_out(tests["held out"], 1 if options.quick else SUBSETS)
+        if how == "recipe" and part in ("final", "minimal") and options.json:
+            note = {key: value for key, value in found.items() if key != "errors"} | found["errors"][how]
+            tested.save(options.json.with_name(f"challenge-{name}-seed{seed}.safetensors"), note)
     return found
+
+
+def seconds(part: str, options: argparse.Namespace) -> float:
+    """Return how long each training of a part takes: a quarter in a search, half in an ablation and a minimal set."""
+    return options.seconds * {"search": 0.25, "final": 1.0}.get(part, 0.5)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -310,7 +338,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS), help="only these parts (default: all)")
     parser.add_argument("--only", nargs="+", choices=list(WITHOUT), metavar="INGREDIENT", help="of the ablation")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of each kind (default 3)")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of each training (default 40)")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=40.0,
+        help="of each final training (default 40); a quarter of it in the search, half in the other parts",
+    )
     parser.add_argument("--steps", type=int, help="meta-steps of each training, instead of --seconds")
     parser.add_argument("--budget", type=float, default=math.inf, help="seconds after which no training could end")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda (default cpu)")
@@ -345,10 +378,11 @@ def run(options: argparse.Namespace) -> int:
     for part, name, seed in plan(options.part, options.seeds):
         if (part, name, seed) in done or (part == "ablation" and options.only and name not in options.only):
             continue
-        if time.perf_counter() - start + options.seconds > options.budget:
-            print("the budget is used up: the same command goes on with the rest")
-            break
-        found["runs"].append(measure(part, name, seed, device, options))
+        if time.perf_counter() - start + seconds(part, options) > options.budget:
+            print(f"{part}, {name}, seed {seed}: left out, because it could not end within the budget")
+            continue
+        full = CANDIDATES[best(found["runs"])]
+        found["runs"].append(measure(part, name, seed, full, device, options))
         print(describe(found["runs"][-1]), flush=True)
         if options.json:
             replace_file(options.json, f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())
@@ -357,6 +391,8 @@ def run(options: argparse.Namespace) -> int:
 
 def describe(run: dict[str, Any]) -> str:
     """Return one training in a line."""
+    if "diverged" in run:
+        return f"{run['part']}, {run['name']}, seed {run['seed']}: {run['diverged']}"
     errors = {how: e["mean"] if "mean" in e else e["share"] for how, e in run["errors"].items()}
     what = f"without {run['name']}" if run["part"] == "ablation" and run["name"] != "full recipe" else run["name"]
     return (

@@ -40,6 +40,7 @@ class Residual:
     widths: tuple[int, ...] = (64, 128, 256, 256)
     halve_first: bool = False
     bfloat16: bool = False
+    outputs = None  # as of a Conv4 that embeds: there is no linear layer at the end
 
     def __post_init__(self) -> None:
         if not isinstance(self.widths, tuple) or not self.widths:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import metalab
-from metalab import checkpoint, evaluate, files, losses, nets, optim, tasks, train
+from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
 from metalab.analysis import diagnosis, representations, roc, second_order
 from metalab.learners import (
     ANIL,
@@ -27,6 +27,7 @@ from metalab.learners import (
     MatchingNet,
     MetaSGD,
     NeighbourhoodComponents,
+    NPair,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -114,6 +115,7 @@ def waves():
 
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
+SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
 
@@ -193,6 +195,19 @@ ROWS = {
         CONV.statistics, maker(params=lambda: CONV.init(seeded()), images=lambda: floats(3, 1, 28, 28))
     ),
     "nets.Conv4.chain": Row(CONV.chain, maker(x=lambda: floats(2, 5, 1, 28, 28))),
+    "residual.Residual": Row(
+        residual.Residual,
+        maker(widths=(4, 8), halve_first=True, bfloat16=False),
+        {"halve_first": FLAG, "bfloat16": FLAG},
+    ),
+    "residual.Residual.init": Row(SHORT.init, maker(generator=lambda: seeded())),
+    "residual.Residual.__call__": Row(
+        lambda params, x: SHORT(params, x),
+        maker(params=lambda: nets.for_tasks(SHORT.init(seeded()), 2), x=lambda: floats(2, 5, 1, 28, 28)),
+    ),
+    "residual.Residual.statistics": Row(
+        SHORT.statistics, maker(params=lambda: SHORT.init(seeded()), images=lambda: floats(3, 1, 28, 28))
+    ),
     "optim.Adam": Row(optim.Adam, maker(params=lambda: floats(3))),
     "optim.Adam.step": Row(lambda gradient: optim.Adam(floats(3)).step(gradient), maker(gradient=lambda: floats(3))),
     "optim.Muon": Row(
@@ -203,6 +218,12 @@ ROWS = {
     "optim.Muon.step": Row(
         lambda gradient: optim.Muon(floats(4), layout={"w": (2, 2)}, hidden=("w",)).step(gradient),
         maker(gradient=lambda: floats(4)),
+    ),
+    "optim.Averaged": Row(
+        optim.Averaged, maker(params=lambda: floats(3), of=optim.Adam, decay=0.9), {"decay": AT_LEAST_0}
+    ),
+    "optim.Averaged.step": Row(
+        lambda gradient: optim.Averaged(floats(3)).step(gradient), maker(gradient=lambda: floats(3))
     ),
     "optim.orthogonal": Row(optim.orthogonal, maker(matrix=lambda: floats(3, 2))),
     "optim.Descent": Row(optim.Descent, maker(params=lambda: floats(3))),
@@ -270,14 +291,15 @@ ROWS = {
     "tasks.characters.Characters.to": Row(alphabet().to, maker(device="cpu")),
     "tasks.characters.Characters.select": Row(alphabet().select, maker(index=lambda: torch.tensor([0, 2]))),
     "tasks.characters.Characters.hold_out": Row(glyphs.draw(alphabets=3, seed=0).hold_out, maker(every=2)),
+    "tasks.characters.Characters.of": Row(alphabet().of, maker(names=("noise",))),
     "tasks.characters.Characters.sample": Row(
         alphabet().sample, maker(tasks=2, ways=3, shots=1, queries=1, generator=lambda: seeded())
     ),
     "tasks.characters.Characters.batch": Row(alphabet().batch, maker(size=3, generator=lambda: seeded())),
     "tasks.characters.Groups": Row(
         characters.Groups,
-        lambda: {"source": alphabet(), "characters": 3, "drawings": 2, "within_alphabet": False},
-        {"within_alphabet": FLAG},
+        lambda: {"source": alphabet(), "characters": 3, "drawings": 2, "within_alphabet": False, "same_drawers": True},
+        {"within_alphabet": FLAG, "same_drawers": FLAG},
     ),
     "tasks.characters.Groups.__call__": Row(
         lambda groups, generator: tasks.Groups(alphabet(), 3, 2)(groups, generator),
@@ -285,15 +307,29 @@ ROWS = {
     ),
     "tasks.distortions.distort": Row(
         distortions.distort,
-        maker(images=lambda: floats(2, 1, 28, 28), generator=lambda: seeded(), strength=1.0),
+        maker(images=lambda: floats(2, 1, 28, 28), generator=lambda: seeded(), strength=1.0, elastic=1.0, strokes=0.5),
+        {"strength": AT_LEAST_0, "elastic": AT_LEAST_0, "strokes": AT_LEAST_0},
+    ),
+    "tasks.distortions.draw_field": Row(
+        distortions.draw_field,
+        maker(count=3, side=8, generator=lambda: seeded(), strength=1.0),
         {"strength": AT_LEAST_0},
+    ),
+    "tasks.distortions.thicken": Row(
+        distortions.thicken, maker(images=lambda: floats(2, 1, 8, 8), amount=lambda: floats(2))
     ),
     "tasks.distortions.draw_affine": Row(
         distortions.draw_affine, maker(count=3, generator=lambda: seeded(), strength=1.0), {"strength": AT_LEAST_0}
     ),
     "tasks.distortions.warp": Row(
         distortions.warp,
-        maker(images=lambda: floats(2, 1, 8, 8), matrix=lambda: floats(2, 2, 2), shift=lambda: floats(2, 2)),
+        maker(
+            images=lambda: floats(2, 1, 8, 8),
+            matrix=lambda: floats(2, 2, 2),
+            shift=lambda: floats(2, 2),
+            field=lambda: floats(2, 8, 8, 2),
+        ),
+        {"field": OPTIONAL},
     ),
     "tasks.download.fetch": Row(
         download.fetch,
@@ -317,10 +353,12 @@ ROWS = {
         lambda **given: glyphs.draw(**given), maker(alphabets=1, characters=2, drawings=2, seed=1), {"seed": FROM_0}
     ),
     "tasks.omniglot.load": Row(
-        omniglot.load, maker(split="alphabets", seed=0, download=False), {"seed": FROM_0, "download": FLAG}
+        omniglot.load, maker(split="alphabets", side=28, seed=0, download=False), {"seed": FROM_0, "download": FLAG}
     ),
     "tasks.omniglot.load_from": Row(
-        omniglot.load_from, maker(split="alphabets", seed=0, download=False), {"seed": FROM_0, "download": FLAG}
+        omniglot.load_from,
+        maker(split="alphabets", side=28, seed=0, download=False),
+        {"seed": FROM_0, "download": FLAG},
     ),
     "tasks.pairs.Pairs": Row(
         pairs.Pairs,
@@ -429,6 +467,7 @@ ROWS = {
     "learners.supervised_contrastive.SupervisedContrastive": Row(
         SupervisedContrastive, maker(net=EMBED, temperature=0.1), {"temperature": ABOVE_0}
     ),
+    "learners.n_pair.NPair": Row(NPair, maker(net=EMBED, temperature=0.1), {"temperature": ABOVE_0}),
     "learners.triplet.batch_hard": Row(triplet.batch_hard, maker(**GROUPS), {"margin": ABOVE_0}),
     "learners.triplet.semi_hard": Row(triplet.semi_hard, maker(**GROUPS), {"margin": ABOVE_0}),
     "learners.triplet.Triplet": Row(Triplet, maker(net=EMBED, margin=0.2, mining="hard"), {"margin": ABOVE_0}),
