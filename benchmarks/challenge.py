@@ -5,8 +5,8 @@ python -m benchmarks challenge --quick                                        # 
 
     search     candidates for the recipe, for a short time, on 25 background alphabets     the 5 held-out alphabets
     final      the best of them, trained on the 30 background alphabets                    the challenge
-    ablation   the recipe, and the recipe without one ingredient, on the 25                the 5 held-out alphabets
     minimal    the recipe, trained on each of the author's minimal sets of 5 alphabets     the challenge
+    ablation   the recipe, and the recipe without one ingredient, on the 25                the 5 held-out alphabets
 
 Ingredients are judged by the held-out alphabets (`Characters.hold_out`) alone: the challenge is met by the networks of
 the final recipe only. There, a test is as in the challenge: 20 characters of one alphabet, one person's drawings of
@@ -25,7 +25,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from metalab.train import Diverged, Trainer
 
 from .speedrun import Sampler, clock
 
-PARTS = ("search", "final", "ablation", "minimal")
+PARTS = ("search", "final", "minimal", "ablation")
 WAYS = 20
 SUBSETS = 10  # of 20 characters of each held-out alphabet
 PICTURES = 1000  # training pictures that batch norm's statistics are measured on
@@ -69,6 +69,7 @@ class Training:
         groups, drawings: of a step: groups of 20 characters, and drawings of each character.
         within: how many of these groups have the characters of one alphabet.
         same_drawers: whether the k-th drawings of such a group are by one person.
+        temperature: of the N-pair loss.
         affine, elastic, strokes: the strengths of the distortions.
         muon: whether Muon takes the steps of the residual network, instead of Adam.
         rate: the highest outer learning rate.
@@ -84,6 +85,7 @@ class Training:
     drawings: int = 4
     within: int = 6
     same_drawers: bool = True
+    temperature: float = 0.1
     affine: float = 1.0
     elastic: float = 1.0
     strokes: float = 0.5
@@ -95,9 +97,8 @@ class Training:
 
     def learner(self, *, half: bool) -> NPair:
         """Return the learner; `half` says whether its convolutions are computed in bfloat16."""
-        if not self.residual:
-            return NPair(Conv4(pool="max"))
-        return NPair(Residual(self.widths, halve_first=self.side > 40, bfloat16=half))
+        residual = Residual(self.widths, halve_first=self.side > 40, bfloat16=half)
+        return NPair(residual if self.residual else Conv4(pool="max"), temperature=self.temperature)
 
     def sampler(self, source: Characters) -> Sampler:
         """Return what draws the groups of a step, distorted."""
@@ -126,7 +127,8 @@ class Training:
 
 CANDIDATES = {
     "Muon": Training(),
-    "Muon, a third of the rate": Training(rate=7e-3),
+    "Muon, lower temperature": Training(temperature=0.05),
+    "Muon, lower rate": Training(rate=7e-3),
     "Adam": Training(muon=False, rate=2e-3),
 }
 WITHOUT: dict[str, dict[str, Any]] = {  # what an ingredient is replaced by, in the order of what would be missed most
@@ -142,6 +144,7 @@ WITHOUT: dict[str, dict[str, Any]] = {  # what an ingredient is replaced by, in 
 }
 QUICK = {"side": 28, "widths": (4, 4, 4, 4), "groups": 2, "within": 1, "drawings": 2, "views": 2}
 QUICK_STEPS = 3
+Loader = Callable[[str, int], tuple[Characters, Characters]]
 
 
 def train(
@@ -169,7 +172,7 @@ def train(
         share = (step - 1) / total if training.cosine else 0.0
         return training.rate * min(1.0, step / WARM_UP) * (1 + math.cos(math.pi * share)) / 2
 
-    torch.backends.cudnn.benchmark = gpu  # all steps have the same shapes
+    torch.backends.cudnn.benchmark = gpu  # all steps have the same shapes; the tests have not
     start = clock(device)
     trainer = Trainer(
         learner,
@@ -190,6 +193,7 @@ def train(
     for step in trainer.run(int(total) - trainer.steps, every=AT_ONCE):
         loss = step.metrics["loss"]
     took = clock(device) - start
+    torch.backends.cudnn.benchmark = False
     pictures = trainer.steps * training.groups * WAYS * training.drawings / took
     return trainer, {"steps": trainer.steps, "seconds": took, "pictures per second": pictures, "last loss": loss}
 
@@ -276,16 +280,13 @@ def ways_to_test(training: Training, trainer: Trainer) -> Iterator[tuple[str, Pa
 
 
 def plan(parts: list[str], seeds: int) -> Iterator[tuple[str, str, int]]:
-    """Yield the trainings, each as its part, its name and its seed; what would be missed most comes first."""
-    names = {
-        "search": list(CANDIDATES),
-        "final": ["alphabets"],
-        "ablation": list(WITHOUT),
-        "minimal": list(omniglot.MINIMAL),
-    }
-    for part in PARTS:
-        for seed in range(1 if part == "search" else seeds):
-            yield from ((part, name, seed) for name in names[part] if part in parts)
+    """Return the trainings, each as its part, its name and its seed; what would be missed most comes first."""
+    everything = [("search", name, 0) for name in CANDIDATES]
+    everything += [("final", "alphabets", seed) for seed in range(seeds)]
+    for seed in range(seeds):
+        everything += [("minimal", name, seed) for name in omniglot.MINIMAL]
+        everything += [("ablation", name, seed) for name in WITHOUT]
+    return (training for training in everything if training[0] in parts)
 
 
 def best(runs: list[dict[str, Any]]) -> str:
@@ -295,14 +296,14 @@ def best(runs: list[dict[str, Any]]) -> str:
 
 
 def measure(
-    part: str, name: str, seed: int, full: Training, device: torch.device, options: argparse.Namespace
+    part: str, name: str, seed: int, full: Training, load: Loader, device: torch.device, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train once, and test."""
     training = {"search": CANDIDATES.get(name), "ablation": replace(full, **WITHOUT.get(name, {}))}.get(part) or full
     steps = options.steps
     if options.quick:
         training, steps = replace(training, **QUICK), QUICK_STEPS
-    source, evaluation = omniglot.load(name if part == "minimal" else "alphabets", side=training.side)
+    source, evaluation = load(name if part == "minimal" else "alphabets", training.side)
     tests = {"challenge": evaluation.to(device)}
     if part in ("search", "ablation"):
         source, held_out = source.hold_out()
@@ -374,6 +375,7 @@ def run(options: argparse.Namespace) -> int:
             if before.get("quick") != options.quick or "runs" not in before:
                 raise ValueError(f"--json {options.json} was measured in another way: name another file")
             found = before
+    load = cache(lambda split, side: omniglot.load(split, side=side))
     done = {(run["part"], run["name"], run["seed"]) for run in found["runs"]}
     for part, name, seed in plan(options.part, options.seeds):
         if (part, name, seed) in done or (part == "ablation" and options.only and name not in options.only):
@@ -382,7 +384,7 @@ def run(options: argparse.Namespace) -> int:
             print(f"{part}, {name}, seed {seed}: left out, because it could not end within the budget")
             continue
         full = CANDIDATES[best(found["runs"])]
-        found["runs"].append(measure(part, name, seed, full, device, options))
+        found["runs"].append(measure(part, name, seed, full, load, device, options))
         print(describe(found["runs"][-1]), flush=True)
         if options.json:
             replace_file(options.json, f"{json.dumps(found, indent=1, ensure_ascii=False)}\n".encode())

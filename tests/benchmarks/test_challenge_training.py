@@ -50,9 +50,9 @@ def test_every_part_is_trained_and_tested_as_it_says(no_omniglot, tmp_path, caps
     assert names == [
         *[("search", name) for name in challenge.CANDIDATES],
         ("final", "alphabets"),
+        *[("minimal", name) for name in ("small1", "small2")],
         ("ablation", "full recipe"),
         ("ablation", "larger pictures"),
-        *[("minimal", name) for name in ("small1", "small2")],
     ]
     for run in found:
         assert run["steps"] == challenge.QUICK_STEPS
@@ -91,7 +91,7 @@ def test_the_best_candidate_is_the_recipe_of_the_other_parts(no_omniglot, tmp_pa
         {"part": "search", "name": name, "errors": errors}
         for name, errors in (
             ("Muon", {"recipe": {"mean": 0.2}}),
-            ("Muon, a third of the rate", {}),  # it diverged
+            ("Muon, lower rate", {}),  # it diverged
             ("Adam", {"recipe": {"mean": 0.1}}),
         )
     ]
@@ -110,7 +110,7 @@ def test_a_divergence_is_noted_and_the_rest_is_trained(no_omniglot, tmp_path, mo
     monkeypatch.setattr(challenge, "train", diverge)
     assert measure(tmp_path / "found.json", "--part", "search") == 0
     found = json.loads((tmp_path / "found.json").read_text())["runs"]
-    assert [run["diverged"] for run in found] == ["the loss is nan"] * 3
+    assert [run["diverged"] for run in found] == ["the loss is nan"] * len(challenge.CANDIDATES)
     assert "search, Adam, seed 0: the loss is nan" in capsys.readouterr().out
 
 

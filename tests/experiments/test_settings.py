@@ -149,7 +149,7 @@ def test_a_setting_of_another_type_is_refused_by_its_name(name):
 
 @pytest.mark.parametrize("name", [f.name for f in fields(Settings) if f.name not in ("halve_every", "minutes")])
 def test_a_setting_that_applies_is_not_left_out(name):
-    algorithm = "contrastive" if name in ("margin", "hardest") else "maml"
+    algorithm = "contrastive" if name in ("margin", "hardest", "network") else "maml"
     said, _ = complaint(replace, Settings.of("omniglot", algorithm), **{name: None})
     assert said.startswith((f"{name} is missing: it must be given", f"{name}=None is not known"))
 
