@@ -587,7 +587,7 @@ PARTS = {"rates", "weights", "similarity", "loss", "logits"}
 
 def public():
     """The names of all public functions, classes, and methods that take an argument."""
-    modules = ["losses", "nets", "optim", "train", "evaluate", "checkpoint", "files"]
+    modules = ["losses", "nets", "residual", "optim", "train", "evaluate", "checkpoint", "files"]
     for folder in ("tasks", "learners", "analysis"):
         path = importlib.import_module(f"metalab.{folder}").__path__
         modules += [f"{folder}.{module.name}" for module in pkgutil.iter_modules(path)]
