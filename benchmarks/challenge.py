@@ -156,7 +156,7 @@ def train(
         training: the recipe.
         source: the characters, each of whose turns is a character. They decide on the device.
         seed: seed of the training.
-        seconds: how long it takes, if the number of steps is not given.
+        seconds: how long it takes once the rate of its steps is measured, if the number of steps is not given.
         steps: the number of steps.
         record: whether a GPU replays a recording of the step.
 
@@ -187,9 +187,7 @@ def train(
         trainer.step(TRIAL)  # libraries choose their kernels, and a GPU records the step
         before = clock(device)
         trainer.step(TIMED)
-        now = clock(device)
-        total = TRIAL + TIMED + int((seconds - (now - start)) / (now - before) * TIMED)
-        total = max(total, TRIAL + TIMED + 1)
+        total = TRIAL + TIMED + max(1, int(seconds / (clock(device) - before) * TIMED))
     for step in trainer.run(int(total) - trainer.steps, every=AT_ONCE):
         loss = step.metrics["loss"]
     took = clock(device) - start
