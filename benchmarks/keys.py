@@ -3,7 +3,8 @@
 python -m benchmarks keys --json results/keys-cpu.json
 
 A slider of each panel gets an arrow key, as a reader presses it. The time goes from the key in the page until the
-page has loaded the new picture: through the page, the server and the kernel, and back.
+page has loaded the new picture: through the page, the server and the kernel, and back. In a game, which has no sliders,
+Enter answers a question and asks for the next one; there the time ends when the game says something else.
 """
 
 from __future__ import annotations
@@ -26,11 +27,42 @@ PRESSES = 12  # to the right, and as many back, on each slider
 
 LISTEN = """panel => {
   const image = panel.querySelector("img.metalab-picture");
+  const game = panel.querySelector(".metalab-guesses");
   window.taken = [];
   window.pressed = 0;
+  const done = () => { window.taken.push(performance.now() - window.pressed); };
   document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
-  image.addEventListener("load", () => { window.taken.push(performance.now() - window.pressed); });
+  if (image) { image.addEventListener("load", done); return; }
+  let said = game.innerText;
+  new MutationObserver(() => { if (game.innerText !== said) { said = game.innerText; done(); } })
+    .observe(game, { subtree: true, childList: true, characterData: true });
 }"""
+
+
+def press(page: Any, handle: Any, key: str) -> bool:
+    """Press a key on a handle or a button, wait for what it shows, and return whether it showed anything."""
+    from playwright.sync_api import TimeoutError as NothingShown
+
+    before = page.evaluate("window.taken.length")
+    handle.press(key)
+    try:  # at the end of a slider, a key changes nothing
+        page.wait_for_function(f"window.taken.length > {before}", timeout=2000)
+    except NothingShown:
+        return False
+    return True
+
+
+def use(page: Any, panel: Any, presses: int) -> None:
+    """Press the keys of a panel: to the right and back on each of its sliders, or a game's answers and Next."""
+    for handle in panel.locator(".noUi-handle").all():
+        handle.focus()
+        for key in ["ArrowRight"] * presses + ["ArrowLeft"] * presses:
+            press(page, handle, key)
+    if panel.locator(".metalab-guesses").count():
+        for _ in range(presses):
+            answer = panel.locator(".metalab-choice").first
+            if not (press(page, answer, "Enter") and press(page, panel.get_by_role("button", name="Next"), "Enter")):
+                break  # all questions are answered
 
 
 def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
@@ -61,20 +93,13 @@ def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
                 page = browser.new_page(viewport={"width": 1300, "height": 1000})
                 open_notebook(page, server, f"{number}")
                 run_all(page)
-                panel = page.locator(".jp-OutputArea-output", has=page.locator(".metalab-panel")).first
+                live = page.locator(".metalab-panel, .metalab-guesses")
+                panel = page.locator(".jp-OutputArea-output", has=live).first
                 panel.wait_for()
                 idle(page)
                 page.wait_for_timeout(1000)  # until the page has told its size, and the picture has been drawn for it
                 panel.evaluate(LISTEN)
-                for handle in panel.locator(".noUi-handle").all():
-                    handle.focus()
-                    for key in ["ArrowRight"] * presses + ["ArrowLeft"] * presses:
-                        before = page.evaluate("window.taken.length")
-                        handle.press(key)
-                        try:  # at the end of a slider, a key changes nothing
-                            page.wait_for_function(f"window.taken.length > {before}", timeout=2000)
-                        except Exception:
-                            continue
+                use(page, panel, presses)
                 found[name] = page.evaluate("window.taken")
                 page.close()
             browser.close()

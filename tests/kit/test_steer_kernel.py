@@ -275,9 +275,27 @@ def test_an_interrupt_ends_the_cell_and_the_kernel_lives_on(page, kernel):
     page.until(lambda: page.ended[endless])
     assert page.outputs[endless][-1]["ename"] == "KeyboardInterrupt"
     page.goes_on()
-    kernel.interrupt_kernel()  # between the cells: nothing is to be interrupted
-    page.goes_on()
     stopped(page)
+
+
+def test_an_interrupt_between_the_cells_ends_the_training_there(page, kernel):
+    cell = page.train()
+    page.press("Stop")
+    page.end(cell)
+    for _ in range(2):  # the second training can be interrupted as the first one was
+        page.press("Start")
+        page.goes_on()
+        kernel.interrupt_kernel()
+        page.until(lambda: "Interrupted at meta-step" in page.text())
+        page.until(lambda: "what was trained is kept" in page.text())
+        steps = page.value("panel.driver.steps")
+        time.sleep(0.3)
+        assert page.value("panel.driver.steps") == steps
+        kernel.interrupt_kernel()  # with no training it is ignored, as it always was
+    page.press("Start")
+    page.goes_on()
+    page.press("Stop")
+    page.until(lambda: "Stopped at meta-step" in page.text())
 
 
 def test_the_cell_run_again_continues(page):

@@ -13,6 +13,7 @@ it attributes to the slider's message what this cell prints, so that the page ne
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,9 +46,22 @@ async def poll(seconds: float = 0.0) -> None:
 
 
 async def breathe() -> None:
-    """Let the kernel do what it has to do while a task trains between the cells, such as run the next cell."""
+    """Let the kernel do what it has to do while a task trains between the cells, such as run the next cell.
+
+    An interrupt that comes while no cell runs, which the kernel ignores, cancels the task. It cancels it at its next
+    await, so that no meta-step is left half done.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so it is between the cells; within one the cell is meant
+        task = asyncio.current_task()
+        signal.signal(signal.SIGINT, lambda _signal, _frame: task.cancel())
     for _ in range(TURNS):
         await asyncio.sleep(0)
+
+
+def ignore_interrupts_again() -> None:
+    """Leave an interrupt that comes while no cell runs to the kernel, which ignores it, after a task has ended."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def trains_between_cells() -> bool:

@@ -16,7 +16,7 @@ from ..panels import LIVE, LONGEST, cause, panel_box, paragraph, show_still, sho
 from ..room import Room
 from .controls import BUTTONS, ControlBox, Controls, standard
 from .driver import RECENT, Driver, History, WentBack, label
-from .kernel import breathe, poll, trains_between_cells
+from .kernel import breathe, ignore_interrupts_again, poll, trains_between_cells
 from .view import Frame, View, in_words, what_differs, width
 
 TICK = 0.1  # seconds between two looks at the controls, and between two pictures at least
@@ -288,6 +288,7 @@ class SteeringPanel:
         except BaseException:  # the reader was told; nobody waits for this task
             pass
         finally:
+            ignore_interrupts_again()
             self._task = None
             self._state = "stopped"
 
