@@ -30,17 +30,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from metalab import checkpoint
 from metalab.experiments import machine
+from metalab.experiments.challenge import Answering
 from metalab.files import check_replaceable, replace_file
 from metalab.learners import NPair
 from metalab.nets import Conv4, Params
 from metalab.optim import Adam, Averaged, Muon, Optimizer
 from metalab.residual import Residual
-from metalab.tasks import Characters, Groups, distort, omniglot, one_shot_challenge
+from metalab.tasks import Characters, Groups, distort, omniglot
 from metalab.train import Diverged, Trainer
 
 from .speedrun import Sampler, clock
@@ -52,7 +51,6 @@ PICTURES = 1000  # training pictures that batch norm's statistics are measured o
 WARM_UP = 100  # steps in which the rate rises to its full height
 TRIAL, TIMED = 10, 20  # steps before the rate of the steps is measured, and steps that are timed
 AT_ONCE = 10  # steps; then their loss is read, and a divergence is noticed
-MILD = {"strength": 0.5, "elastic": 0.5}  # the distortions of a network's further views of a test picture
 
 
 # The recipe
@@ -210,26 +208,20 @@ class Tested:
     """
 
     def __init__(self, training: Training, params: Params, source: Characters, views: int) -> None:
-        self.params = {name: p.half().float() for name, p in params.items()}
+        half = {name: p.half().float() for name, p in params.items()}
         generator = torch.Generator(source.images.device).manual_seed(0)
         pictures, _labels = source.batch(PICTURES, generator)  # upright, as the test's
-        self.learner = training.learner(half=False).with_statistics(self.params, pictures)
+        learner = training.learner(half=False).with_statistics(half, pictures)
+        self.network = Answering(learner, half, training.side)
         self.views = views
 
     def embed(self, images: Tensor) -> Tensor:
         """Embed pictures [..., 1, H, W], each by itself: [..., E], of length 1."""
-        generator = torch.Generator(images.device).manual_seed(0)
-        total = 0
-        for view in range(self.views):
-            seen = distort(images, generator, **MILD) if view else images
-            total = total + F.normalize(self.learner.embed(self.params, seen), dim=-1)
-        return F.normalize(total, dim=-1)
+        return self.network.embed(images, views=self.views)
 
     def challenge(self, evaluation: Characters) -> dict[str, Any]:
         """Return the errors in the challenge's 400 trials, and their share with its 95 % interval."""
-        trial = one_shot_challenge(evaluation)
-        similarity = self.embed(trial.query_x) @ self.embed(trial.support_x).mT  # [20, 20, 20]; in order of the labels
-        wrong = similarity.argmax(2) != trial.query_y
+        wrong = self.network.wrong(evaluation, views=self.views)
         return {"errors": int(wrong.sum()), "trials": wrong.numel(), **wilson(int(wrong.sum()), wrong.numel())}
 
     def held_out(self, validation: Characters, subsets: int = SUBSETS) -> dict[str, float]:
@@ -252,10 +244,8 @@ class Tested:
         return found | {"mean": sum(found.values()) / len(found)}
 
     def save(self, path: Path, note: dict[str, Any]) -> None:
-        """Save the parameters in half precision, and the statistics under names that begin with "stats."."""
-        tensors = {name: p.half() for name, p in self.params.items()}
-        stats = {f"stats.{name}": s for name, s in (self.learner.stats or {}).items()}
-        checkpoint.save(path, tensors | stats, note)
+        """Save the network with a note."""
+        replace(self.network, about=note).save(path)
 
 
 def wilson(errors: int, trials: int) -> dict[str, Any]:

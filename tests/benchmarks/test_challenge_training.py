@@ -124,9 +124,9 @@ def test_what_is_saved_gives_the_errors_that_are_told(no_omniglot, tmp_path):
     params = {name: p for name, p in tensors.items() if not name.startswith("stats.")}
     stats = {name.removeprefix("stats."): p for name, p in tensors.items() if name.startswith("stats.")}
     tested = challenge.Tested(TINY, params, background(), TINY.views)
-    assert tested.learner.stats.keys() == stats.keys()
+    assert tested.network.learner.stats.keys() == stats.keys()
     for name, value in stats.items():
-        torch.testing.assert_close(tested.learner.stats[name], value)
+        torch.testing.assert_close(tested.network.learner.stats[name], value)
     assert tested.challenge(evaluation())["errors"] == note["errors"]
 
 
