@@ -349,7 +349,10 @@ def run(options: argparse.Namespace) -> int:
         OSError: the file cannot be written.
     """
     start = time.perf_counter()
-    device = torch.device(options.device)
+    try:
+        device = torch.device(options.device)
+    except RuntimeError as fault:
+        raise ValueError(f"--device {options.device} is no device: it must be cpu or cuda") from fault
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"--device {options.device}: PyTorch finds no such GPU here; leave it out to train on the CPU")
     for name in ("seeds", "seconds", "steps", "budget"):
@@ -359,8 +362,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         check_replaceable(options.json)
         if options.json.exists():
-            before = json.loads(options.json.read_text())
-            if before.get("quick") != options.quick or "runs" not in before:
+            try:
+                before = json.loads(options.json.read_text())
+            except ValueError as fault:
+                raise ValueError(f"--json {options.json} is damaged: {fault}") from fault
+            if not isinstance(before, dict) or before.get("quick") != options.quick or "runs" not in before:
                 raise ValueError(f"--json {options.json} was measured in another way: name another file")
             found = before
     load = cache(lambda split, side: omniglot.load(split, side=side))

@@ -198,3 +198,20 @@ def test_a_file_that_was_measured_in_another_way_is_kept(tmp_path, capsys):
     assert measure(file) != 0
     assert "was measured in another way" in capsys.readouterr().err
     assert file.read_text() == before
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "is damaged"), ("[]", "was measured in another way")])
+def test_a_file_of_another_kind_is_kept(text, message, tmp_path, capsys):
+    file = tmp_path / "found.json"
+    file.write_text(text)
+    assert measure(file) != 0
+    said = capsys.readouterr().err
+    assert f"--json {file}" in said
+    assert message in said
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:x"])
+def test_what_is_no_device_is_refused(device, tmp_path, capsys):
+    assert measure(tmp_path / "found.json", "--device", device) != 0
+    assert f"--device {device} is no device: it must be cpu or cuda" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from noise import noise
 
 from metalab import checkpoint
 from metalab.experiments import challenge
-from metalab.learners import NPair
+from metalab.learners import NPair, siamese
 from metalab.residual import Residual
 from metalab.tasks import omniglot
 
@@ -96,6 +96,16 @@ def test_views_are_averaged_and_the_first_is_the_picture():
     torch.testing.assert_close(three, F.normalize(sum(map(network.embed, [images, *views])), dim=-1))
     assert not torch.allclose(one, three)
     assert torch.equal(three, network.embed(images, views=3))
+
+
+def test_larger_pictures_are_embedded_fewer_at_once(monkeypatch):
+    network, sizes, honest = small(), [], NPair._embed
+    images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    whole = network.embed(images)
+    monkeypatch.setattr(NPair, "_embed", lambda self, p, x, s: (sizes.append(len(x)), honest(self, p, x, s))[1])
+    monkeypatch.setattr(siamese, "PIXELS", 2 * 64)
+    torch.testing.assert_close(network.embed(images), whole)
+    assert sizes == [2, 2, 1]
 
 
 def test_what_was_saved_is_read(tmp_path):
