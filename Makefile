@@ -7,7 +7,7 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels keys gpu speedrun few-shot margins pictures rooms results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels keys gpu speedrun few-shot challenge margins pictures rooms results clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +63,9 @@ speedrun: $(STAMP)  ## measure how soon trainings reach 90 to 97 %, on a quiet m
 
 few-shot: $(STAMP)  ## train lesson 2's rivals over seeds, half an hour (ARGS="--json FILE")
 	$(RUN) benchmarks few-shot $(ARGS)
+
+challenge: $(STAMP)  ## train for the author's one-shot challenge on a GPU (ARGS="--device cuda --json FILE")
+	$(RUN) benchmarks challenge $(ARGS)
 
 margins: $(STAMP)  ## run every lesson with other seeds: do its checks hold with a margin? Hours (ARGS="--json FILE")
 	$(RUN) benchmarks margins $(ARGS)

@@ -8,6 +8,7 @@ python -m benchmarks gpu                   # everything that only a GPU can tell
 python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95 and 97 %
 python -m benchmarks few-shot              # lesson 2's comparisons over training seeds
 python -m benchmarks distances             # lesson 3's comparison over training seeds
+python -m benchmarks challenge             # how few errors one network makes in the author's challenge
 python -m benchmarks margins               # how wide the margins of the lessons' checks are, over seeds
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
@@ -29,6 +30,7 @@ COMMANDS = {
     "speedrun": "measure how soon trainings reach 90, 93, 95 and 97 %",
     "few-shot": "measure lesson 2's comparisons over training seeds",
     "distances": "measure lesson 3's comparison over training seeds",
+    "challenge": "train for the author's one-shot challenge, and measure what each ingredient buys",
     "margins": "measure how wide the margins of the lessons' checks are, over seeds and threads",
     "report": "write the results page",
 }

@@ -33,7 +33,7 @@ def for_tasks(params: Params, tasks: int) -> Params:
         raise TypeError(f"params={arguments.shown(params)} must be a dictionary of tensors") from None
 
 
-def _normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
+def normal(*shape: int, fan_in: int, gain: float, generator: torch.Generator) -> Tensor:
     """Draw normal weights of variance gain / fan_in; a gain of 2 suits layers with ReLU (He et al. 2015)."""
     return torch.randn(shape, generator=generator, device=generator.device) * (gain / fan_in) ** 0.5
 
@@ -84,7 +84,7 @@ class MLP:
         """
         self._check(x)
         layers = len(self.sizes) - 1
-        _check_params(params, [f"{kind}{i}" for i in range(1, layers + 1) for kind in "wb"], x)
+        check_params(params, [f"{kind}{i}" for i in range(1, layers + 1) for kind in "wb"], x)
         for i in range(1, layers + 1):
             x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
             if i < layers:
@@ -166,10 +166,10 @@ class Conv4:
         arguments.generator(generator)
         params = {}
         for i, (n_in, n_out) in enumerate(zip((1, *self.widths), self.widths, strict=False), start=1):
-            params[f"conv{i}"] = _normal(9 * n_in, n_out, fan_in=9 * n_in, gain=2.0, generator=generator)
+            params[f"conv{i}"] = normal(9 * n_in, n_out, fan_in=9 * n_in, gain=2.0, generator=generator)
             params[f"shift{i}"] = torch.zeros(n_out, device=generator.device)
         if self.outputs is not None:
-            params["head"] = _normal(n_out, self.outputs, fan_in=n_out, gain=1.0, generator=generator)
+            params["head"] = normal(n_out, self.outputs, fan_in=n_out, gain=1.0, generator=generator)
             params["bias"] = torch.zeros(self.outputs, device=generator.device)
         return params
 
@@ -256,7 +256,7 @@ class Conv4:
 
     def _check_params(self, params: Params, x: Tensor | None = None) -> None:
         head = [] if self.outputs is None else ["head", "bias"]
-        _check_params(params, [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "shift")] + head, x)
+        check_params(params, [f"{kind}{i}" for i in range(1, 5) for kind in ("conv", "shift")] + head, x)
 
     def _forward(self, params: Params, x: Tensor, normalise: Callable[[Tensor, int], Tensor]) -> Tensor:
         tasks, batch = x.shape[:2]
@@ -281,7 +281,7 @@ class Conv4:
         return x
 
 
-def _check_params(params: Params, names: Iterable[str], x: Tensor | None = None) -> None:
+def check_params(params: Params, names: Iterable[str], x: Tensor | None = None) -> None:
     """Check that parameters have these names, and the number of tasks of x if it is given.
 
     Raises:

@@ -8,16 +8,17 @@ of a meta-step on sines.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
-from .arguments import floats, real, shapes, shown
+from .arguments import floats, function, real, shapes, shown
 
 MOMENTUM = 0.95  # of Muon
+AVERAGE = "average"  # the name of the averaged parameters in the state of `Averaged`
 
 
 class Optimizer(Protocol):
@@ -150,6 +151,39 @@ class Muon:
                 rows, columns = shape
                 scale = max(1.0, rows / columns) ** 0.5
                 part.view(rows, columns).addcmul_(orthogonal(g.view(rows, columns)), self.rate, value=-scale)
+
+
+class Averaged:
+    """Another optimizer, and an average of its parameters over the steps (Polyak & Juditsky 1992), in `state`.
+
+    After each step, average ← decay · average + (1 − decay) · params. It lags behind by some 1 / (1 − decay) steps, and
+    has much less noise. `Trainer.averaged` returns it.
+
+    Args:
+        params: the parameters [P].
+        of: makes the optimizer that takes the steps.
+        decay: in 0 … 1.
+
+    Raises:
+        TypeError, ValueError: `params` is no vector, `of` cannot be called, or `decay` is not in 0 … 1.
+    """
+
+    def __init__(self, params: Tensor, *, of: Callable[[Tensor], Optimizer] = Adam, decay: float = 0.999) -> None:
+        _check_vector(params)
+        function(of=of)
+        real(least=0, most=1, decay=decay)
+        self.params, self._optimizer, self._decay = params, of(params), decay
+        self.rate = self._optimizer.rate
+        self.state = self._optimizer.state | {AVERAGE: params.clone()}
+
+    def step(self, gradient: Tensor) -> None:
+        """Make a step along the gradient [P], downhill, and average.
+
+        Raises:
+            ValueError: the gradient is not like the parameters.
+        """
+        self._optimizer.step(gradient)
+        self.state[AVERAGE].lerp_(self.params, 1 - self._decay)
 
 
 def orthogonal(matrix: Tensor) -> Tensor:

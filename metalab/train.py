@@ -26,7 +26,7 @@ from .engine.cuda_graph import Recordings
 from .engine.rollback import Rollback
 from .learners import Learner
 from .nets import Params
-from .optim import Adam, Optimizer
+from .optim import AVERAGE, Adam, Optimizer
 
 STATE = "trainer."  # in a trainer's state, everything but the parameters has a name that starts with this
 
@@ -112,12 +112,10 @@ class Trainer:
         start = {name: (params or fresh)[name].detach().to(device) for name in fresh}
         # All parameters are parts of one vector, so that the optimizer's step is one operation.
         self._vector = torch.cat([p.flatten() for p in start.values()])
-        parts = self._vector.split([p.numel() for p in start.values()])
-        self.params: Params = {name: part.view_as(start[name]) for name, part in zip(start, parts, strict=True)}
+        self._shapes = {name: (p.shape, p.dtype) for name, p in start.items()}
+        self.params: Params = self._parts(self._vector)
         self._compiled = Compiled() if compiled else None
         self._looked: object = None  # the learner and the sampler whose first batch was checked
-        self._shapes = {name: (p.shape, p.dtype) for name, p in start.items()}
-
         self._optimizer = optimizer(self._vector)
         self._rollback = Rollback(self.state, self._load)
         self._recordings = Recordings(self.generator, [self._vector, *self._optimizer.state.values()], most=recordings)
@@ -190,6 +188,21 @@ class Trainer:
             f"{STATE}steps": torch.tensor(self.steps),
             f"{STATE}generator": self.generator.get_state(),
         }
+
+    def averaged(self) -> Params:
+        """Return the parameters averaged over the steps, which `metalab.optim.Averaged` keeps. They change with it.
+
+        Raises:
+            ValueError: the optimizer is another one.
+        """
+        if AVERAGE not in self._optimizer.state:
+            raise ValueError("optimizer keeps no average: train with optimizer=Averaged, of metalab.optim")
+        return self._parts(self._optimizer.state[AVERAGE])
+
+    def _parts(self, vector: Tensor) -> Params:
+        """Return the parts of a vector of all parameters [P], by name and in their shapes."""
+        parts = vector.split([shape.numel() for shape, _dtype in self._shapes.values()])
+        return {name: part.view(self._shapes[name][0]) for name, part in zip(self._shapes, parts, strict=True)}
 
     def good_state(self) -> dict[str, Tensor]:
         """Return the state to which a divergence would return: the last one from which the losses were finite."""

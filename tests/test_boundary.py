@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import metalab
-from metalab import checkpoint, evaluate, files, losses, nets, optim, tasks, train
+from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
 from metalab.analysis import diagnosis, representations, roc, second_order
 from metalab.learners import (
     ANIL,
@@ -27,6 +27,7 @@ from metalab.learners import (
     MatchingNet,
     MetaSGD,
     NeighbourhoodComponents,
+    NPair,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -57,7 +58,7 @@ ABSURD = {
     "a tensor of integers": torch.ones(2, 3, dtype=torch.int64),
 }
 # What may stand for some kinds of arguments without being a mistake
-FROM_0 = {"0"}  # a whole number that may be 0
+FROM_0 = {"0"}  # a whole number, or a share, that may be 0
 AT_LEAST_0 = {"0", "1.5"}  # a number that may be 0
 ABOVE_0 = {"1.5"}
 FLAG = {"True"}
@@ -114,6 +115,7 @@ def waves():
 
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
+SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
 
@@ -193,6 +195,19 @@ ROWS = {
         CONV.statistics, maker(params=lambda: CONV.init(seeded()), images=lambda: floats(3, 1, 28, 28))
     ),
     "nets.Conv4.chain": Row(CONV.chain, maker(x=lambda: floats(2, 5, 1, 28, 28))),
+    "residual.Residual": Row(
+        residual.Residual,
+        maker(widths=(4, 8), halve_first=True, bfloat16=False),
+        {"halve_first": FLAG, "bfloat16": FLAG},
+    ),
+    "residual.Residual.init": Row(SHORT.init, maker(generator=lambda: seeded())),
+    "residual.Residual.__call__": Row(
+        lambda params, x: SHORT(params, x),
+        maker(params=lambda: nets.for_tasks(SHORT.init(seeded()), 2), x=lambda: floats(2, 5, 1, 28, 28)),
+    ),
+    "residual.Residual.statistics": Row(
+        SHORT.statistics, maker(params=lambda: SHORT.init(seeded()), images=lambda: floats(3, 1, 28, 28))
+    ),
     "optim.Adam": Row(optim.Adam, maker(params=lambda: floats(3))),
     "optim.Adam.step": Row(lambda gradient: optim.Adam(floats(3)).step(gradient), maker(gradient=lambda: floats(3))),
     "optim.Muon": Row(
@@ -203,6 +218,10 @@ ROWS = {
     "optim.Muon.step": Row(
         lambda gradient: optim.Muon(floats(4), layout={"w": (2, 2)}, hidden=("w",)).step(gradient),
         maker(gradient=lambda: floats(4)),
+    ),
+    "optim.Averaged": Row(optim.Averaged, maker(params=lambda: floats(3), of=optim.Adam, decay=0.9), {"decay": FROM_0}),
+    "optim.Averaged.step": Row(
+        lambda gradient: optim.Averaged(floats(3)).step(gradient), maker(gradient=lambda: floats(3))
     ),
     "optim.orthogonal": Row(optim.orthogonal, maker(matrix=lambda: floats(3, 2))),
     "optim.Descent": Row(optim.Descent, maker(params=lambda: floats(3))),
@@ -270,14 +289,15 @@ ROWS = {
     "tasks.characters.Characters.to": Row(alphabet().to, maker(device="cpu")),
     "tasks.characters.Characters.select": Row(alphabet().select, maker(index=lambda: torch.tensor([0, 2]))),
     "tasks.characters.Characters.hold_out": Row(glyphs.draw(alphabets=3, seed=0).hold_out, maker(every=2)),
+    "tasks.characters.Characters.of": Row(alphabet().of, maker(names=("noise",))),
     "tasks.characters.Characters.sample": Row(
         alphabet().sample, maker(tasks=2, ways=3, shots=1, queries=1, generator=lambda: seeded())
     ),
     "tasks.characters.Characters.batch": Row(alphabet().batch, maker(size=3, generator=lambda: seeded())),
     "tasks.characters.Groups": Row(
         characters.Groups,
-        lambda: {"source": alphabet(), "characters": 3, "drawings": 2, "within_alphabet": False},
-        {"within_alphabet": FLAG},
+        lambda: {"source": alphabet(), "characters": 3, "drawings": 2, "within_alphabet": False, "same_drawers": True},
+        {"within_alphabet": FLAG, "same_drawers": FLAG},
     ),
     "tasks.characters.Groups.__call__": Row(
         lambda groups, generator: tasks.Groups(alphabet(), 3, 2)(groups, generator),
@@ -285,15 +305,29 @@ ROWS = {
     ),
     "tasks.distortions.distort": Row(
         distortions.distort,
-        maker(images=lambda: floats(2, 1, 28, 28), generator=lambda: seeded(), strength=1.0),
+        maker(images=lambda: floats(2, 1, 28, 28), generator=lambda: seeded(), strength=1.0, elastic=1.0, strokes=0.5),
+        {"strength": AT_LEAST_0, "elastic": AT_LEAST_0, "strokes": FROM_0},
+    ),
+    "tasks.distortions.draw_field": Row(
+        distortions.draw_field,
+        maker(count=3, side=8, generator=lambda: seeded(), strength=1.0),
         {"strength": AT_LEAST_0},
+    ),
+    "tasks.distortions.thicken": Row(
+        distortions.thicken, maker(images=lambda: floats(2, 1, 8, 8), amount=lambda: floats(2))
     ),
     "tasks.distortions.draw_affine": Row(
         distortions.draw_affine, maker(count=3, generator=lambda: seeded(), strength=1.0), {"strength": AT_LEAST_0}
     ),
     "tasks.distortions.warp": Row(
         distortions.warp,
-        maker(images=lambda: floats(2, 1, 8, 8), matrix=lambda: floats(2, 2, 2), shift=lambda: floats(2, 2)),
+        maker(
+            images=lambda: floats(2, 1, 8, 8),
+            matrix=lambda: floats(2, 2, 2),
+            shift=lambda: floats(2, 2),
+            field=lambda: floats(2, 8, 8, 2),
+        ),
+        {"field": OPTIONAL},
     ),
     "tasks.download.fetch": Row(
         download.fetch,
@@ -317,10 +351,12 @@ ROWS = {
         lambda **given: glyphs.draw(**given), maker(alphabets=1, characters=2, drawings=2, seed=1), {"seed": FROM_0}
     ),
     "tasks.omniglot.load": Row(
-        omniglot.load, maker(split="alphabets", seed=0, download=False), {"seed": FROM_0, "download": FLAG}
+        omniglot.load, maker(split="alphabets", side=28, seed=0, download=False), {"seed": FROM_0, "download": FLAG}
     ),
     "tasks.omniglot.load_from": Row(
-        omniglot.load_from, maker(split="alphabets", seed=0, download=False), {"seed": FROM_0, "download": FLAG}
+        omniglot.load_from,
+        maker(split="alphabets", side=28, seed=0, download=False),
+        {"seed": FROM_0, "download": FLAG},
     ),
     "tasks.pairs.Pairs": Row(
         pairs.Pairs,
@@ -436,6 +472,7 @@ ROWS = {
     "learners.supervised_contrastive.SupervisedContrastive": Row(
         SupervisedContrastive, maker(net=EMBED, temperature=0.1), {"temperature": ABOVE_0}
     ),
+    "learners.n_pair.NPair": Row(NPair, maker(net=EMBED, temperature=0.1), {"temperature": ABOVE_0}),
     "learners.triplet.batch_hard": Row(triplet.batch_hard, maker(**GROUPS), {"margin": ABOVE_0}),
     "learners.triplet.semi_hard": Row(triplet.semi_hard, maker(**GROUPS), {"margin": ABOVE_0}),
     "learners.triplet.Triplet": Row(Triplet, maker(net=EMBED, margin=0.2, mining="hard"), {"margin": ABOVE_0}),
@@ -532,6 +569,8 @@ EXCUSED = {
     "tasks.omniglot.OmniglotRefused": "an error",
     "tasks.omniglot.Part": "a table of ours",
     "tasks.glyphs.Plan": HELPER,
+    "nets.check_params": HELPER,
+    "nets.normal": HELPER,
     "learners.learner.Learner": "a protocol",
     "learners.learner.Learner.init": "a protocol",
     "learners.learner.Learner.meta_gradient": "a protocol",
@@ -555,7 +594,7 @@ PARTS = {"rates", "weights", "similarity", "loss", "logits"}
 
 def public():
     """The names of all public functions, classes, and methods that take an argument."""
-    modules = ["losses", "nets", "optim", "train", "evaluate", "checkpoint", "files"]
+    modules = ["losses", "nets", "residual", "optim", "train", "evaluate", "checkpoint", "files"]
     for folder in ("tasks", "learners", "analysis"):
         path = importlib.import_module(f"metalab.{folder}").__path__
         modules += [f"{folder}.{module.name}" for module in pkgutil.iter_modules(path)]

@@ -433,7 +433,9 @@ def typed():
 def test_each_example_runs_as_it_is_printed(tmp_path, monkeypatch, capsys):
     """On little data, and with one step in each training."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(omniglot, "load", lambda split: (noise.noise(70, 20, seed=1), noise.noise(21, 20, seed=2)))
+    monkeypatch.setattr(
+        omniglot, "load", lambda split, side: (noise.noise(70, 20, seed=1), noise.noise(21, 20, seed=2))
+    )
     monkeypatch.setattr(omniglot, "load_from", lambda: (noise.small_omniglot(), "a folder"))
     results = scoring.results
     monkeypatch.setattr(scoring, "results", lambda *of, episodes, seed: results(*of, episodes=2, seed=seed))

@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from metalab.optim import MOMENTUM, Adam, Descent, Muon, orthogonal
+from metalab.optim import MOMENTUM, Adam, Averaged, Descent, Muon, orthogonal
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(Adam, torch.optim.Adam), (Descent, torch.optim.SGD)])
@@ -98,3 +98,22 @@ def test_a_layout_must_be_that_of_the_parameters():
         muon(torch.ones(20))
     with pytest.raises(ValueError, match="hidden has 'shift'"):
         muon(torch.ones(21), hidden=["shift"])
+
+
+def test_an_average_follows_the_parameters_of_another_optimizer():
+    params, same = torch.ones(4), torch.ones(4)
+    averaged, plain = Averaged(params, of=Adam, decay=0.75), Adam(same)
+    assert plain.state.keys() | {"average"} == averaged.state.keys()
+    expected = same.clone()
+    for i, rate in enumerate((0.1, 0.3, 0.2)):
+        for optimizer in (averaged, plain):
+            optimizer.rate.fill_(rate)
+            optimizer.step(torch.tensor([1.0, -2.0, 0.5, i]))
+        expected = 0.75 * expected + 0.25 * same
+    assert torch.equal(params, same)
+    torch.testing.assert_close(averaged.state["average"], expected)
+
+
+def test_a_decay_that_cannot_be_is_named():
+    with pytest.raises(ValueError, match=r"decay=1.5 must be a finite number, at least 0 and at most 1"):
+        Averaged(torch.ones(2), decay=1.5)

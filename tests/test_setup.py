@@ -32,7 +32,7 @@ ROOMS = [  # from the ground up: a module imports from its own floor and from th
     ("losses", "files", "arguments"),
     ("tasks",),
     ("engine",),
-    ("nets",),
+    ("nets", "residual"),
     ("learners",),
     ("train", "optim", "evaluate", "checkpoint"),
     ("analysis",),

@@ -31,7 +31,7 @@ from metalab.lessons.kit import setup
 from tools import rooms
 from tools.run_lessons import FOLDED, fold, write, write_catalogue
 
-LARGEST = 3_000_000  # bytes; a copy that carries the package must be smaller
+LARGEST = 10_000_000  # bytes; a copy that carries the package, with all its parameters, must be smaller
 BRANCH = "colab"  # the release workflow puts the lessons of the newest release on this branch
 FIRST_LINE = f"{FOLDED} Set-up: run this cell first"
 TIMES = re.compile(r"\*Run All\* takes .+?(?=;|\.(?:\s|$))")
@@ -256,7 +256,7 @@ def write_copies(paths: list[Path], out: Path, install: str, repository: str | N
     """Write to `out` a copy of each lesson at `paths` that opens alone.
 
     Raises:
-        ValueError: a copy would have 3 MB or more.
+        ValueError: a copy would have 10 MB or more.
     """
     for path in paths:
         notebook = nbformat.read(path, as_version=4)

@@ -5,6 +5,7 @@ To add an algorithm, add a row to `RECIPES`: `python -m metalab train` then trai
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,6 +21,7 @@ from ..learners import (
     MatchingNet,
     MetaSGD,
     NeighbourhoodComponents,
+    NPair,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -29,6 +31,7 @@ from ..learners import (
 from ..losses import cross_entropy, mse
 from ..nets import MLP, Conv4
 from ..optim import Adam, Descent, Optimizer
+from ..residual import Residual
 
 RunSettings = Any  # a `metalab.experiments.settings.Settings`, whose module imports this table
 HEAD = {"sine": ("w3", "b3"), "omniglot": ("head", "bias")}  # the last layer of each network, which ANIL adapts
@@ -43,14 +46,19 @@ def finn_sine(_ways: int | None, shots: int | None) -> dict[str, Any]:
     """Finn et al. 2017, section 5.1. Their code takes 25 tasks, and as many query points as shots."""
     shots = shots or 5
     task = {"shots": shots, "queries": shots, "meta_batch": 25, "steps": 70_000}
-    return task | {"inner_lr": 0.01, "inner_steps": 1, "halve_every": None}
+    return task | {"inner_lr": 0.01, "inner_steps": 1, "halve_every": None, "schedule": "halving"}
 
 
 def finn_omniglot(ways: int | None, shots: int | None) -> dict[str, Any]:
     """Finn et al. 2017, section 5.2, as their code's commands have it: one set of numbers for 5-way, one for 20-way."""
     ways, shots = ways or 5, shots or 1
     large = ways >= 20
-    inner = {"inner_lr": 0.1 if large else 0.4, "inner_steps": 5 if large else 1, "halve_every": None}
+    inner = {
+        "inner_lr": 0.1 if large else 0.4,
+        "inner_steps": 5 if large else 1,
+        "halve_every": None,
+        "schedule": "halving",
+    }
     task = {"ways": ways, "shots": shots, "queries": shots, "meta_batch": 16 if large else 32, "steps": 60_000}
     return CHARACTERS | inner | task | {"pool": "stride"}
 
@@ -73,10 +81,10 @@ def nichol_omniglot(ways: int | None, shots: int | None) -> dict[str, Any]:
 def snell_omniglot(ways: int | None, shots: int | None) -> dict[str, Any]:
     """Snell et al. 2017, section 3.1. They stop by validation; 20,000 episodes are ten halvings of the rate."""
     task = {"ways": ways or 60, "shots": shots or 1, "queries": 5, "meta_batch": 1, "steps": 20_000}
-    return CHARACTERS | task | {"halve_every": 2000, "pool": "max"}
+    return CHARACTERS | task | {"halve_every": 2000, "schedule": "halving", "pool": "max", "network": "conv4"}
 
 
-CHARACTERS = {"channels": 64, "split": "alphabets", "distort": 0.0, "within": 0}
+CHARACTERS = {"channels": 64, "split": "alphabets", "side": 28, "distort": 0.0, "within": 0}
 COMMON = {"outer_lr": 1e-3, "minutes": None, "device": "cpu", "seed": 0, "save_every": 30.0}
 Defaults = Callable[[int | None, int | None], dict[str, Any]]
 FINN: dict[str, Defaults] = {"sine": finn_sine, "omniglot": finn_omniglot}
@@ -96,8 +104,10 @@ def but(defaults: dict[str, Defaults], **changed: Any) -> dict[str, Defaults]:
 # The rows
 
 
-def halving(settings: RunSettings, step: int) -> float:
-    """The outer learning rate of a meta-step, counted from 1: halved every `halve_every` of them."""
+def scheduled(settings: RunSettings, step: int) -> float:
+    """The outer learning rate of a meta-step, counted from 1: halved every `halve_every`, or along half a cosine."""
+    if settings.schedule == "cosine":  # Loshchilov & Hutter 2017, without restarts
+        return settings.outer_lr * (1 + math.cos(math.pi * (step - 1) / settings.steps)) / 2
     halvings = (step - 1) // settings.halve_every if settings.halve_every else 0
     return settings.outer_lr * 0.5**halvings
 
@@ -129,7 +139,7 @@ class Recipe:
     draws: Literal["episodes", "minibatches", "groups"] = "episodes"
     tested: Literal["adapted", "on minibatches", "by distance"] = "adapted"
     optimizer: Callable[[Tensor], Optimizer] = Adam
-    rate: Callable[[RunSettings, int], float] = halving
+    rate: Callable[[RunSettings, int], float] = scheduled
 
 
 def _inner(s: RunSettings) -> dict[str, Any]:
@@ -142,12 +152,18 @@ def _conv4(s: RunSettings, outputs: int | None = None) -> Conv4:
     return Conv4(outputs, channels=s.channels, pool=s.pool)
 
 
+def _embedding(s: RunSettings) -> Conv4 | Residual:
+    if s.network == "conv4":
+        return _conv4(s)
+    return Residual(tuple(s.channels * times for times in (1, 2, 4, 4)), halve_first=s.side > 40)
+
+
 def _reptile(s: RunSettings) -> Reptile:
     return Reptile(**_inner(s), inner_batch=10 if (s.ways or 1) < 20 else 20)
 
 
 def _contrastive(s: RunSettings) -> Contrastive:
-    return Contrastive(_conv4(s), margin=s.margin, hardest=s.hardest or None)
+    return Contrastive(_embedding(s), margin=s.margin, hardest=s.hardest or None)
 
 
 BY_DISTANCE: dict[str, Any] = {"tested": "by distance"}
@@ -162,21 +178,22 @@ RECIPES = {
         "one network for all tasks", lambda s: MAML(**_inner(s)), but({"sine": finn_sine}, inner_steps=None)
     ),
     "reptile": Recipe("Reptile", _reptile, NICHOL, "minibatches", "on minibatches", optimizer=Descent, rate=falling),
-    "prototypical": Recipe("prototypical network", lambda s: PrototypicalNet(_conv4(s)), SNELL, **BY_DISTANCE),
+    "prototypical": Recipe("prototypical network", lambda s: PrototypicalNet(_embedding(s)), SNELL, **BY_DISTANCE),
     # The following have no published settings for this network, and are trained as a prototypical network is.
-    "matching": Recipe("matching network", lambda s: MatchingNet(_conv4(s)), SNELL, **BY_DISTANCE),
+    "matching": Recipe("matching network", lambda s: MatchingNet(_embedding(s)), SNELL, **BY_DISTANCE),
     "neighbours": Recipe(
-        "neighbourhood components", lambda s: NeighbourhoodComponents(_conv4(s)), SNELL, **BY_DISTANCE
+        "neighbourhood components", lambda s: NeighbourhoodComponents(_embedding(s)), SNELL, **BY_DISTANCE
     ),
     "contrastive": Recipe("contrastive loss", _contrastive, but(SNELL, margin=2.0, hardest=5), **ON_GROUPS),
     "supervised_contrastive": Recipe(
-        "supervised contrastive loss", lambda s: SupervisedContrastive(_conv4(s)), SNELL, **ON_GROUPS
+        "supervised contrastive loss", lambda s: SupervisedContrastive(_embedding(s)), SNELL, **ON_GROUPS
     ),
+    "n_pair": Recipe("N-pair loss", lambda s: NPair(_embedding(s)), SNELL, **ON_GROUPS),
     "triplet": Recipe(  # the margin of Schroff et al. 2015
-        "triplet loss", lambda s: Triplet(_conv4(s), margin=s.margin), but(SNELL, margin=0.2), **ON_GROUPS
+        "triplet loss", lambda s: Triplet(_embedding(s), margin=s.margin), but(SNELL, margin=0.2), **ON_GROUPS
     ),
     "koch": Recipe(  # the distortions of Koch et al. 2015, section 3.2
-        "Koch's verification network", lambda s: Koch(_conv4(s)), but(SNELL, distort=1.0), **ON_GROUPS
+        "Koch's verification network", lambda s: Koch(_embedding(s)), but(SNELL, distort=1.0), **ON_GROUPS
     ),
 }
 TASKS = ("sine", "omniglot")

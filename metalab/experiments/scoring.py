@@ -153,7 +153,7 @@ def _by_distance(settings: Settings, params: Params, common: dict[str, Any], how
             score = evaluate(predict, lambda n, g, groups=groups: as_episode(groups(n, g), settings.shots), **how)
             protocol = {"ways": ways, "characters of": whence, **common, "queries per class": queries}
             yield Result("accuracy", score, protocol | norm)
-    if upright.source == "Omniglot" and settings.split == "alphabets" and settings.shots == 1:
+    if upright.source == "Omniglot" and settings.split != "random" and settings.shots == 1:
         trial = one_shot_challenge(upright)
         score = Score.of(accuracy(predict(trial), trial.query_y))
         protocol = {"ways": 20, "characters of": "one alphabet: the author's challenge", "test tasks": trial.tasks}
@@ -187,7 +187,8 @@ def _at_once(usual: int, examples: int, most: int) -> int:
 
 def _split(settings: Settings) -> dict[str, str]:
     """Return how the test characters were chosen, in the words of a protocol."""
-    split = {"alphabets": "the author's, by alphabet", "random": "random characters"}[settings.split]
+    named = {"alphabets": "the author's, by alphabet", "random": "random characters"}
+    split = named.get(settings.split, f"the author's minimal set {settings.split}, by alphabet")
     return {"split": split, "rotations": "none"}
 
 

@@ -14,6 +14,8 @@ from ..learners import Learner
 from ..tasks import Characters, Episode, Groups, as_episode, distort, omniglot, sine
 from .recipes import MINIBATCH_SHOTS, RECIPES, TASKS, Recipe, paper
 
+LATER = ("schedule", "network", "side")  # settings that the notes of older checkpoints do not have
+
 
 class BadSetting(ValueError):
     """A setting that cannot be used. The message names the argument; `for_the_command_line` names the flag.
@@ -90,11 +92,20 @@ class Settings:
         float, "learning rate of Adam; for Reptile the rate of the first step, which then falls to 0"
     )
     halve_every: int | None = option(int, "halve the outer learning rate each time this many meta-steps are done")
+    schedule: str | None = option(
+        str,
+        "how the outer learning rate falls: halving, by --halve-every; or cosine, along half a cosine to 0 at --steps",
+        choices=("halving", "cosine"),
+    )
     meta_batch: int = option(int, "tasks per meta-step")
     steps: int = option(int, "meta-steps")
     minutes: float | None = option(float, "stop after this many minutes of training, and save")
     pool: str | None = option(str, "how the network halves its pictures", choices=("stride", "max"))
-    channels: int | None = option(int, "channels of the convolutional network")
+    network: str | None = option(
+        str, "what embeds the pictures: conv4, or a residual network of 9 convolutions", choices=("conv4", "residual")
+    )
+    channels: int | None = option(int, "channels of the convolutional network; of a residual one, in its first stage")
+    side: int | None = option(int, f"pixels of a picture's side, at most {omniglot.SIDE}")
     margin: float | None = option(float, "margin of the contrastive or the triplet loss")
     hardest: int | None = option(int, "how many of the nearest negative pairs of each drawing count; 0: all", zero=True)
     distort: float | None = option(
@@ -104,7 +115,9 @@ class Settings:
         int, "how many tasks of a meta-step have the characters of one alphabet; at most --meta-batch", zero=True
     )
     split: str | None = option(
-        str, "alphabets (the author's split), or random (the split of most papers)", choices=("alphabets", "random")
+        str,
+        "alphabets (the author's split), random (the split of most papers), or one of the author's minimal sets",
+        choices=omniglot.SPLITS,
     )
     device: str = option(str, "where to train: cpu, cuda, or one GPU of several, like cuda:1")
     seed: int = option(int, "seed of the first parameters and of all that is sampled", zero=True)
@@ -133,6 +146,9 @@ class Settings:
             ValueError: the note lacks one of them, or one of them cannot be.
         """
         try:
+            _check_algorithm(note["tasks"], note["algorithm"])
+            usual = paper(note["tasks"], note["algorithm"])
+            note = {name: usual.get(name) for name in LATER} | note
             return cls(**{f.name: note[f.name] for f in fields(cls)})
         except KeyError as name:
             raise ValueError(f"its note does not say {name}: write it by `python -m metalab train`") from name
@@ -159,6 +175,8 @@ class Settings:
             if kind is not str and not (0 < value < 2**63 or (value == 0 and f.metadata["zero"])):
                 least = "at least" if f.metadata["zero"] else "above"
                 raise BadSetting(f"{{{f.name}}} must be {least} 0, and below 2^63", **{f.name: _text(value)})
+        if self.side is not None and self.side > omniglot.SIDE:
+            raise BadSetting(f"{{side}} is more than the {omniglot.SIDE} pixels of a drawing", side=self.side)
         if self.within is not None and self.within > self.meta_batch:
             tasks = f"{{within}} is more than the {self.meta_batch} tasks of {{meta_batch}}"
             raise BadSetting(tasks, within=self.within, meta_batch=None)
@@ -189,7 +207,7 @@ class Settings:
         if self.tasks == "sine":
             picture, activations, params = 2, 80 * examples, 1761
         else:
-            picture, activations = 28 * 28, 14 * 14 * self.channels * examples
+            picture, activations = self.side**2, (self.side // 2) ** 2 * self.channels * examples
             params = 9 * self.channels + 27 * self.channels**2
         # The vector, its gradient, two moments, and two copies of the vector and the moments for a divergence.
         return 4 * (self.meta_batch * examples * picture + activations + (10 + trajectory) * params)
@@ -211,7 +229,7 @@ class Settings:
         """Return Omniglot on the CPU: to train on, with rotations as characters of their own; to test on, upright."""
         if self.tasks == "sine":
             return None
-        train, test = omniglot.load(self.split)
+        train, test = omniglot.load(self.split, side=self.side)
         return train.with_rotations(), test
 
     def sampler(self, train: Characters | None) -> Callable[[torch.Generator], Episode | Tensor]:

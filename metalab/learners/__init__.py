@@ -8,6 +8,7 @@ from .learner import Learner as Learner
 from .maml import MAML as MAML
 from .matching import MatchingNet as MatchingNet
 from .meta_sgd import MetaSGD as MetaSGD
+from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .reptile import Reptile as Reptile

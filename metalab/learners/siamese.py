@@ -24,7 +24,7 @@ from ..tasks import Episode
 from ..tasks.pairs import Pairs
 from .learner import WithStatistics, check_episode, check_net, check_params
 
-CHUNK = 1000  # how many pictures are embedded at once where no gradient is needed
+PIXELS = 1000 * 28 * 28  # of pictures that are embedded at once where no gradient is needed
 
 
 def differences(a: Tensor, b: Tensor) -> Tensor:
@@ -167,7 +167,8 @@ class Siamese(WithStatistics):
         if not isinstance(images, Tensor) or images.dim() < 4 or images.shape[-3] != 1 or not images.numel():
             raise TypeError(f"images={arguments.shown(images)} must be a tensor of pictures [..., 1, H, W]")
         check_params(self, params, images)
-        chunks = images.flatten(0, -4).split(CHUNK)
+        at_once = max(1, PIXELS // images.shape[-2:].numel())
+        chunks = images.flatten(0, -4).split(at_once)
         z = torch.cat([self._embed(params, chunk, self._statistics()) for chunk in chunks])
         return z.view(*images.shape[:-3], -1)
 

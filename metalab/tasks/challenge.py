@@ -37,7 +37,7 @@ RUNS = {
 def one_shot_challenge(evaluation: Characters) -> Episode:
     """Return the challenge as an episode of 20 tasks, so that the accuracy over it is an accuracy over 400 trials.
 
-    Support and queries are [20, 20, 1, 28, 28] float32 in [0, 1], 1 = ink. The queries are ordered class by class, as
+    Support and queries are [20, 20, 1, H, W] float32 in [0, 1], 1 = ink. The queries are ordered class by class, as
     in every episode, instead of in the author's shuffled order.
 
     Args:
@@ -67,5 +67,5 @@ def one_shot_challenge(evaluation: Characters) -> Episode:
         for support_drawer, query_drawer in drawers:
             support.append(evaluation.images[rows, support_drawer - 1])
             query.append(evaluation.images[rows, query_drawer - 1])
-    groups = torch.stack([torch.stack(support), torch.stack(query)], 2)  # [20, 20, 2, 28, 28]
+    groups = torch.stack([torch.stack(support), torch.stack(query)], 2)  # [20, 20, 2, H, W]
     return as_episode(groups.unsqueeze(3).float() / 255, shots=1)

@@ -90,6 +90,21 @@ class Characters:
         held = torch.arange(len(self.names)) % every == every - 1
         return self._only(~held), self._only(held)
 
+    def of(self, names: tuple[str, ...]) -> Characters:
+        """Return only the characters of the alphabets with these names, in their order here.
+
+        Raises:
+            TypeError: `names` is no tuple of strings.
+            ValueError: it is empty, or there is no alphabet of one of the names.
+        """
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise TypeError(f"names={arguments.shown(names)} must be a tuple of strings")
+        if not names:
+            raise ValueError("names=() selects no alphabet: it must name at least 1")
+        for name in names:
+            arguments.one_of(self.names, names=name)
+        return self._only(torch.tensor([name in names for name in self.names]))
+
     def _only(self, alphabets: Tensor) -> Characters:
         """Return only the characters of the alphabets in a mask [A], which are counted anew."""
         alphabets = alphabets.to(self.alphabet.device)
@@ -176,9 +191,11 @@ class Groups:
         within_alphabet: True takes all characters of a group from one alphabet, so that they are hard to tell apart.
             Alphabets with at least P characters are equally likely; smaller ones are never drawn. False takes them from
             any alphabets, so that most of them are easy to tell apart.
+        same_drawers: True takes the k-th drawings of all characters of a group from the same column of `images`. Within
+            an alphabet of Omniglot, this is one person.
 
     Raises:
-        TypeError: `source` is no `Characters`, a number is no whole number, or `within_alphabet` is not True or False.
+        TypeError: `source` is no `Characters`, a number is no whole number, or one of the flags is not True or False.
         ValueError: a group needs more characters or drawings than the source has, or none.
     """
 
@@ -186,13 +203,14 @@ class Groups:
     characters: int
     drawings: int
     within_alphabet: bool = False
+    same_drawers: bool = False
 
     def __post_init__(self) -> None:
         # This is checked here, once: counting an alphabet's characters waits for the device, which a step that is
         # recorded as a CUDA graph must not do.
         if not isinstance(self.source, Characters):
             raise TypeError(f"source={arguments.shown(self.source)} must be Characters")
-        arguments.flag(within_alphabet=self.within_alphabet)
+        arguments.flag(within_alphabet=self.within_alphabet, same_drawers=self.same_drawers)
         most, place = len(self.source), "the source"
         if self.within_alphabet:
             most, place = self.source.largest_alphabet, "its largest alphabet"
@@ -218,6 +236,7 @@ class Groups:
             chance = chance.masked_fill(self.source.alphabet != chosen, -1)
         # The positions of the P largest of C random numbers are P distinct characters in random order.
         character = chance.topk(self.characters, dim=1).indices  # [G, P]
-        chance = torch.rand(*character.shape, images.shape[1], generator=generator, device=images.device)
-        drawing = chance.argsort(dim=2)[:, :, : self.drawings]  # [G, P, K]
+        deals = 1 if self.same_drawers else self.characters
+        chance = torch.rand(groups, deals, images.shape[1], generator=generator, device=images.device)
+        drawing = chance.argsort(dim=2)[:, :, : self.drawings]  # [G, P, K], or [G, 1, K] for all characters
         return images[character[:, :, None], drawing].unsqueeze(3).float() / 255

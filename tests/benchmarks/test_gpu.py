@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 def characters(monkeypatch):
     """Glyphs in place of Omniglot."""
     found = glyphs.draw(alphabets=10, seed=0), glyphs.draw(alphabets=5, seed=1)
-    monkeypatch.setattr(settings.omniglot, "load", lambda *_: found)
+    monkeypatch.setattr(settings.omniglot, "load", lambda *_, **_side: found)
     return found[0]
 
 

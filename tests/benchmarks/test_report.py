@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import meta_step, report
+from benchmarks.challenge import wilson
 from metalab.experiments.settings import Settings
 
 COMMITTED = Path(__file__).parents[2] / "results"
@@ -249,6 +250,51 @@ def test_how_soon_a_picture_follows_a_key(tmp_path):
     assert "Goals: a median of 60, and 100 for 95 of 100 keys." in text
 
 
+def challenge_file():
+    """Trainings for the challenge: of one seed, and of an ablation on four alphabets."""
+
+    def run(part, name, **errors):
+        how = {"steps": 1234, "seconds": 41.7, "recipe": {"views": 16}}
+        return {"part": part, "name": name, "seed": 0, "errors": errors, **how}
+
+    def met(errors):
+        return {"errors": errors, "trials": 400, **wilson(errors, 400)}
+
+    def held(*shares):
+        found = dict(zip(("A", "B", "C", "D"), shares, strict=True))
+        return {"recipe": found | {"mean": sum(shares) / 4}}
+
+    runs = [
+        run("search", "Muon", **held(0.2, 0.1, 0.3, 0.4)),
+        run("search", "Adam"),  # it diverged
+        run("final", "alphabets", **{"recipe": met(10), "without views": met(11)}),
+        run("minimal", "small2", **{"recipe": met(17), "without views": met(18)}),
+        run("ablation", "full recipe", **held(0.1, 0.2, 0.3, 0.4)),
+        run("ablation", "residual network", **held(0.12, 0.21, 0.32, 0.41)),
+        run("ablation", "larger pictures", **held(0.12, 0.18, 0.34, 0.38)),
+    ]
+    return {"machine": MACHINE, "quick": False, "runs": runs}
+
+
+def test_the_challenge(tmp_path):
+    text = write(folder(tmp_path, challenge_cuda=challenge_file()))
+    alphabets = "the 30 background alphabets"
+    assert row(text, alphabets, "0", "1,234", "42", "2.50 % (1.36 … 4.54)", "2.75 % (1.54 … 4.86)")
+    assert row(text, "5 alphabets, small2", "0", "1,234", "42", "4.25 % (2.67 … 6.70)", "4.50 % (2.87 … 7.00)")
+    assert row(text, "people", "4.5", "", "Lake, Salakhutdinov & Tenenbaum 2015")
+    assert row(text, "search: Muon", "0", "1,234", "42", "20.0", "10.0", "30.0", "40.0", "25.0", "")
+    assert "search: Adam" not in text
+    assert row(text, "full recipe", "0", "1,234", "42", "10.0", "20.0", "30.0", "40.0", "25.0", "")
+    # The differences are 2, 1, 2, 1: their mean is 1.5 and their deviation 0.577; t(3) is 3.18.
+    worse = ["12.0", "21.0", "32.0", "41.0", "26.5", "+1.5 ± 0.9"]
+    assert row(text, "without residual network", "0", "1,234", "42", *worse)
+    either = ["12.0", "18.0", "34.0", "38.0", "25.5", "+0.5 ± 4.8"]
+    assert row(text, "without larger pictures", "0", "1,234", "42", *either)
+    assert "Of the 2 ingredients that were tried, these are missed by that interval: residual network." in text
+    assert "interval over the 4 alphabets) are of 1 training of each kind" in text
+    assert "Not measured, for want of time: tasks within an alphabet, all distortions," in text
+
+
 def test_where_the_time_goes(tmp_path):
     data = speed_file()
     next(iter(data["works"].values()))["time"] = {"matrix products": 0.6, "copies": 0.3, "other": 0.1}
@@ -300,6 +346,8 @@ def test_nothing_measured_is_said(tmp_path):
             "{}",
             "has no 'machine': write it by `python -m benchmarks meta-step --memory`",
         ),
+        ("challenge-cuda.json", '{"machine": {}}', "has no 'runs': write it by `make challenge`"),
+        ("challenge-cuda.json", '{"quick": true, "machine": {}, "runs": []}', "was measured with --quick"),
         ("bench-cpu.json", '{"quick": true, "machine": {}, "works": {}}', "was measured with --quick"),
     ],
 )

@@ -414,7 +414,7 @@ def test_episodes_that_cannot_be_drawn_are_refused_before_anything_is_written(tm
     ],
 )
 def test_what_could_be_trained_but_not_tested_is_refused(algorithm, given, message, tmp_path, monkeypatch):
-    monkeypatch.setattr(omniglot, "load", lambda split: (noise.noise(8, 12, seed=1), noise.noise(21, 7, seed=2)))
+    monkeypatch.setattr(omniglot, "load", lambda split, side: (noise.noise(8, 12, seed=1), noise.noise(21, 7, seed=2)))
     with pytest.raises(BadSetting, match=message):
         Run.start(Settings.of("omniglot", algorithm, channels=2, **given), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []

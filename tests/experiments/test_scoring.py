@@ -206,7 +206,7 @@ def test_on_real_omniglot_the_challenge_is_scored_too():
 def test_ways_that_no_alphabet_has_are_left_out_within_alphabets(monkeypatch):
     train, test = noise.small_omniglot()
     halves = replace(test, alphabet=torch.arange(len(test)) % 2, names=("a", "b"))  # of 11 and 10 characters
-    monkeypatch.setattr(omniglot, "load", lambda split: (train, halves))
+    monkeypatch.setattr(omniglot, "load", lambda split, side: (train, halves))
     settings = Settings.of("omniglot", "prototypical", ways=6, channels=2, split="random")
     found = list(scoring.results(settings, checkpoint(settings)[1], episodes=2, seed=5))
     kinds = [(result.protocol["ways"], result.protocol["characters of"]) for result in found]

@@ -305,8 +305,13 @@ def test_pictures_are_embedded_in_chunks(monkeypatch):
     params, batch, learner = problem(learner)
     whole = learner.embed(params, batch)
     assert whole.shape == (2, 3, 3, 2)
-    monkeypatch.setattr(siamese, "CHUNK", 4)
-    torch.testing.assert_close(learner.embed(params, batch), whole)
+    sizes, network = [], learner._embed
+    monkeypatch.setattr(type(learner), "_embed", lambda _, p, x, s: (sizes.append(len(x)), network(p, x, s))[1])
+    for at_once, expected in ((4, [4, 4, 4, 4, 2]), (0.5, [1] * 18)):
+        monkeypatch.setattr(siamese, "PIXELS", int(at_once * batch.shape[-2:].numel()))
+        sizes.clear()
+        torch.testing.assert_close(learner.embed(params, batch), whole)
+        assert sizes == expected
 
 
 @every_learner

@@ -18,11 +18,11 @@ from metalab.tasks.challenge import one_shot_challenge
 from metalab.tasks.omniglot import EVALUATION
 
 
-def coded():
+def coded(side=28):
     """Characters of the evaluation set's form; three pixels say which character (two digits to 256) and drawer."""
     counts = torch.tensor([count for _first, count in EVALUATION.alphabets.values()])
     index = torch.arange(659)
-    images = torch.zeros(659, 20, 28, 28, dtype=torch.uint8)
+    images = torch.zeros(659, 20, side, side, dtype=torch.uint8)
     images[:, :, 0, 0], images[:, :, 0, 1] = (index // 256)[:, None], (index % 256)[:, None]
     images[:, :, 0, 2] = torch.arange(20)
     return Characters(images, torch.arange(20).repeat_interleave(counts), tuple(EVALUATION.alphabets), "code")
@@ -61,6 +61,13 @@ def test_pictures_are_the_evaluation_sets():
     episode = one_shot_challenge(evaluation)
     for x in (episode.support_x, episode.query_x):
         assert torch.equal(x.squeeze(2), evaluation.images[decode(x)].float() / 255)
+
+
+def test_pictures_may_have_another_size():
+    small, usual = (one_shot_challenge(coded(side)) for side in (4, 28))
+    assert small.query_x.shape == (20, 20, 1, 4, 4)
+    for ours, theirs in ((small.support_x, usual.support_x), (small.query_x, usual.query_x)):
+        assert all(torch.equal(a, b) for a, b in zip(decode(ours), decode(theirs), strict=True))
 
 
 def test_saying_the_same_of_all_is_right_once_in_20():

@@ -5,7 +5,7 @@ import pytest
 import torch
 from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
-from metalab.tasks import Characters
+from metalab.tasks import Characters, Groups
 
 
 def coded(classes=7, drawings=5, side=3):
@@ -265,3 +265,32 @@ def test_no_alphabet_is_in_both_parts_of_a_split():
 def test_a_split_needs_alphabets_in_both_parts(every, error):
     with pytest.raises(error, match="every"):
         coded().hold_out(every)
+
+
+def test_a_group_of_one_drawer_a_column_has_the_same_columns_for_all_characters():
+    characters, generator = coded(drawings=6), seeded(4)
+    for same in (True, False):
+        groups = Groups(characters, 4, 3, within_alphabet=True, same_drawers=same)(20, generator)
+        classes, drawings = decode(groups.flatten(1, 2), 3)
+        assert all(len(set(row)) == 3 for group in drawings.tolist() for row in group)
+        assert (classes == classes[:, :, :1]).all()
+        assert (drawings == drawings[:, :1]).all().item() is same
+    seen = {tuple(row) for row in drawings[:, 0].tolist()}
+    assert len(seen) > 10
+    with pytest.raises(TypeError, match="same_drawers=1 must be True or False"):
+        Groups(characters, 4, 3, same_drawers=1)
+
+
+def test_alphabets_by_name():
+    characters = coded(7)
+    second = characters.of(("alphabet 1",))
+    assert (second.names, second.alphabet.tolist()) == (("alphabet 1",), [0, 0, 0])
+    assert torch.equal(second.images, characters.images[4:])
+    assert characters.of(("alphabet 1", "alphabet 0")).names == characters.names  # in their order there
+    with pytest.raises(ValueError, match="names='alphabet 2' must be 'alphabet 0' or 'alphabet 1'"):
+        characters.of(("alphabet 0", "alphabet 2"))
+    for wrong in ("alphabet 0", ["alphabet 0"], (0,), None):
+        with pytest.raises(TypeError, match=r"names=.* must be a tuple of strings"):
+            characters.of(wrong)
+    with pytest.raises(ValueError, match=r"names=\(\) selects no alphabet"):
+        characters.of(())

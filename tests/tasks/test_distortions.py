@@ -4,7 +4,7 @@ import pytest
 import torch
 from wrong import NO_GENERATOR, NO_TENSOR, NO_WHOLE_NUMBER, Elsewhere, seeded
 
-from metalab.tasks.distortions import distort, draw_affine, warp
+from metalab.tasks.distortions import _between_knots, distort, draw_affine, draw_field, thicken, warp
 
 
 def pictures(*shape, seed=1):
@@ -102,6 +102,60 @@ def test_ink_stays_in_its_range_and_type():
     assert changed.dtype == torch.float64
     assert changed.min() >= 0
     assert changed.max() <= 1 + 1e-6
+
+
+def test_a_field_moves_ink_as_it_says():
+    field = torch.tensor([2.0, -1.0]).double().expand(1, 28, 28, 2) / 28  # each pixel looks 2 to the right, 1 up
+    still = torch.eye(2)[None].double(), torch.zeros(1, 2).double()
+    moved = warp(blob(1.0, 2.0), *still, field)
+    torch.testing.assert_close(centre(moved), torch.tensor([-1.0, 3.0]).double(), atol=0.01, rtol=0)
+
+
+def test_a_field_is_as_strong_as_it_says_at_the_knots_and_smooth_between_them():
+    field = draw_field(4000, 29, seeded())  # the 5 knots are 7 pixels apart
+    assert field.shape == (4000, 29, 29, 2)
+    knots = field[:, ::7, ::7]
+    torch.testing.assert_close(knots.std((0, 3)), torch.full((5, 5), 0.03), atol=1.5e-3, rtol=0)
+    assert (knots[:, 0, 0] * knots[:, 0, 1]).mean().abs() < 5e-5  # neighbours are independent
+    assert field.diff(dim=1).abs().amax() < 0.05
+    torch.testing.assert_close(draw_field(3, 29, seeded(1), strength=2.0), 2 * draw_field(3, 29, seeded(1)))
+
+
+def test_a_field_between_knots_is_bicubic():
+    """Cubic convolution with a = −1/2 is exact for parabolas (Keys 1981)."""
+    weights = _between_knots(29, torch.device("cpu")).double()
+    knots = torch.arange(5).double()
+    inner = slice(7, 22)  # where no knot beyond the border counts
+    for power in (0, 1, 2):
+        expected = torch.linspace(0, 4, 29).double() ** power
+        torch.testing.assert_close((weights @ knots**power)[inner], expected[inner], atol=1e-5, rtol=0)
+
+
+def test_strokes_grow_and_shrink_by_a_pixel_of_the_least_and_the_most():
+    images = pictures(3)
+    amount = torch.tensor([1.0, -1.0, 0.5])
+    changed = thicken(images, amount)
+    for y, x in ((8, 8), (15, 12), (19, 20)):
+        around = images[:, 0, y - 1 : y + 2, x - 1 : x + 2]
+        middle = images[2, 0, y, x]
+        expected = [around[0].max(), around[1].min(), middle + (around[2].max() - middle) / 2]
+        torch.testing.assert_close(changed[:, 0, y, x], torch.stack(expected))
+    assert torch.equal(thicken(images, torch.zeros(3)), images)
+
+
+def test_further_kinds_of_distortions_are_off_by_default_and_named_when_wrong():
+    images = pictures(6)
+    plain = distort(images, seeded())
+    assert torch.equal(distort(images, seeded(), elastic=0.0, strokes=0.0), plain)
+    assert not torch.equal(distort(images, seeded(), elastic=1.0), plain)
+    assert not torch.equal(distort(images, seeded(), strokes=1.0), plain)
+    both = distort(images.double(), seeded(), strength=2.0, elastic=2.0, strokes=1.0)
+    assert both.dtype == torch.float64
+    assert both.min() >= 0
+    assert both.max() <= 1 + 1e-6
+    for name, most in (("elastic", 4), ("strokes", 1)):
+        with pytest.raises(ValueError, match=f"{name}=5 must be a finite number, at least 0 and at most {most}"):
+            distort(images, seeded(), **{name: 5})
 
 
 @pytest.mark.parametrize("strength", [-0.1, 4.5, math.nan, math.inf])

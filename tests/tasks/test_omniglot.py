@@ -6,6 +6,7 @@ The last tests read the real archives, and are skipped where METALAB_DATA does n
 import contextlib
 import hashlib
 import io
+import math
 import multiprocessing
 import os
 import pickle
@@ -101,10 +102,11 @@ def cache(tmp_path):
     return tmp_path / "cache" / omniglot.CACHE_FILE
 
 
-def by_area(masks):
-    """28 x 28 pictures by another road: every pixel is made 4 x 4, then 15 x 15 of these are averaged."""
-    fine = masks.repeat(4, axis=1).repeat(4, axis=2).reshape(-1, 28, 15, 28, 15)
-    return torch.from_numpy(np.rint(255 * fine.mean((2, 4))).astype(np.uint8))  # [n, 28, 28]
+def by_area(masks, side=28):
+    """Pictures by another road: every pixel is made m x m, then n x n of these are averaged; 4 and 15 for 28."""
+    m, n = side // math.gcd(side, 105), 105 // math.gcd(side, 105)
+    fine = masks.repeat(m, axis=1).repeat(m, axis=2).reshape(-1, side, n, side, n)
+    return torch.from_numpy(np.rint(255 * fine.mean((2, 4))).astype(np.uint8))  # [n, side, side]
 
 
 BACKGROUND_IMAGES = by_area(BACKGROUND_MASKS).view(4, 20, 28, 28)
@@ -149,7 +151,7 @@ def test_random_split_follows_the_seed_alone(data):
 
 @pytest.mark.parametrize("split", ["letters", None, 0, ["alphabets"]])
 def test_a_wrong_split_is_named(split):
-    with pytest.raises(ValueError, match=r"split=.* must be 'alphabets' or 'random'"):
+    with pytest.raises(ValueError, match=r"split=.* must be 'alphabets', 'random', 'small1' or 'small2'"):
         omniglot.load(split)
 
 
@@ -162,6 +164,38 @@ def test_a_wrong_seed_and_a_wrong_leave_are_named():
     for leave in (None, 0, "no"):
         with pytest.raises(TypeError, match=r"download=.* must be True or False"):
             omniglot.load(download=leave)
+
+
+@pytest.mark.parametrize("side", [1, 27, 35, 52, 56, 105])
+def test_pictures_have_the_side_that_is_asked_for(data, side):
+    train, test = omniglot.load(side=side)
+    assert torch.equal(train.images[0], by_area(BACKGROUND_MASKS[:20], side))
+    assert torch.equal(test.images[2], by_area(EVALUATION_MASKS[40:], side))
+
+
+def test_a_side_that_cannot_be_is_named():
+    for side in (0, 106):
+        with pytest.raises(ValueError, match=f"side={side} must be a whole number of at least 1 and at most 105"):
+            omniglot.load(side=side)
+    for side in NO_WHOLE_NUMBER:
+        with pytest.raises(TypeError, match=r"side=.* must be a whole number"):
+            omniglot.load(side=side)
+
+
+def test_a_minimal_set_is_some_alphabets_to_train_on(data, monkeypatch):
+    monkeypatch.setitem(omniglot.MINIMAL, "small1", ("Beta",))
+    train, test = omniglot.load("small1")
+    assert torch.equal(train.images, BACKGROUND_IMAGES[2:])
+    assert (train.names, train.alphabet.tolist()) == (("Beta",), [0, 0])
+    assert torch.equal(test.images, EVALUATION_IMAGES)
+
+
+def test_the_minimal_sets_have_as_many_characters_as_the_authors():
+    sizes = {
+        name: sum(omniglot.BACKGROUND.alphabets[a][1] for a in alphabets)
+        for name, alphabets in omniglot.MINIMAL.items()
+    }
+    assert sizes == {"small1": 136, "small2": 156}
 
 
 def test_full_ink_and_no_ink_keep_their_ends():
