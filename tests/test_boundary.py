@@ -8,7 +8,7 @@ import importlib
 import inspect
 import math
 import pkgutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import noise
@@ -26,7 +26,9 @@ from metalab.learners import (
     Koch,
     MatchingNet,
     MetaSGD,
+    MultiStepLoss,
     NeighbourhoodComponents,
+    PerStepRates,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -34,6 +36,7 @@ from metalab.learners import (
     Triplet,
     contrastive,
     matching,
+    multi_step_loss,
     prototypical,
     siamese,
     triplet,
@@ -342,6 +345,14 @@ ROWS = {
     "learners.maml.MAML": of_maml(MAML),
     "learners.anil.ANIL": of_maml(ANIL, head=("head", "bias")),
     "learners.meta_sgd.MetaSGD": of_maml(MetaSGD),
+    "learners.multi_step_loss.MultiStepLoss": replace(
+        of_maml(MultiStepLoss, importance=lambda: torch.ones(1)),
+        fine={"inner_lr": AT_LEAST_0, "transductive": FLAG, "importance": OPTIONAL},
+    ),
+    "learners.multi_step_loss.annealed": Row(
+        multi_step_loss.annealed, maker(progress=0.5, inner_steps=2), {"progress": {"0"}}
+    ),
+    "learners.per_step_rates.PerStepRates": of_maml(PerStepRates),
     "learners.sparse_maml.SparseMAML": of_maml(SparseMAML),
     "learners.maml.MAML.init": Row(SINE.init, maker(generator=lambda: seeded())),
     "learners.maml.MAML.adapt": with_task(MAML(CONV), "adapt"),
