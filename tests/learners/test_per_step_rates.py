@@ -52,7 +52,7 @@ def test_rates_start_at_the_inner_rate_and_equal_rates_are_maml():
 
 
 def test_surplus_steps_of_a_test_take_the_last_rate():
-    learner, params, episode = per_step_problem(PROBLEMS["sine"])
+    learner, params, _episode = per_step_problem(PROBLEMS["sine"])
     longer = replace(learner, inner_steps=5)
     assert all(torch.equal(rate, params[RATE + n][2]) for n, rate in longer.rates(params, 4).items())
     assert len(longer.rates(params, 0)) == len(params) / 2
