@@ -64,6 +64,7 @@ SINE_QUERIES = 100  # points that a wave is judged on
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TIMED, AT_A_TIME = 15, 10  # rounds of timing, and the steps that a method takes in each
 SPLITS = {"validation": 2000, "test": 1000}  # the seeds of the tasks
+PILOT = 100  # steps by which it is found out how long a training may be; lengths are multiples of it
 CHECKED = 30  # steps after which a training next to others is compared with one alone
 
 
@@ -98,7 +99,7 @@ PROBLEMS = {
         inner=(0.01, 0.03, 0.1, 0.3),
         outer=(1e-3, 3e-3, 1e-2),
         reptile=((0.003, 0.01, 0.03, 0.1), (0.25, 0.5, 1.0)),
-        steps=12_000,
+        steps=5000,
     ),
     "omniglot": Problem(
         "Omniglot, 5-way 1-shot",
@@ -336,6 +337,10 @@ class Comparison:
 
     def all_at_once(self, jobs: list[Callable[[], None]]) -> None:
         """Do the jobs: `together` of them at a time."""
+        if self.together == 1:
+            for job in jobs:
+                job()
+            return
         with ThreadPoolExecutor(self.together, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             for done in [pool.submit(job) for job in jobs]:
                 done.result()
@@ -384,15 +389,16 @@ class Comparison:
 
     def _affordable(self, benches: dict[str, Bench]) -> int:
         """Return how long the trainings may be: tuning takes about as long as the trainings with one seed."""
-        pilot, step_ms = 100, self.data["step_ms"]
+        step_ms = self.data["step_ms"]
         start = time.perf_counter()
-        self.all_at_once([partial(bench.step, pilot) for bench in benches.values()])
-        of_step = (time.perf_counter() - start) / pilot  # of one step of all methods
+        self.all_at_once([partial(bench.step, PILOT) for bench in benches.values()])
+        of_step = (time.perf_counter() - start) / PILOT  # of one step of all methods
         more = (len(OTHER_TIME) + 0.5) * step_ms["maml"] / sum(step_ms.values())  # equal time, and half as long
         seed = of_step * (1 + more)
         grid = len(self.problem.inner) * len(self.problem.outer)
         left = 60 * self.minutes - (time.perf_counter() - self._begun)
-        return max(100, 100 * int(left * 0.8 / (seed * len(self.seeds) + of_step * grid / TUNING) / 100))
+        steps = 0.8 * left / (seed * len(self.seeds) + of_step * grid / TUNING)
+        return PILOT * max(1, int(steps / PILOT))
 
     def tune(self) -> None:
         """Train shortly with each pair of rates, and judge on validation tasks."""
