@@ -17,7 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, losses, nets, optim, tasks, train
-from metalab.analysis import diagnosis, representations, roc, second_order
+from metalab.analysis import diagnosis, paired, representations, roc, second_order
 from metalab.learners import (
     ANIL,
     MAML,
@@ -503,6 +503,15 @@ ROWS = {
         representations.layer_similarity,
         lambda: {"learner": SINE, "params": MLP.init(seeded()), "episode": waves()},
     ),
+    "analysis.paired.t_probability": Row(
+        paired.t_probability, maker(t=0.5, freedom=4), {"t": {"-1", "0", "1.5"}, "freedom": set()}
+    ),
+    "analysis.paired.t_quantile": Row(paired.t_quantile, maker(probability=0.9, freedom=4)),
+    "analysis.paired.Interval.of": Row(paired.Interval.of, maker(values=[1.0, 2.0, 4.0], level=0.95)),
+    "analysis.paired.compare": Row(
+        paired.compare, maker(ours={0: 1.0, 1: 2.0}, theirs={0: 1.5, 1: 1.0}, margin=1.2), {"margin": {"1.5"}}
+    ),
+    "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
     "analysis.roc.decide": Row(
         roc.decide,
@@ -531,6 +540,8 @@ EXCUSED = {
     "train.Diverged": "an error",
     "train.Step": RESULT,
     "evaluate.Score": RESULT,
+    "analysis.paired.Interval": RESULT,
+    "analysis.paired.Verdict": RESULT,
     "tasks.download.DownloadFailed": "an error",
     "tasks.omniglot.OmniglotNotFound": "an error",
     "tasks.omniglot.OmniglotRefused": "an error",

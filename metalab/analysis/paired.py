@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-from ..arguments import real, whole
+from ..arguments import real, shown, whole
 
 MARGIN = 1.2  # by default, a ratio of the errors within this factor of 1 does not matter
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(200)
@@ -46,7 +46,6 @@ def t_probability(t: float, freedom: int) -> float:
     return 0.5 + area / whole_area
 
 
-@lru_cache(1000)
 def t_quantile(probability: float, freedom: int) -> float:
     """Return the value below which a variable with Student's t distribution is with this probability.
 
@@ -55,6 +54,11 @@ def t_quantile(probability: float, freedom: int) -> float:
     """
     real(above=0, below=1, probability=probability)
     whole(freedom=freedom)
+    return _quantile(float(probability), int(freedom))
+
+
+@lru_cache(1000)
+def _quantile(probability: float, freedom: int) -> float:
     low, high = -1.0, 1.0
     while t_probability(low, freedom) > probability:
         low *= 2
@@ -79,12 +83,13 @@ class Interval:
         """Return the interval of at least 2 values, one for each seed.
 
         Raises:
-            ValueError: there are fewer values, one of them is not finite, or the level is not between 0 and 1.
+            TypeError, ValueError: they are no list of finite numbers, there are fewer, or the level is not between 0
+                and 1.
         """
+        _numbers("values", values)
+        real(above=0, below=1, level=level)
         if len(values) < 2:
             raise ValueError(f"values has {len(values)}: an interval needs at least 2, one for each seed")
-        real(**{f"values[{i}]": value for i, value in enumerate(values)})
-        real(above=0, below=1, level=level)
         mean = statistics.fmean(values)
         half = t_quantile((1 + level) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
         return cls(mean, mean - half, mean + half)
@@ -142,9 +147,12 @@ def compare(ours: Mapping[int, float], theirs: Mapping[int, float], margin: floa
     the same seed, and therefore the same first parameters or tasks, so that what these contribute cancels.
 
     Raises:
-        ValueError: fewer than two seeds are common, an error is not above 0, or the margin is not above 1.
+        TypeError, ValueError: fewer than two seeds are common, an error is not above 0, or the margin is not above 1.
     """
     real(above=1, margin=margin)
+    for name, errors in {"ours": ours, "theirs": theirs}.items():
+        if not isinstance(errors, Mapping):
+            raise TypeError(f"{name}={shown(errors)} must be a dictionary of errors by seed")
     seeds = sorted(ours.keys() & theirs.keys())
     if len(seeds) < 2:
         raise ValueError(f"ours and theirs have {len(seeds)} seeds in common: at least 2 are needed")
@@ -153,6 +161,13 @@ def compare(ours: Mapping[int, float], theirs: Mapping[int, float], margin: floa
     logs = [math.log(ours[seed] / theirs[seed]) for seed in seeds]
     wide, narrow = (_exp(Interval.of(logs, level)) for level in (0.95, 0.90))
     return Verdict(wide, narrow, _p(logs), margin, len(seeds))
+
+
+def _numbers(name: str, values: Iterable[float], **bounds: float) -> None:
+    """Check that an argument is a list of finite numbers."""
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{name}={shown(values)} must be a list of numbers")
+    real(**bounds, **{f"{name}[{i}]": value for i, value in enumerate(values)})
 
 
 def _exp(interval: Interval) -> Interval:
@@ -178,7 +193,7 @@ def holm(p: Sequence[float], level: float = 0.05) -> list[bool]:
     Raises:
         TypeError, ValueError: a p is not between 0 and 1, or the level is not.
     """
-    real(least=0, most=1, **{f"p[{i}]": value for i, value in enumerate(p)})
+    _numbers("p", p, least=0, most=1)
     real(above=0, below=1, level=level)
     found = [False] * len(p)
     for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
