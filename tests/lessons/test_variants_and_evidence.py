@@ -121,6 +121,7 @@ def test_every_picture_comes_with_its_description():
         lesson.draw_rates(several["sine"], 0.1, "rates"),
         lesson.draw_gates({part: {"w1": 0.3, "w2": 1.0} for part in lesson.PARTS}),
         lesson.draw_per_step(several),
+        lesson.draw_learning({10: {"w1": [0.1, 0.2]}, 20: {"w1": [0.2, 0.1]}}),
         lesson.draw_similarities({"a": {"conv1": (0.9, 0.1)}, "b": {"conv1": (0.5, 0.1)}}, "alike"),
         lesson.draw_losses({"yours": [2.0] * 60, "ours": [1.0] * 60}, "training"),
     ]

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ...analysis.paired import MARGIN, Interval, Verdict, compare, holm, t_quantile
-from ..kit.figures import BLACK, BLUE, GREEN, GREY, LOOKS, TEXT, VERMILION, figure, finish, legend_below, legend_of_all
+from ..kit.figures import BLACK, BLUE, GREEN, GREY, LOOKS, TEXT, VERMILION, figure, finish, legend_of_all, smooth
 from ..kit.panels import Panel, slider
 
 PARTS = ("sine", "omniglot")
@@ -196,6 +196,26 @@ def draw_per_step(rates: Mapping[str, Mapping[str, Sequence[float]]]) -> tuple[F
     return fig, f"Learned rates by layer and inner step. {words}."
 
 
+def draw_learning(seen: Mapping[int, Mapping[str, Sequence[float]]]) -> tuple[Figure, str]:
+    """Draw how rates are learned, one plot for each layer and one curve for each inner step.
+
+    Args:
+        seen: by the number of meta-steps and the name of the layer, the rates of the inner steps.
+    """
+    steps, names = list(seen), list(next(iter(seen.values())))
+    fig, axes = figure(9, 3.8, ncols=len(names), sharey=True, squeeze=False)
+    ends = []
+    for ax, name in zip(axes[0], names, strict=True):
+        curves = list(zip(*(rates[name] for rates in seen.values()), strict=True))
+        for inner, (curve, (color, dash)) in enumerate(zip(curves, LOOKS, strict=False), start=1):
+            ax.plot(steps, curve, dash, color=color, linewidth=2, label=f"inner step {inner}")
+        ax.axhline(0, color=GREY, linewidth=1)
+        finish(ax, f"rates of {name}", "meta-step", "rate" if name == names[0] else "")
+        ends.append(f"{name} {', '.join(f'{curve[-1]:.3f}' for curve in curves)}")
+    legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
+    return fig, f"Learned rates over the meta-steps, by inner step; at the end: {'; '.join(ends)}."
+
+
 def draw_similarities(bars: Mapping[str, Mapping[str, tuple[float, float]]], title: str) -> tuple[Figure, str]:
     """Draw linear CKA by layer: for each kind of comparison a mean with the standard deviation over tasks."""
     fig, ax = figure(9, 4.2)
@@ -315,13 +335,14 @@ def stopped_early(spread: float) -> float:
 # A training by the reader's own function
 
 
-def draw_losses(losses: Mapping[str, Sequence[float]], title: str, window: int = 50) -> tuple[Figure, str]:
-    """Draw the losses of trainings, each the mean of the last `window` meta-steps."""
+def draw_losses(losses: Mapping[str, list[float]], title: str) -> tuple[Figure, str]:
+    """Draw the losses of trainings, each the mean of the last 50 meta-steps."""
     fig, ax = figure(9, 3.8)
+    ends = []
     for (name, values), (color, dash) in zip(losses.items(), LOOKS, strict=False):
-        smoothed = np.convolve(values, np.ones(window) / window, mode="valid")
-        ax.plot(np.arange(window, len(values) + 1), smoothed, dash, color=color, linewidth=2, label=name)
+        means = smooth(values)
+        ax.plot(range(1, len(values) + 1), means, dash, color=color, linewidth=2, label=name)
+        ends.append(f"{name} ends at {means[-1]:.2f}")
     ax.set_ylim(bottom=0)
-    finish(ax, title, "meta-step", f"query loss, mean of {window}")
-    legend_below(ax)
-    return fig, f"{title}: " + ", ".join(f"{n} ends at {np.mean(v[-window:]):.2f}" for n, v in losses.items()) + "."
+    finish(ax, title, "meta-step", "query loss, mean of 50", legend=True)
+    return fig, f"{title}: {', '.join(ends)}."
