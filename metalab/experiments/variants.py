@@ -149,8 +149,9 @@ class Bench:
             self._learner = replace(self._learner, importance=annealed(0.0, INNER_STEPS).to(device))
         self._stream = None if self.settings.device == "cpu" else torch.cuda.Stream()
         self._trainer = self._fresh(0)
-        if self._stream:
-            self._record()
+        if self._stream:  # record it before other benches run
+            self.step(1)
+            torch.cuda.synchronize()
 
     def _beside(self) -> AbstractContextManager:
         """Let what follows run next to other benches on a GPU."""
@@ -159,14 +160,6 @@ class Bench:
     def _fresh(self, seed: int) -> Trainer:
         optimizer, device = self.settings.recipe.optimizer, self.settings.device
         return Trainer(self._learner, self._sample, outer_lr=0.0, optimizer=optimizer, seed=seed, device=device)
-
-    def _record(self) -> None:
-        """Record the meta-step. Its matrix products get a work space of their own, for they may run next to others."""
-        torch._C._cuda_clearCublasWorkspaces()
-        with self._beside():
-            self._trainer.step()
-        torch.cuda.synchronize()
-        torch._C._cuda_clearCublasWorkspaces()
 
     def start(self, seed: int, outer_lr: float, steps: int) -> None:
         """Get ready for a training: fresh parameters, and a rate that falls to zero over so many steps."""

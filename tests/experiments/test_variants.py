@@ -1,6 +1,5 @@
 """The command that compares MAML's variants: what it trains, that it goes on, and that it would run on a GPU."""
 
-import contextlib
 import json
 from dataclasses import replace
 
@@ -28,7 +27,10 @@ def run(tmp_path, part, *options):
 def test_it_tunes_and_trains_and_goes_on_where_it_was_cut(tmp_path, capsys):
     data = run(tmp_path, "sine")
     pairs = [(r["method"], r["inner_lr"], r["outer_lr"]) for r in data["tuned"]]
-    assert len(pairs) == len(set(pairs)) == 2 * len(METHODS)  # two inner rates; for Reptile, two outer ones
+    short, whole = pairs[: 2 * len(METHODS)], pairs[2 * len(METHODS) :]  # two inner rates; for Reptile, two outer ones
+    assert len(set(short)) == len(short) == len(whole)
+    assert set(short) == set(whole)  # both are finalists
+    assert [r["steps"] for r in data["tuned"]] == [2] * len(short) + [16] * len(whole)
     assert {r["seed"] for r in data["tuned"]} == {variants.TUNING_SEED}
     kinds = [(r["seed"], r["method"], r["equal"]) for r in data["runs"]]
     assert len(kinds) == len(set(kinds)) == 2 * (len(METHODS) + len(OTHER_TIME) + 1)
@@ -48,6 +50,28 @@ def test_it_tunes_and_trains_and_goes_on_where_it_was_cut(tmp_path, capsys):
     assert again["step_ms"] == data["step_ms"]
     for rows in ("tuned", "runs"):  # seeds decide, whatever was trained before
         assert [r | {"seconds": 0} for r in again[rows]] == [r | {"seconds": 0} for r in data[rows]]
+
+
+def test_the_best_of_the_whole_trainings_is_chosen_and_only_finalists_have_one(tmp_path, monkeypatch, capsys):
+    """Pairs that learn fastest at first may be unstable later."""
+    monkeypatch.setattr(variants, "FINALISTS", 2)
+    problem = replace(QUICK["sine"], inner=(0.01, 0.02, 0.03))
+    monkeypatch.setattr(variants, "QUICK", {"sine": problem})
+    monkeypatch.setattr(variants, "METHODS", ("maml", "fomaml"))
+    monkeypatch.setattr(variants, "OTHER_TIME", ())
+    score = {(2, 0.01): 3.0, (2, 0.02): 1.0, (2, 0.03): 2.0, (16, 0.02): None, (16, 0.03): 0.5}
+    keep = variants.Comparison.keep
+
+    def judged(comparison, rows, bench, planned, split, tasks):
+        keep(comparison, rows, bench, planned, split, tasks)
+        if rows == "tuned":
+            comparison.data["tuned"][-1]["error"] = score[planned["steps"], planned["inner_lr"]]
+
+    monkeypatch.setattr(variants.Comparison, "keep", judged)
+    data = run(tmp_path, "sine")
+    tried = [(r["steps"], r["inner_lr"]) for r in data["tuned"] if r["method"] == "fomaml"]
+    assert tried == [(2, 0.01), (2, 0.02), (2, 0.03), (16, 0.02), (16, 0.03)]
+    assert {r["inner_lr"] for r in data["runs"]} == {0.03}
 
 
 def test_files_of_others_are_refused(tmp_path, capsys):
@@ -93,12 +117,8 @@ def test_what_was_learned_is_told_by_layer():
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """`fake_gpu`, which knows no streams."""
+def gpu():
     torch.set_num_threads(1)
-    monkeypatch.setattr(torch.cuda, "Stream", object)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None, raising=False)
     with fake_gpu() as device:
         yield str(device)
 
@@ -119,10 +139,9 @@ def test_characters_are_tuned_and_trained_and_the_length_fits_the_time(tmp_path,
     three = replace(CHARACTERS, alphabet=torch.arange(40) % 8, names=tuple("abcdefgh"))
     monkeypatch.setattr(omniglot, "load", lambda: (three, three))
     monkeypatch.setattr(scoring, "REPTILE_STEPS", 2)
-    monkeypatch.setattr(variants, "PILOT", 8)
     monkeypatch.setattr(variants, "METHODS", ("maml", "fomaml"))
     monkeypatch.setattr(variants, "OTHER_TIME", ("fomaml",))
     data = run(tmp_path, "omniglot", "--minutes", "0.001")
-    assert data["steps"] == 8  # the least that is chosen by time
+    assert data["steps"] == 100  # the least that is chosen by time
     assert all(0 <= r["error"] <= 1 for r in data["runs"])
     assert len(data["runs"]) == 2 * 4
