@@ -1,5 +1,7 @@
 """The command that compares MAML's variants: what it trains, that it goes on, and that it would run on a GPU."""
 
+import argparse
+import contextlib
 import json
 from dataclasses import replace
 
@@ -54,8 +56,7 @@ def test_it_tunes_and_trains_and_goes_on_where_it_was_cut(tmp_path, capsys):
 
 def test_the_best_of_the_whole_trainings_is_chosen_and_only_finalists_have_one(tmp_path, monkeypatch, capsys):
     """Pairs that learn fastest at first may be unstable later."""
-    monkeypatch.setattr(variants, "FINALISTS", 2)
-    problem = replace(QUICK["sine"], inner=(0.01, 0.02, 0.03))
+    problem = replace(QUICK["sine"], inner=(0.01, 0.02, 0.03), finalists=2)
     monkeypatch.setattr(variants, "QUICK", {"sine": problem})
     monkeypatch.setattr(variants, "METHODS", ("maml", "fomaml"))
     monkeypatch.setattr(variants, "OTHER_TIME", ())
@@ -104,6 +105,21 @@ def test_rates_fall_to_zero_and_weights_are_annealed():
     assert bench._learner.importance.tolist() == pytest.approx([1 / 6, 1 / 6, 2 / 3])
 
 
+def test_trainings_next_to_one_another_end_as_those_that_take_turns(tmp_path, capsys):
+    """On a GPU they share it; here the threads share nothing but the file."""
+    ends = []
+    for together in (1, 4):
+        out = tmp_path / f"{together}.json"
+        options = argparse.Namespace(out=out, device="cpu", seeds=2, steps=16, minutes=None, quick=True, together=1)
+        comparison = variants.Comparison("sine", options)
+        comparison.data["step_ms"] = dict.fromkeys(METHODS, 1.0)
+        comparison.together = together
+        comparison.tune()
+        comparison.train()
+        ends.append({(r["seed"], r["method"], r["equal"]): r["error"] for r in json.loads(out.read_text())["runs"]})
+    assert ends[0] == ends[1]
+
+
 def test_a_divergence_is_recorded():
     found = Bench("sine", QUICK["sine"], "maml", 1e18, None, "cpu").train(0, 0.1, 6)
     assert found["diverged_after"] < 6
@@ -117,8 +133,11 @@ def test_what_was_learned_is_told_by_layer():
 
 
 @pytest.fixture
-def gpu():
+def gpu(monkeypatch):
+    """`fake_gpu`, which knows no streams."""
     torch.set_num_threads(1)
+    monkeypatch.setattr(torch.cuda, "Stream", object)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
     with fake_gpu() as device:
         yield str(device)
 
@@ -139,9 +158,10 @@ def test_characters_are_tuned_and_trained_and_the_length_fits_the_time(tmp_path,
     three = replace(CHARACTERS, alphabet=torch.arange(40) % 8, names=tuple("abcdefgh"))
     monkeypatch.setattr(omniglot, "load", lambda: (three, three))
     monkeypatch.setattr(scoring, "REPTILE_STEPS", 2)
+    monkeypatch.setattr(variants, "PILOT", 8)
     monkeypatch.setattr(variants, "METHODS", ("maml", "fomaml"))
     monkeypatch.setattr(variants, "OTHER_TIME", ("fomaml",))
     data = run(tmp_path, "omniglot", "--minutes", "0.001")
-    assert data["steps"] == 100  # the least that is chosen by time
+    assert data["steps"] == 8  # the least that is chosen by time
     assert all(0 <= r["error"] <= 1 for r in data["runs"])
     assert len(data["runs"]) == 2 * 4
