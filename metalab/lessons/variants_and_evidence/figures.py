@@ -47,9 +47,12 @@ def errors(results: Results, method: str, equal: str = "steps") -> dict[int, flo
     return {row["seed"]: row["error"] for row in sorted(rows, key=lambda row: row["seed"])}
 
 
-def tensor(by_seed: Mapping[int, float]) -> Tensor:
-    """Return errors as a tensor [S] in double precision, in the order of the seeds."""
-    return torch.tensor([by_seed[seed] for seed in sorted(by_seed)], dtype=torch.float64)
+def pairs(results: Results, method: str, equal: str = "steps", rival: str = "maml") -> tuple[Tensor, Tensor]:
+    """Return the errors of a method and of its rival at equal steps, with the seeds that both have: two tensors [S]."""
+    own, base = errors(results, method, equal), errors(results, rival)
+    seeds = sorted(own.keys() & base.keys())
+    ours, theirs = (torch.tensor([by_seed[seed] for seed in seeds], dtype=torch.float64) for by_seed in (own, base))
+    return ours, theirs
 
 
 def verdicts(results: Results, rival: str = "maml") -> dict[tuple[str, str], Verdict]:
@@ -75,7 +78,9 @@ def evidence(results: Mapping[str, Results], method: str) -> list[str]:
         for (name, equal), verdict in found.items():
             if name == method:
                 star = "*" if stars[name, equal] else ""
-                lines.append(f"{part:8} equal {equal}: {verdict.ratio} × MAML's{star}: {verdict}")
+                lines.append(
+                    f"{part:8} equal {equal}: {verdict.ratio} × MAML's{star} ({verdict.seeds} seeds): {verdict}"
+                )
     return lines
 
 
