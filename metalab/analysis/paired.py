@@ -95,7 +95,8 @@ class Interval:
         return cls(mean, mean - half, mean + half)
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.low:.2f} … {self.high:.2f})"
+        mean, low, high = (f"{n:.2f}" if abs(n) < 100 else f"{n:,.0f}" for n in (self.mean, self.low, self.high))
+        return f"{mean} ({low} … {high})"
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ TITLES = {
     "per_step": "per-step rates",
 }
 WHAT = {"sine": ("mean squared error", 1), "omniglot": ("wrong answers, %", 100)}  # the measure, and its scale
+TICKS = (0.01, 0.1, 0.3, 0.6, 0.8, 1, 1.2, 1.5, 2, 3, 10, 100)  # of ratios
 NAMES = {"sine": "sines, 10 shots", "omniglot": "Omniglot, 5-way 1-shot"}
 
 Results = dict[str, Any]
@@ -133,6 +134,10 @@ def draw_ratios(results: Mapping[str, Results], methods: Sequence[str] | None = 
         ax.set_yticks(range(len(rows)), [TITLES[method] for method in rows])
         ax.set_ylim(len(rows) - 0.4, -0.6)
         finish(ax, NAMES[part], "error / MAML's error")
+        low, high = max(ax.get_xlim()[0], 0.1), min(ax.get_xlim()[1], 12)  # a bar may go on beyond the picture
+        ax.set_xlim(low, high)
+        ax.set_xticks(some := [tick for tick in TICKS if low < tick < high], [f"{tick:g}" for tick in some])
+        ax.minorticks_off()
     legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
     return fig, "Errors as multiples of MAML's (thin bar 95 %, thick bar 90 %). " + "; ".join(said) + "."
 
