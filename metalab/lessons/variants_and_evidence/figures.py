@@ -31,7 +31,7 @@ TITLES = {
     "per_step": "per-step rates",
 }
 WHAT = {"sine": ("mean squared error", 1), "omniglot": ("wrong answers, %", 100)}  # the measure, and its scale
-TICKS = (0.01, 0.1, 0.3, 0.6, 0.8, 1, 1.2, 1.5, 2, 3, 10, 100)  # of ratios
+NARROW, WIDE = (0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4), (0.1, 0.3, 1, 3, 10)  # ticks of ratios
 NAMES = {"sine": "sines, 10 shots", "omniglot": "Omniglot, 5-way 1-shot"}
 
 Results = dict[str, Any]
@@ -136,7 +136,8 @@ def draw_ratios(results: Mapping[str, Results], methods: Sequence[str] | None = 
         finish(ax, NAMES[part], "error / MAML's error")
         low, high = max(ax.get_xlim()[0], 0.1), min(ax.get_xlim()[1], 12)  # a bar may go on beyond the picture
         ax.set_xlim(low, high)
-        ax.set_xticks(some := [tick for tick in TICKS if low < tick < high], [f"{tick:g}" for tick in some])
+        ticks = [tick for tick in (WIDE if high > 6 * low else NARROW) if low < tick < high]
+        ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         ax.minorticks_off()
     legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
     return fig, "Errors as multiples of MAML's (thin bar 95 %, thick bar 90 %). " + "; ".join(said) + "."
