@@ -2,6 +2,8 @@
 
 import torch
 
+from metalab.learners import MultiStepLoss, PerStepRates
+
 
 class StraightThrough(torch.autograd.Function):
     """A step at 0 whose slope is taken for 1 (Bengio, Léonard & Courville 2013)."""
@@ -25,15 +27,24 @@ def naive_loss(learner, params, episode, *, create_graph=True):
             rates[name] = params[f"rate.{name}"]
         if f"gate.{name}" in params:
             rates[name] = learner.inner_lr * StraightThrough.apply(params[f"gate.{name}"])
+    weights = [0.0] * learner.inner_steps + [1.0]  # of the query losses before and after each step
+    if isinstance(learner, MultiStepLoss):
+        weights = [0.0, *(learner.importance.tolist() if learner.importance is not None else [])]
+        weights += [1 / learner.inner_steps] * (learner.inner_steps + 1 - len(weights))
     for t in range(episode.tasks):
         task = episode[t : t + 1]
         theta = {name: p[None] for name, p in start.items()}
-        for _ in range(learner.inner_steps):
+        context = None if learner.transductive else task.support_x
+        for step in range(learner.inner_steps + 1):
+            if weights[step]:
+                judged = learner.loss(learner.net(theta, task.query_x, context=context), task.query_y).sum()
+                total = total + weights[step] * judged
+            if step == learner.inner_steps:
+                break
             loss = learner.loss(learner.net(theta, task.support_x), task.support_y).sum()
             grads = torch.autograd.grad(loss, list(theta.values()), create_graph=create_graph)
-            theta = {n: p - rates[n] * g for (n, p), g in zip(theta.items(), grads, strict=True)}
-        context = None if learner.transductive else task.support_x
-        total = total + learner.loss(learner.net(theta, task.query_x, context=context), task.query_y).sum()
+            now = {n: rate[step] if isinstance(learner, PerStepRates) else rate for n, rate in rates.items()}
+            theta = {n: p - now[n] * g for (n, p), g in zip(theta.items(), grads, strict=True)}
     return total / episode.tasks
 
 

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import math
 import pkgutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import noise
@@ -17,7 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
-from metalab.analysis import diagnosis, representations, roc, second_order
+from metalab.analysis import diagnosis, paired, representations, roc, second_order
 from metalab.learners import (
     ANIL,
     MAML,
@@ -26,8 +26,10 @@ from metalab.learners import (
     Koch,
     MatchingNet,
     MetaSGD,
+    MultiStepLoss,
     NeighbourhoodComponents,
     NPair,
+    PerStepRates,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -35,6 +37,7 @@ from metalab.learners import (
     Triplet,
     contrastive,
     matching,
+    multi_step_loss,
     prototypical,
     siamese,
     triplet,
@@ -378,6 +381,14 @@ ROWS = {
     "learners.maml.MAML": of_maml(MAML),
     "learners.anil.ANIL": of_maml(ANIL, head=("head", "bias")),
     "learners.meta_sgd.MetaSGD": of_maml(MetaSGD),
+    "learners.multi_step_loss.MultiStepLoss": replace(
+        of_maml(MultiStepLoss, importance=lambda: torch.ones(1)),
+        fine={"inner_lr": AT_LEAST_0, "transductive": FLAG, "importance": OPTIONAL},
+    ),
+    "learners.multi_step_loss.annealed": Row(
+        multi_step_loss.annealed, maker(progress=0.5, inner_steps=2), {"progress": {"0"}}
+    ),
+    "learners.per_step_rates.PerStepRates": of_maml(PerStepRates),
     "learners.sparse_maml.SparseMAML": of_maml(SparseMAML),
     "learners.maml.MAML.init": Row(SINE.init, maker(generator=lambda: seeded())),
     "learners.maml.MAML.adapt": with_task(MAML(CONV), "adapt"),
@@ -536,6 +547,15 @@ ROWS = {
         representations.layer_similarity,
         lambda: {"learner": SINE, "params": MLP.init(seeded()), "episode": waves()},
     ),
+    "analysis.paired.t_probability": Row(
+        paired.t_probability, maker(t=0.5, freedom=4), {"t": {"-1", "0", "1.5"}, "freedom": set()}
+    ),
+    "analysis.paired.t_quantile": Row(paired.t_quantile, maker(probability=0.9, freedom=4)),
+    "analysis.paired.Interval.of": Row(paired.Interval.of, maker(values=[1.0, 2.0, 4.0], level=0.95)),
+    "analysis.paired.compare": Row(
+        paired.compare, maker(ours={0: 1.0, 1: 2.0}, theirs={0: 1.5, 1: 1.0}, margin=1.2), {"margin": {"1.5"}}
+    ),
+    "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
     "analysis.roc.decide": Row(
         roc.decide,
@@ -564,6 +584,8 @@ EXCUSED = {
     "train.Diverged": "an error",
     "train.Step": RESULT,
     "evaluate.Score": RESULT,
+    "analysis.paired.Interval": RESULT,
+    "analysis.paired.Verdict": RESULT,
     "tasks.download.DownloadFailed": "an error",
     "tasks.omniglot.OmniglotNotFound": "an error",
     "tasks.omniglot.OmniglotRefused": "an error",

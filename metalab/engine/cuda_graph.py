@@ -62,7 +62,10 @@ def record(body: Body, generator: torch.Generator, state: Iterable[Tensor]) -> B
         here.wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
+        # cuBLAS has a work space for each stream. A recording made on the stream on which it is replayed shares it with
+        # nothing that runs at the same time; the default stream cannot be recorded.
+        own = here if here != torch.cuda.default_stream() else None
+        with torch.cuda.graph(graph, stream=own):
             result = body()
     for tensor, value in kept:
         tensor.copy_(value)

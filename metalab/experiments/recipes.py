@@ -20,8 +20,10 @@ from ..learners import (
     Learner,
     MatchingNet,
     MetaSGD,
+    MultiStepLoss,
     NeighbourhoodComponents,
     NPair,
+    PerStepRates,
     PrototypicalNet,
     Reptile,
     SparseMAML,
@@ -174,6 +176,9 @@ RECIPES = {
     "anil": Recipe("ANIL", lambda s: ANIL(**_inner(s), head=HEAD[s.tasks]), FINN),
     "meta_sgd": Recipe("Meta-SGD", lambda s: MetaSGD(**_inner(s)), but(FINN, inner_steps=1)),
     "sparse_maml": Recipe("sparse-MAML", lambda s: SparseMAML(**_inner(s)), FINN),
+    # MAML++ takes five steps; here its two parts are by themselves.
+    "multi_step": Recipe("multi-step loss", lambda s: MultiStepLoss(**_inner(s)), but(FINN, inner_steps=5)),
+    "per_step": Recipe("per-step rates", lambda s: PerStepRates(**_inner(s)), but(FINN, inner_steps=5)),
     "joint": Recipe(
         "one network for all tasks", lambda s: MAML(**_inner(s)), but({"sine": finn_sine}, inner_steps=None)
     ),

@@ -8,8 +8,10 @@ from .learner import Learner as Learner
 from .maml import MAML as MAML
 from .matching import MatchingNet as MatchingNet
 from .meta_sgd import MetaSGD as MetaSGD
+from .multi_step_loss import MultiStepLoss as MultiStepLoss
 from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
+from .per_step_rates import PerStepRates as PerStepRates
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML

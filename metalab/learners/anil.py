@@ -44,6 +44,6 @@ class ANIL(MAML):
             raise ValueError(f"head={self.head} names {sorted(unknown)}; the network's parameters are {list(params)}")
         return params
 
-    def rates(self, params: Params) -> Rates:
+    def rates(self, params: Params, step: int = 0) -> Rates:
         """Return α for the parameters of the head and 0 for all others."""
         return {name: self.inner_lr if name in self.head else 0.0 for name in params}

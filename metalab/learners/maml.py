@@ -71,8 +71,8 @@ class MAML:
         """Draw fresh parameters of the network."""
         return self.net.init(generator)
 
-    def rates(self, params: Params) -> Rates:
-        """Return α: one inner learning rate for all parameters, or one for each."""
+    def rates(self, params: Params, step: int = 0) -> Rates:
+        """Return α of an inner step, counted from 0: one learning rate for all parameters, or one for each."""
         return self.inner_lr
 
     def weights(self, params: Params) -> Params:
@@ -86,11 +86,10 @@ class MAML:
             TypeError, ValueError: parameters and episode do not fit this learner.
         """
         self._check(params, episode)
-        rates = self.rates(params)
         trajectory = [for_tasks(self.weights(params), episode.tasks)]
-        for _ in range(self.inner_steps):
+        for step in range(self.inner_steps):
             theta = trajectory[-1]
-            trajectory.append(descend(theta, rates, self._support(theta, episode).gradient()))
+            trajectory.append(descend(theta, self.rates(params, step), self._support(theta, episode).gradient()))
         return trajectory
 
     def predict(self, params: Params, episode: Episode) -> Tensor:
@@ -132,21 +131,20 @@ class MAML:
             return self._recursion(params, episode)
 
     def _recursion(self, params: Params, episode: Episode) -> tuple[Params, dict[str, Tensor]]:
-        rates = self.rates(params)
         theta = for_tasks(self.weights(params), episode.tasks)
         steps = []  # θ_0 … θ_{K−1}; of the last one the derivatives too, which are still at hand on the way back
         for k in range(1, self.inner_steps + 1):
             support = self._support(theta, episode)
             if self._walks_back:
                 steps.append((theta, support if k == self.inner_steps else None))
-            theta = descend(theta, rates, support.gradient())
+            theta = descend(theta, self.rates(params, k - 1), support.gradient())
 
-        context = self._context(episode)
-        query = differentiate(self.net, self.loss, theta, episode.query_x, episode.query_y, context=context)
-        v = query.gradient()
+        query = self._query(theta, episode)
+        v = self._from_end(query)
         while steps:
             theta, support = steps.pop()
-            v = self._step_back(v, support or self._support(theta, episode), rates)
+            v = self._step_back(v, support or self._support(theta, episode), params, len(steps))
+            v = self._passing(v, theta, episode, len(steps))
 
         metrics = {"loss": query.losses().sum()}
         if self.loss is cross_entropy:
@@ -158,12 +156,24 @@ class MAML:
         """Whether the inner steps contribute to the meta-gradient."""
         return self.order == 2
 
-    def _step_back(self, v: Params, support: Derivatives, rates: Rates) -> Params:
-        """Return v_k from v_{k+1}, given the derivatives of the support loss at θ_k."""
-        return through_step(v, support, rates) if self.order == 2 else v
+    def _from_end(self, query: Derivatives) -> Params:
+        """Return v_K, given the derivatives of the query loss at θ_K."""
+        return query.gradient()
+
+    def _step_back(self, v: Params, support: Derivatives, params: Params, step: int) -> Params:
+        """Return v_k from v_{k+1}, given the derivatives of the support loss at θ_k; `step` is k."""
+        return through_step(v, support, self.rates(params, step)) if self.order == 2 else v
+
+    def _passing(self, v: Params, theta: Params, episode: Episode, step: int) -> Params:
+        """Return v_k with what the loss at θ_k itself adds to it, which for MAML is nothing; `step` is k."""
+        return v
 
     def _support(self, theta: Params, episode: Episode) -> Derivatives:
         return differentiate(self.net, self.loss, theta, episode.support_x, episode.support_y)
+
+    def _query(self, theta: Params, episode: Episode) -> Derivatives:
+        context = self._context(episode)
+        return differentiate(self.net, self.loss, theta, episode.query_x, episode.query_y, context=context)
 
     def _context(self, episode: Episode) -> Tensor | None:
         return None if self.transductive else episode.support_x

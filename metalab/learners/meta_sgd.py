@@ -36,7 +36,7 @@ class MetaSGD(MAML):
         """Return those of `params` that are the network's."""
         return {name: p for name, p in params.items() if not name.startswith(self._prefix)}
 
-    def rates(self, params: Params) -> Rates:
+    def rates(self, params: Params, step: int = 0) -> Rates:
         """Return the inner learning rate of each parameter of the network, by its name."""
         return {name: self._rate(params[self._prefix + name]) for name in self.weights(params)}
 
@@ -53,10 +53,10 @@ class MetaSGD(MAML):
             )
         return super().meta_gradient(params, episode)
 
-    def _step_back(self, v: Params, support: Derivatives, rates: Rates) -> Params:
-        g, learned = support.gradient(), {name: self._prefix + name for name in rates}
-        slopes = {learned[name]: v.get(learned[name], 0.0) - self._slope(g[name] * v[name]) for name in rates}
-        return super()._step_back(v, support, rates) | slopes
+    def _step_back(self, v: Params, support: Derivatives, params: Params, step: int) -> Params:
+        g, learned = support.gradient(), {name: self._prefix + name for name in self.weights(params)}
+        slopes = {of: v.get(of, 0.0) - self._slope(g[name] * v[name], step) for name, of in learned.items()}
+        return super()._step_back(v, support, params, step) | slopes
 
     def _start(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Return where the learned tensor of a parameter starts."""
@@ -66,6 +66,6 @@ class MetaSGD(MAML):
         """Return α of a parameter, from its learned tensor."""
         return learned
 
-    def _slope(self, slope: Tensor) -> Tensor:
-        """Return the slope in the learned tensor, from the slope in α."""
+    def _slope(self, slope: Tensor, step: int) -> Tensor:
+        """Return each task's slope in the learned tensor, from that in α of an inner step [T, ...]."""
         return slope

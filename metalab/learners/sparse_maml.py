@@ -33,5 +33,5 @@ class SparseMAML(MetaSGD):
     def _rate(self, learned: Tensor) -> Tensor:
         return self.inner_lr * (learned >= 0).to(learned.dtype)
 
-    def _slope(self, slope: Tensor) -> Tensor:
+    def _slope(self, slope: Tensor, step: int) -> Tensor:
         return self.inner_lr * slope

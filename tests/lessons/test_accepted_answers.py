@@ -198,4 +198,6 @@ def test_the_functions_that_the_lessons_call_are_known():
         "adapt",
         "hessian_vector",
         "reptile_update",
+        "paired_ratio",
+        "verdict",
     }
