@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from ..kit.figures import BLACK, BLUE, GREY, TEXT, VERMILION, figure
+from ..kit.figures import BLACK, BLUE, GREY, TEXT, TITLE, VERMILION, figure, legend_of_all
 
 HEIGHT = 0.5  # half the height of a box
 
@@ -67,7 +67,7 @@ def draw_triangle(first: float, second: float, angle: float) -> tuple[Figure, st
     Returns:
         The figure, and its description in words.
     """
-    fig, ax = figure(9, 3.2)
+    fig, ax = figure(9, 3.4)
     longest = max(first, second)
     a = (first / longest, 0.0)
     turn = math.radians(angle)
@@ -86,7 +86,8 @@ def draw_triangle(first: float, second: float, angle: float) -> tuple[Figure, st
     xs, ys = [0, a[0], b[0]], [0, a[1], b[1]]
     ax.set(xlim=(min(xs) - 0.1, max(xs) + 0.1), ylim=(min(ys) - 0.1, max(ys) + 0.15), aspect="equal")
     ax.axis("off")
-    ax.legend(handles=handles, fontsize=TEXT, frameon=False, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    ax.set_title("the two meta-gradients of one batch, and the difference", fontsize=TITLE)
+    legend_of_all(fig, handles)
     return fig, (
         f"A triangle of arrows: first order has the length {first:.2f}, second order {second:.2f}, {angle:.0f}° apart; "
         f"the third side, what first order leaves out, has the length {term:.2f}."

@@ -20,7 +20,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ...checkpoint import shipped
-from ...experiments.first_vs_second_order import Interval
 from ...learners.maml import MAML
 from ...losses import mse
 from ...nets import MLP, Params
@@ -47,6 +46,7 @@ from ..kit.figures import (
 )
 from ..kit.panels import Panel, slider
 from ..kit.steering.view import View
+from .evidence import Comparison
 
 # The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
@@ -437,6 +437,7 @@ def _tensors(values: Any) -> list[Tensor]:
 # Figures
 
 LINES = [(VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, ":", "^"), (PURPLE, "-.", "D")]
+METHODS = {"joint training": (GREEN, "^"), "first-order MAML": (VERMILION, "s"), "MAML": (BLUE, "o")}
 EQUAL = [("steps", "o", BLUE), ("time", "s", VERMILION)]
 
 
@@ -486,22 +487,22 @@ def draw_shares(shares: dict[str, list[float]], title: str) -> Figure:
         title: the title.
     """
     fig, ax = figure(height=0.34 * len(shares) + 1.6)
+    ax.set_xscale("log")
     for row, (low, middle, high) in enumerate(shares.values()):
         ax.plot([low, high], [row, row], "-", color=BLUE, linewidth=3)
         ax.plot(middle, row, "o", color=BLACK)
     ax.axvline(1, color=GREY, linestyle=":", label="as long as the meta-gradient itself")
     ax.set_yticks(range(len(shares)), shares)
     ax.set_ylim(len(shares) - 0.5, -0.5)
-    ax.set_xlim(left=0)
     finish(ax, title, "share: left out / meta-gradient (dot: median, bar: 5 to 95 % of batches)", "", legend=True)
     return fig
 
 
-def draw_ratios(found: dict[str, dict[str, Interval]], margin: float) -> Figure:
+def draw_ratios(found: dict[str, Comparison], margin: float) -> Figure:
     """Draw first order's test error as a multiple of second order's, with intervals over seeds, for several settings.
 
     Args:
-        found: for each setting the interval at equal "steps" and at equal "time".
+        found: what each setting has shown, by its name.
         margin: the factor within which a difference counts as too small to matter; it is shaded.
     """
     fig, ax = figure(height=0.62 * len(found) + 1.7)
@@ -528,7 +529,7 @@ def draw_over_training(
     """Draw a quantity over batches at several times of several trainings.
 
     Args:
-        rows: for each training ("MAML") and each time ("start") the 5 %, 50 % and 95 % quantiles.
+        rows: for each of METHODS and each time ("start") the 5 %, 50 % and 95 % quantiles.
         title: the title.
         x: the name of the quantity.
         reference: a value to mark by a dotted line.
@@ -536,7 +537,7 @@ def draw_over_training(
     times = list(next(iter(rows.values())))
     fig, ax = figure(height=0.34 * len(rows) * len(times) + 1.6)
     for number, (name, by_time) in enumerate(rows.items()):
-        color, _dash, marker = LINES[number % len(LINES)]
+        color, marker = METHODS[name]
         for row, (low, middle, high) in enumerate(by_time.values(), start=number * len(times)):
             ax.plot([low, high], [row, row], "-", color=color, linewidth=3)
             ax.plot(middle, row, marker, color=color, markersize=8, label=name if row % len(times) == 0 else None)
@@ -575,7 +576,7 @@ class OrderPicture:
         names: the parameters to show.
     """
 
-    MOST = 1.5  # where the axis ends
+    MOST = 2.5  # where the axis ends
 
     def __init__(self, episode: Episode, names: list[str]) -> None:
         self.episode, self.names = episode, names
