@@ -194,5 +194,6 @@ def test_the_functions_that_the_lessons_call_are_known():
         "one_shot_answers",
         "adapt",
         "hessian_vector",
-        "reptile_update",
+        "meta_gradient",
+        "two_terms",
     }

@@ -622,7 +622,7 @@ class Continued(MAML):
         return {name: p.to(generator.device, copy=True) for name, p in self.begin.items()}
 
 
-def draw_waves(generator: torch.Generator) -> Episode:
+def sample_waves(generator: torch.Generator) -> Episode:
     """Draw what the panel trains on in a meta-step: 25 sine waves with 10 support and 10 query points each."""
     return sine.sample(25, 10, 10, generator)
 
@@ -636,8 +636,8 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
     rate = torch.tensor(0.01, device=device)  # a tensor changes without a new learner
     learner = Continued(MLP(), mse, inner_lr=rate, begin=shipped("sine_maml_5shot", device)[0])
-    driver = steering.Driver(learner, draw_waves, values, seed=seed, device=device)
-    episode = draw_waves(torch.Generator(device).manual_seed(seed + 1))
+    driver = steering.Driver(learner, sample_waves, values, seed=seed, device=device)
+    episode = sample_waves(torch.Generator(device).manual_seed(seed + 1))
     picture = OrderPicture(episode, list(driver.trainer.params))
     alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
     presets = {
