@@ -192,7 +192,6 @@ def test_the_functions_that_the_lessons_call_are_known():
         "paired_difference",
         "contrastive_loss",
         "one_shot_answers",
-        "adapt",
         "hessian_vector",
         "meta_gradient",
         "two_terms",

@@ -643,7 +643,7 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
     presets = {
         "First order": {"order": 1},
         "Second order": {"order": 2},
-        "Large α": {"inner_lr": 0.1},
+        "Large α": {"inner_lr": 0.05},
         "Blow it up": {"outer_lr": 1.0},
     }
     view = View(picture, loss="query loss (MSE)")
