@@ -40,7 +40,7 @@ PICTURES = {
         "siamese_contrastive_loss", "*load_characters()", '400, script={201: {"margin": 1.0}}'
     ),
     "panel_04_second_vs_first_order_maml": steered(
-        "second_vs_first_order_maml", "", '1000, script={501: {"inner_lr": 0.1}}'
+        "second_vs_first_order_maml", "", '1500, script={301: {"order": 1}, 901: {"order": 2}}'
     ),
 }
 

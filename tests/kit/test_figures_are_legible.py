@@ -22,6 +22,8 @@ from metalab.lessons.kit import panels
 from metalab.lessons.kit.figures import TEXT, WIDTH, Label, figure, plain, plain_ticks, png
 from metalab.lessons.omniglot_few_shot import concepts, watching
 from metalab.lessons.omniglot_few_shot import figures as characters
+from metalab.lessons.second_vs_first_order_maml import concepts as ideas_of_orders
+from metalab.lessons.second_vs_first_order_maml import evidence
 from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import concepts as pairs_concepts
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
@@ -66,12 +68,6 @@ def episode_of(drawn, ways, shots, queries):
     """The picture of an episode."""
     e = drawn.sample(1, ways, shots, queries, seeded())
     return concepts.draw_episode(e.support_x[0], e.support_y[0], e.query_x[0], e.query_y[0], "one episode (Omniglot)")
-
-
-def results():
-    measured = orders.load_results()["comparisons"]
-    everyone = [measured["sine"], measured["omniglot"]]
-    return [orders.draw_results(c) for c in (everyone, [m for m in measured.values() if m not in everyone])]
 
 
 def ran(panel, losses):
@@ -122,7 +118,7 @@ def live_training(lesson, drawn, **options):
 
 WILD = {"inner_lr": 0.5, "steepness": 8.0, "steps": 5, "outer_lr": 1.0, "bend": orders.BENT}
 LAYERS = [f"{kind}{i}" for i in (1, 2, 3, 4) for kind in ("conv", "shift")] + ["head", "bias"]
-LEARNED = {name: [-0.02, 0.005, 0.01 * i, 0.03, 0.05] for i, name in enumerate(LAYERS)}
+TIMES = {"first-order MAML": 1.0, "second-order MAML": 2.0, "Reptile": 1.0}
 COSTS = {name: {1: 10.0, 2: 17.0, 5: 40.0, 10: 85.0} for name in ("create_graph", "order 2", "order 1")}
 SHARES = {f"sine network, {n} inner steps": {10.0**-k: n * 3.0**-k for k in (2, 3, 4, 5)} for n in (1, 2, 5)}
 NARROW = {"a": {0.02: 3.0, 0.03: 5.0}}
@@ -249,32 +245,38 @@ CASES = {
     (orders, "draw_losses"): [lambda d: orders.draw_losses({2: [1.5, 1.2] * 60, 1: [2.0] * 60}, "one inner step of 2")],
     (orders, "draw_growth"): [lambda d: orders.draw_growth(SHARES), lambda d: orders.draw_growth(NARROW)],
     (orders, "draw_costs"): [lambda d: orders.draw_costs(COSTS, COSTS)],
-    (orders, "draw_bars"): [
-        lambda d: orders.draw_bars(
-            {"inner step 1": dict.fromkeys(LAYERS, 0.5)}, "what first order leaves out", "share"
+    (orders, "draw_shares"): [
+        lambda d: orders.draw_shares(
+            {name: [0.4, 1.2, 3.9] for name in LAYERS}, "what first order leaves out: Omniglot"
         ),
-        lambda d: orders.draw_bars(
-            {f"inner step {k}": dict.fromkeys(("w1", "b1", "w2", "b2", "w3", "b3"), 0.1 * k) for k in (1, 2, 3)},
-            "what first order leaves out: sine network, by parameter and step",
-            "Hessian term / meta-gradient",
+        lambda d: orders.draw_shares(
+            {name: [0.05, 0.9, 5.0] for name in LAYERS[:6]}, "what first order leaves out: sines"
         ),
     ],
-    (orders, "draw_rates"): [
-        lambda d: orders.draw_rates(
-            LEARNED, 0.01, "Meta-SGD on sines: inner rates (line 5–95 %, bar 25–75 %, dot median)"
+    (orders, "draw_ratios"): [lambda d: orders.draw_ratios(evidence.orders()[1], evidence.MARGIN)],
+    (orders, "draw_over_training"): [
+        lambda d: orders.draw_over_training(
+            evidence.over_training().table("sine", "largest"), "the largest curvature, sines", "αλ", reference=1.0
+        ),
+        lambda d: orders.draw_over_training(evidence.over_training().table("omniglot", "share"), "characters", "share"),
+    ],
+    (orders, "draw_two_terms"): [
+        lambda d: orders.draw_two_terms(
+            {name: {0.0001: n, 0.001: 0.9 * n, 0.01: 0.5 * n} for name, n in TIMES.items()}, TIMES
         )
     ],
-    (orders, "draw_matrices"): [
-        lambda d: orders.draw_matrices(torch.randn(40, 40, generator=seeded()) / 10, torch.ones(40, 40), "w2")
+    (ideas_of_orders, "draw_chain"): [lambda d: ideas_of_orders.draw_chain()[0]],
+    (ideas_of_orders, "draw_triangle"): [
+        lambda d, angle=angle: ideas_of_orders.draw_triangle(2.1, 1.0, angle)[0] for angle in (5, 101, 175)
     ],
-    (orders, "draw_results"): [lambda d: results()],
     (orders, "training_panel"): [lambda d: steered(orders.training_panel())],
 }
 
 
 def test_no_drawing_function_is_left_out():
     for lesson in {lesson for lesson, _name in CASES}:
-        least = 0 if lesson is watching else 2 if lesson is pairs_concepts else 4
+        few = {watching: 0, ideas_of_orders: 0, pairs_concepts: 2}
+        least = few.get(lesson, 4)
         own = {name for name, value in vars(lesson).items() if getattr(value, "__module__", "") == lesson.__name__}
         draws = re.compile(r"(draw_|train_).*|.*(_panel|Game|Panel)")
         public = {name for name in own if draws.fullmatch(name)}

@@ -1,10 +1,5 @@
 """Answers to the exercises of the orders lesson."""
 
-import copy
-import functools
-import itertools
-
-import numpy as np
 import torch
 from answers import right, wrong
 from torch.autograd import forward_ad
@@ -42,808 +37,9 @@ def split(flat, params):
     return [part.view_as(p) for part, p in zip(flat.split([p.numel() for p in params]), params, strict=True)]
 
 
-def mean_of(adapted):
-    return [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
-
-
-# adapt
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    value = loss(params)
-    return [p.sub(inner_lr * torch.autograd.grad(value, p, create_graph=True)[0]) for p in params]
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    new = []
-    for i, p in enumerate(params):  # a loss for each tensor
-        (g,) = torch.autograd.grad(loss(params), params[i], create_graph=True)
-        new.append(p - g * inner_lr)
-    return new
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    return tuple(p - inner_lr * g for p, g in zip(params, torch.func.grad(loss)(params), strict=True))
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    gradients, _value = torch.func.grad_and_value(loss)(params)
-    return list(map(lambda p, g: torch.sub(p, g, alpha=inner_lr), params, gradients))
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    value, pull_back = torch.func.vjp(loss, params)
-    (gradients,) = pull_back(torch.ones_like(value))
-    return stepped(params, gradients, inner_lr)
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    return stepped(params, torch.func.jacrev(loss)(params), inner_lr)
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    return stepped(params, torch.func.jacfwd(loss)(params), inner_lr)
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    gradients = torch.autograd.functional.jacobian(lambda *ps: loss(ps), tuple(params), create_graph=True)
-    return stepped(params, gradients, inner_lr)
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    start = [p.clone() for p in params]
-    new = start[:]
-    for i, g in enumerate(torch.autograd.grad(inner_lr * loss(start), start, create_graph=True)):
-        new[i] = start[i] - g
-    return new
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    gradients = torch.autograd.grad(loss(params), params, retain_graph=True, create_graph=True)
-    new = [p.clone() for p in params]
-    for p, g in zip(new, gradients, strict=True):
-        p -= inner_lr * g  # a copy, which is no leaf
-    return new
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    """All in one flat vector."""
-    theta = joined(params)
-    (g,) = torch.autograd.grad(loss(split(theta, params)), theta, create_graph=True)
-    return split(theta - inner_lr * g, params)
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    gradients = torch.autograd.grad(loss(params), params, create_graph=True)
-    return list(torch._foreach_sub(params, torch._foreach_mul(gradients, inner_lr)))
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    """By backward(), with each .grad put back."""
-    before = [p.grad for p in params]
-    for p in params:
-        p.grad = None
-    loss(params).backward(create_graph=True)
-    new = [p - inner_lr * p.grad for p in params]
-    for p, grad in zip(params, before, strict=True):
-        p.grad = grad
-    return new
-
-
-@wrong(exercises.adapt, "`params` came with gradients in their .grad")
-def _(loss, params, inner_lr):
-    """By backward(), cleaned up."""
-    for p in params:
-        p.grad = None
-    loss(params).backward(create_graph=True)
-    new = [p - inner_lr * p.grad for p in params]
-    for p in params:
-        p.grad = None
-    return new
-
-
-@right(exercises.adapt)
-def _(loss, params, inner_lr):
-    rate = torch.tensor(inner_lr, dtype=torch.float64)
-    value = loss(tuple(params))
-    loss(params)  # called again, to no end
-    gradients = torch.autograd.grad([value], params, grad_outputs=[torch.ones_like(value)], create_graph=True)
-    return [torch.addcmul(p, -rate, g) for p, g in zip(params, gradients, strict=True)]
-
-
-def new_list(params, gradients, inner_lr):
-    return [p.add(g, alpha=-inner_lr) for p, g in zip(params, gradients, strict=True)]
-
-
-@right(exercises.adapt)
-def adapt_with_helper(loss, params, inner_lr):
-    with torch.enable_grad():
-        return new_list(params, gradients_of(loss, params), inner_lr)
-
-
-right(exercises.adapt)(functools.partial(adapt_with_helper))
-
-
-@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params, create_graph=False), inner_lr)
-
-
-@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, leaves(params)), inner_lr)
-
-
-@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
-def _(loss, params, inner_lr):
-    return stepped(params, torch.func.grad(loss)(constant(params)), inner_lr)
-
-
-@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
-def _(loss, params, inner_lr):
-    return stepped(params, [g.detach() for g in torch.func.grad(loss)(params)], inner_lr)
-
-
-@wrong(exercises.adapt, "the graph is cut between `params` and the gradients")
-def _(loss, params, inner_lr):
-    return stepped(params, torch.autograd.functional.jacobian(lambda *ps: loss(ps), tuple(params)), inner_lr)
-
-
-@wrong(exercises.adapt, "retain_graph keeps how the loss was computed")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params, create_graph=False, retain_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "retain_graph keeps how the loss was computed")
-def _(loss, params, inner_lr):
-    return stepped(params, [g.detach() for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "retain_graph keeps how the loss was computed")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g.data for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "cut off from `params`")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    with torch.no_grad():
-        return stepped(params, gradients, inner_lr)
-
-
-@wrong(exercises.adapt, "cut off from `params`")
-def _(loss, params, inner_lr):
-    return [p.detach().requires_grad_() for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "cut off from `params`")
-def _(loss, params, inner_lr):
-    return [torch.tensor(p.tolist(), dtype=torch.float64) for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "cut off from `params`")
-def _(loss, params, inner_lr):
-    fresh = leaves(params)
-    return stepped(fresh, gradients_of(loss, fresh), inner_lr)
-
-
-@wrong(exercises.adapt, "cut off from `params`")
-def _(loss, params, inner_lr):
-    fresh = copy.deepcopy(params)
-    optimizer = torch.optim.SGD(fresh, lr=inner_lr)
-    loss(fresh).backward()
-    optimizer.step()
-    return fresh
-
-
-@wrong(exercises.adapt, "the p that the gradient is subtracted from counts as a constant")
-def _(loss, params, inner_lr):
-    return stepped(constant(params), gradients_of(loss, params), inner_lr)
-
-
-@wrong(exercises.adapt, "the p that the gradient is subtracted from counts as a constant")
-def _(loss, params, inner_lr):
-    return [p.data - inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "diagonal blocks are left in the meta-gradient")
-def _(loss, params, inner_lr):
-    new = []
-    for i, p in enumerate(params):
-        alone = [*constant(params[:i]), p, *constant(params[i + 1 :])]
-        new.append(p - inner_lr * torch.autograd.grad(loss(alone), p, create_graph=True)[0])
-    return new
-
-
-@wrong(exercises.adapt, "result[1] is of first order, with a constant gradient")
-def _(loss, params, inner_lr):
-    first, *others = gradients_of(loss, params)
-    return stepped(params, [first, *constant(others)], inner_lr)
-
-
-@wrong(exercises.adapt, "result[1] is cut off from `params`")
-def _(loss, params, inner_lr):
-    new = solutions.adapt(loss, params, inner_lr)
-    return [*new[:-1], new[-1].detach()]
-
-
-@wrong(exercises.adapt, "the meta-gradient is 2 · I - 1 · αH instead")
-def _(loss, params, inner_lr):
-    return [2 * p - p.detach() - inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "It changes `params`")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    with torch.no_grad():
-        for p, g in zip(params, gradients, strict=True):
-            p -= inner_lr * g
-    return params
-
-
-@wrong(exercises.adapt, "It changes `params`")
-def _(loss, params, inner_lr):
-    for p, g in zip(params, gradients_of(loss, params), strict=True):
-        p.data -= inner_lr * g.data
-    return params
-
-
-@wrong(exercises.adapt, "It changes `params`")
-def _(loss, params, inner_lr):
-    for i, g in enumerate(gradients_of(loss, params)):
-        params[i] = params[i] - inner_lr * g
-    return params
-
-
-@wrong(exercises.adapt, "It changes `params`")
-def _(loss, params, inner_lr):
-    optimizer = torch.optim.SGD(params, lr=inner_lr)
-    loss(params).backward(create_graph=True)
-    optimizer.step()
-    return params
-
-
-@wrong(exercises.adapt, "A function is there, where its value is meant")
-def _(loss, params, inner_lr):
-    return stepped(params, torch.autograd.grad(loss, params, create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "in-place operation., at line")
-def _(loss, params, inner_lr):
-    for p, g in zip(params, gradients_of(loss, params), strict=True):
-        p -= inner_lr * g
-    return params
-
-
-@wrong(exercises.adapt, "and 'NoneType', at line")
-def _(loss, params, inner_lr):
-    copies = [p.clone() for p in params]
-    return stepped(params, torch.autograd.grad(loss(params), copies, create_graph=True, allow_unused=True), inner_lr)
-
-
-@wrong(exercises.adapt, "until backward() has filled it")
-def _(loss, params, inner_lr):
-    loss(params)
-    return [p - inner_lr * p.grad for p in params]
-
-
-@wrong(exercises.adapt, "One function that returns nothing is backward()")
-def _(loss, params, inner_lr):
-    gradients = loss(params).backward(create_graph=True)
-    return [p - inner_lr * g for p, g in zip(params, gradients, strict=True)]
-
-
-@wrong(exercises.adapt, "tensors that play no part in what is differentiated")
-def _(loss, params, inner_lr):
-    copies = [p.clone() for p in params]
-    return stepped(params, torch.autograd.grad(loss(params), copies, create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "tensors that autograd does not follow")
-def _(loss, params, inner_lr):
-    return stepped(params, torch.autograd.grad(loss(params), constant(params), create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "The graph was cut before the gradient was taken")
-def _(loss, params, inner_lr):
-    value = loss([p.detach() for p in params])
-    return stepped(params, torch.autograd.grad(value, params, create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "a later one needs it")
-def _(loss, params, inner_lr):
-    value = loss(params)
-    return [p - inner_lr * torch.autograd.grad(value, p)[0] for p in params]
-
-
-@wrong(exercises.adapt, "loss takes one argument, a list of tensors like `params`; it got a tensor of shape [3, 3]")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * torch.autograd.grad(loss(p), p, create_graph=True)[0] for p in params]
-
-
-@wrong(exercises.adapt, "loss takes the whole list of 2 tensors; it got 1")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * torch.autograd.grad(loss([p]), p, create_graph=True)[0] for p in params]
-
-
-@wrong(exercises.adapt, "loss() takes 1 positional argument but 2 were given")
-def _(loss, params, inner_lr):
-    return stepped(params, torch.autograd.grad(loss(*params), params, create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "TypeError: unsupported operand type(s) for -: 'list' and")
-def _(loss, params, inner_lr):
-    return params - inner_lr * torch.tensor(1.0)
-
-
-@wrong(exercises.adapt, "moved by a gradient that belongs to another one")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    return stepped(params, reversed(gradients), inner_lr)
-
-
-@wrong(exercises.adapt, "moved by a gradient that belongs to another one")
-def _(loss, params, inner_lr):
-    gradient = gradients_of(loss, params)[0]
-    return [p - inner_lr * gradient for p in params]
-
-
-@wrong(exercises.adapt, "moved by a gradient that belongs to another one")
-def _(loss, params, inner_lr):
-    for gradient in gradients_of(loss, params):
-        new = [p - inner_lr * gradient for p in params]
-    return new
-
-
-@wrong(exercises.adapt, "sum or the mean of all tensors' gradients")
-def _(loss, params, inner_lr):
-    total = sum(gradients_of(loss, params))
-    return [p - inner_lr * total for p in params]
-
-
-@wrong(exercises.adapt, "sum or the mean of all tensors' gradients")
-def _(loss, params, inner_lr):
-    mean = torch.stack(gradients_of(loss, params)).mean(0)
-    return [p - inner_lr * mean for p in params]
-
-
-@wrong(exercises.adapt, "Each gradient is reduced by a sum or a mean")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g.mean() for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "Each gradient is reduced by a sum or a mean")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g.sum() for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "every tensor is moved by one row of it")
-def _(loss, params, inner_lr):
-    gradients = torch.autograd.grad(loss(params), params, create_graph=True)[0]
-    return [p - inner_lr * g for p, g in zip(params, gradients, strict=False)]
-
-
-@wrong(exercises.adapt, "Each gradient is reduced by a sum or a mean")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g.mean(0) for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The gradient is transposed")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g.T for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The loss itself is subtracted")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * loss(params) for p in params]
-
-
-@wrong(exercises.adapt, "The tensors are moved one after another")
-def _(loss, params, inner_lr):
-    new = list(params)
-    for i in range(len(new)):
-        (g,) = torch.autograd.grad(loss(new), new[i], create_graph=True)
-        new[i] = new[i] - inner_lr * g
-    return new
-
-
-@wrong(exercises.adapt, "each result is its gradient minus 0.06 times p")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g for g, p in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "each result is p minus 332.9 times its gradient")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(lambda ps: loss(ps) ** 2, params), inner_lr)
-
-
-@wrong(exercises.adapt, "A list of tensors cannot be multiplied as a whole")
-def _(loss, params, inner_lr):
-    return params - inner_lr * gradients_of(loss, params)
-
-
-@wrong(exercises.adapt, "All the numbers are zero")
-def _(loss, params, inner_lr):
-    return [torch.zeros_like(p) for p in params]
-
-
-@wrong(exercises.adapt, "two tensors of one shape, result[0] did not")
-def _(loss, params, inner_lr):
-    *body, head = params
-    (gradient,) = torch.autograd.grad(loss(params), head, create_graph=True)
-    return [*body, head - inner_lr * gradient]
-
-
-@wrong(exercises.adapt, "two tensors of one shape, result[1] did not")
-def _(loss, params, inner_lr):
-    return [params[0] - inner_lr * gradients_of(loss, params)[0], *params[1:]]
-
-
-@wrong(exercises.adapt, "five tensors of different shapes, result[1] and result[3] did not")
-def _(loss, params, inner_lr):
-    pairs = zip(params, gradients_of(loss, params), strict=True)
-    return [p - inner_lr * g if p.dim() > 1 else p for p, g in pairs]
-
-
-@wrong(exercises.adapt, "The step climbs")
-def _(loss, params, inner_lr):
-    return [p + inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The step climbs")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(lambda ps: -loss(ps), params), inner_lr)
-
-
-@wrong(exercises.adapt, "The learning rate is missing")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), 1)
-
-
-@wrong(exercises.adapt, "each result is p plus its gradient")
-def _(loss, params, inner_lr):
-    return [p + g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "each result is 0.06 times p minus 0.06 times its gradient")
-def _(loss, params, inner_lr):
-    return [inner_lr * (p - g) for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "each result is 0.06 times p minus its gradient")
-def _(loss, params, inner_lr):
-    return [p * inner_lr - g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "each result is 0.94 times p minus 0.06 times its gradient")
-def _(loss, params, inner_lr):
-    return [(1 - inner_lr) * p - inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The learning rate comes in twice")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(lambda ps: inner_lr * loss(ps), params), inner_lr)
-
-
-@wrong(exercises.adapt, "The gradient is divided by inner_lr")
-def _(loss, params, inner_lr):
-    return [p - g / inner_lr for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The step is 0.01 times the gradient, whatever inner_lr is")
-def _(loss, params, inner_lr=0.01):
-    return stepped(params, gradients_of(loss, params), 0.01)
-
-
-@wrong(exercises.adapt, "The step is 0.06 times the gradient, whatever inner_lr is")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), 0.06)
-
-
-@wrong(exercises.adapt, "The step is 0.5 times as long as it should be")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(lambda ps: loss(ps) / 2, params), inner_lr)
-
-
-@wrong(exercises.adapt, "The step is 0.9 times as long as it should be")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), 0.9 * inner_lr)
-
-
-@wrong(exercises.adapt, "The step is divided by the number of tensors")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), inner_lr / len(params))
-
-
-@wrong(exercises.adapt, "Only the sign")
-def _(loss, params, inner_lr):
-    return stepped(params, [torch.sign(g) for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "The gradient is scaled to length 1")
-def _(loss, params, inner_lr):
-    return [p - inner_lr * g / g.norm() for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "The gradient is scaled to length 1")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    return stepped(params, [g / joined(gradients).norm() for g in gradients], inner_lr)
-
-
-@wrong(exercises.adapt, "Large gradients are cut down to a limit")
-def _(loss, params, inner_lr):
-    return stepped(params, [g.clamp(-10, 10) for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "Large gradients are cut down to a limit")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    length = torch.cat([g.flatten() for g in gradients]).norm()
-    return stepped(params, [g * min(1, 5 / length) for g in gradients], inner_lr)
-
-
-@wrong(exercises.adapt, "It takes more than one step")
-def _(loss, params, inner_lr):
-    for _ in range(2):
-        params = stepped(params, gradients_of(loss, params), inner_lr)
-    return params
-
-
-@wrong(exercises.adapt, "The change is multiplied with the parameter itself")
-def _(loss, params, inner_lr):
-    return [p * (1 - inner_lr * g) for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "no step was taken")
-def _(loss, params, inner_lr):
-    new = [p.clone() for p in params]
-    for p, g in zip(new, gradients_of(loss, params), strict=True):
-        p = p - inner_lr * g
-    return new
-
-
-@wrong(exercises.adapt, "It returns the gradients, or a multiple of them")
-def _(loss, params, inner_lr):
-    return gradients_of(loss, params)
-
-
-@wrong(exercises.adapt, "It returns the gradients, or a multiple of them")
-def _(loss, params, inner_lr):
-    return [-inner_lr * g for g in gradients_of(loss, params)]
-
-
-@wrong(exercises.adapt, "It leaves a gradient in the .grad")
-def _(loss, params, inner_lr):
-    loss(params).backward()
-    return [p - inner_lr * p.grad for p in params]
-
-
-@wrong(exercises.adapt, "It leaves a gradient in the .grad")
-def _(loss, params, inner_lr):
-    loss(params).backward(create_graph=True)
-    return [p - inner_lr * p.grad for p in params]
-
-
-@wrong(exercises.adapt, "and the loss is called many times")
-def _(loss, params, inner_lr):
-    """Gradients by differences."""
-    new = []
-    for i, p in enumerate(params):
-        g = torch.zeros_like(p)
-        for index in itertools.product(*map(range, p.shape)):
-            moved = [q.detach().clone() for q in params]
-            moved[i][index] += 1e-5
-            up = loss(moved)
-            moved[i][index] -= 2e-5
-            g[index] = (up - loss(moved)) / 2e-5
-        new.append(p - inner_lr * g)
-    return new
-
-
-@wrong(exercises.adapt, "should have the precision of the arguments")
-def _(loss, params, inner_lr):
-    return [p.float() for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "should have the precision of the arguments")
-def _(loss, params, inner_lr):
-    new = []
-    for p, g in zip(params, gradients_of(loss, params), strict=True):
-        target = torch.zeros(p.shape)
-        target += p - inner_lr * g
-        new.append(target)
-    return new
-
-
-@wrong(exercises.adapt, "is in single precision unless it is given")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), torch.tensor(inner_lr))
-
-
-@wrong(exercises.adapt, "too many values to unpack (expected 2), at line")
-def _(loss, params, inner_lr):
-    w1, w2 = params
-    dw1, dw2 = gradients_of(loss, params)
-    return [w1 - inner_lr * dw1, w2 - inner_lr * dw2]
-
-
-@wrong(exercises.adapt, "not enough values to unpack (expected 6, got 2)")
-def _(loss, params, inner_lr):
-    w1, b1, w2, b2, w3, b3 = params
-    return stepped([w1, b1, w2, b2, w3, b3], gradients_of(loss, params), inner_lr)
-
-
-@wrong(exercises.adapt, "as one list of 3 tensors, like `params`; yours has 2")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    return [params[i] - inner_lr * gradients[i] for i in range(2)]
-
-
-@wrong(exercises.adapt, "yours has 1")
-def _(loss, params, inner_lr):
-    for p, g in zip(params, gradients_of(loss, params), strict=True):
-        return [p - inner_lr * g]
-
-
-@wrong(exercises.adapt, "shape '[3, 3]' is invalid")
-def _(loss, params, inner_lr):
-    return [(p - inner_lr * g).view(3, 3) for p, g in zip(params, gradients_of(loss, params), strict=True)]
-
-
-@wrong(exercises.adapt, "they cannot be stacked")
-def _(loss, params, inner_lr):
-    return list(torch.stack(params) - inner_lr * torch.stack(gradients_of(loss, params)))
-
-
-@wrong(exercises.adapt, "yours is a tensor of shape [2, 3, 3]")
-def _(loss, params, inner_lr):
-    return torch.stack(solutions.adapt(loss, params, inner_lr))
-
-
-@wrong(exercises.adapt, "yours is a tensor of shape [18]")
-def _(loss, params, inner_lr):
-    return joined(solutions.adapt(loss, params, inner_lr))
-
-
-@wrong(exercises.adapt, "yours is a generator, which is empty after one loop over it")
-def _(loss, params, inner_lr):
-    return (p - inner_lr * g for p, g in zip(params, gradients_of(loss, params), strict=True))
-
-
-@wrong(exercises.adapt, "yours is a dict")
-def _(loss, params, inner_lr):
-    return dict(enumerate(solutions.adapt(loss, params, inner_lr)))
-
-
-@wrong(exercises.adapt, "yours is a tuple of 2 that has a list in it")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    return stepped(params, gradients, inner_lr), gradients
-
-
-@wrong(exercises.adapt, "in yours there is a list of 3")
-def _(loss, params, inner_lr):
-    return [p.tolist() for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "in yours there is a NumPy array of shape")
-def _(loss, params, inner_lr):
-    return [p.detach().numpy() for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "in yours there is the text")
-def _(loss, params, inner_lr):
-    return [f"{p.sum().item():.4f}" for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "yours is a tensor that holds one number")
-def _(loss, params, inner_lr):
-    return loss(solutions.adapt(loss, params, inner_lr))
-
-
-@wrong(exercises.adapt, "result[0] has the shape [1, 3, 3]")
-def _(loss, params, inner_lr):
-    return [p[None] for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "not finite")
-def _(loss, params, inner_lr):
-    return [p * float("nan") for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "1 · I - 0.5 · αH instead")
-def _(loss, params, inner_lr):
-    return stepped(params, [(g + g.detach()) / 2 for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "has a tensor in float64. It should have the precision of `params`")
-def _(loss, params, inner_lr):
-    doubles = [p.double() for p in params]
-    return stepped(doubles, gradients_of(loss, doubles), inner_lr)
-
-
-@wrong(exercises.adapt, "should have the precision of the arguments")
-def _(loss, params, inner_lr):
-    singles = [p.float() for p in params]
-    return stepped(singles, gradients_of(loss, singles), inner_lr)
-
-
-@wrong(exercises.adapt, "hardly more than its sign is left")
-def _(loss, params, inner_lr):
-    return stepped(params, [g / (g.abs() + 1e-8) for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "inputs(1), where inner_lr is 0.025, each result is p minus 0.03 times its gradient")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(loss, params), round(inner_lr, 2))
-
-
-@wrong(exercises.adapt, "the gradient of the loss's logarithm")
-def _(loss, params, inner_lr):
-    return stepped(params, gradients_of(lambda ps: torch.log(loss(ps)), params), inner_lr)
-
-
-@wrong(exercises.adapt, "The step goes along H·g")
-def _(loss, params, inner_lr):
-    gradients = gradients_of(loss, params)
-    return stepped(params, torch.autograd.grad(gradients, params, gradients, create_graph=True), inner_lr)
-
-
-@wrong(exercises.adapt, "divided by the number of entries of its tensor")
-def _(loss, params, inner_lr):
-    return stepped(params, [g / g.numel() for g in gradients_of(loss, params)], inner_lr)
-
-
-@wrong(exercises.adapt, "rounded to 5 decimal places")
-def _(loss, params, inner_lr):
-    return [p.round(decimals=5) for p in solutions.adapt(loss, params, inner_lr)]
-
-
-@wrong(exercises.adapt, "Are your function's arguments in the right order?")
-def _(params, loss, inner_lr):
-    return stepped(params, gradients_of(loss, params), inner_lr)
-
-
-@wrong(exercises.adapt, "A number does not know what it came from")
-def _(loss, params, inner_lr):
-    value = torch.tensor(loss(params).item(), requires_grad=True)
-    return stepped(params, torch.autograd.grad(value, params, create_graph=True), inner_lr)
-
+# hessian_vector
 
 OF_SHAPES = {}  # what the answers keep by the shapes from call to call
-
-
-@wrong(exercises.adapt, "It returns the result of an earlier call")
-def _(loss, params, inner_lr):
-    shapes = ("adapt", *(p.shape for p in params))
-    if shapes not in OF_SHAPES:
-        OF_SHAPES[shapes] = solutions.adapt(loss, params, inner_lr)
-    return OF_SHAPES[shapes]
-
-
-@wrong(exercises.adapt, "been chosen by the shapes: kept from an earlier call")
-def _(loss, params, inner_lr):
-    shapes = ("gradients", *(p.shape for p in params))
-    if shapes not in OF_SHAPES:
-        OF_SHAPES[shapes] = gradients_of(loss, params)
-    return stepped(params, OF_SHAPES[shapes], inner_lr)
-
-
-# hessian_vector
 
 
 @right(exercises.hessian_vector)
@@ -1623,618 +819,291 @@ def _(loss, params, vector):
     return torch.autograd.grad(gradients_of(loss, params, grad_outputs=vector), params)
 
 
-# reptile_update
+# meta_gradient
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    new = []
+def forward_way(support_loss, params, inner_lr, steps):
+    points = [params]
+    for _ in range(steps):
+        moved = stepped(points[-1], gradients_of(support_loss, points[-1], create_graph=False), inner_lr)
+        points.append(leaves(moved))
+    return points
+
+
+def there_and_back(hessian=solutions.hessian_vector, at=lambda points: points[:-1], combine=None):
+    """The recursion with parts that can be exchanged."""
+    combine = combine or (lambda v, h, lr: [a - lr * b for a, b in zip(v, h, strict=True)])
+
+    def answer(support_loss, query_loss, params, inner_lr, steps):
+        points = forward_way(support_loss, params, inner_lr, steps)
+        v = list(gradients_of(query_loss, points[-1], create_graph=False))
+        for theta in reversed(at(points)):
+            v = combine(v, hessian(support_loss, theta, v), inner_lr)
+        return v
+
+    return answer
+
+
+right(exercises.meta_gradient)(there_and_back())
+
+
+@right(exercises.meta_gradient)
+def _(support_loss, query_loss, params, inner_lr, steps):
+    theta = params
+    for _ in range(steps):  # the graph of all steps is kept
+        theta = stepped(theta, gradients_of(support_loss, theta), inner_lr)
+    return torch.autograd.grad(query_loss(theta), params)
+
+
+@right(exercises.meta_gradient)
+def _(support_loss, query_loss, params, inner_lr, steps):
+    """Each step's own vector-Jacobian product."""
+    links, theta = [], params
+    for _ in range(steps):
+        start = theta if theta is params else leaves(theta)
+        moved = stepped(start, gradients_of(support_loss, start), inner_lr)
+        links.append((start, moved))
+        theta = moved
+    end = leaves(theta)
+    v = gradients_of(query_loss, end, create_graph=False)
+    for start, moved in links[::-1]:
+        v = torch.autograd.grad(moved, start, v)
+    return v
+
+
+@right(exercises.meta_gradient)
+def _(support_loss, query_loss, params, inner_lr, steps):
+    if steps == 0:
+        return torch.autograd.grad(query_loss(params), params)
+    after = leaves(stepped(params, gradients_of(support_loss, params, create_graph=False), inner_lr))
+    # what comes after the first step, by the function itself
+    points = forward_way(support_loss, after, inner_lr, steps - 1)
+    v = list(gradients_of(query_loss, points[-1], create_graph=False))
+    for theta in [*reversed(points[:-1]), params]:
+        v = [a - inner_lr * h for a, h in zip(v, solutions.hessian_vector(support_loss, theta, v), strict=True)]
+    return tuple(v)
+
+
+@right(exercises.meta_gradient)
+def _(support_loss, query_loss, params, inner_lr, steps):
+    """With the whole Hessian as a matrix, which is dear and right."""
+    points = forward_way(support_loss, params, inner_lr, steps)
+    v = joined(gradients_of(query_loss, points[-1], create_graph=False))
+    for theta in points[-2::-1]:
+        entries = joined(gradients_of(support_loss, theta))
+        hessian = torch.stack([joined(torch.autograd.grad(entry, theta, retain_graph=True)) for entry in entries])
+        v = v - inner_lr * hessian @ v
+    return split(v, params)
+
+
+@wrong(exercises.meta_gradient, "first-order meta-gradient")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    theta = params
+    for _ in range(steps):
+        theta = stepped(theta, gradients_of(support_loss, theta, create_graph=False), inner_lr)
+    return torch.autograd.grad(query_loss(theta), params)
+
+
+@wrong(exercises.meta_gradient, "first-order meta-gradient")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    end = forward_way(support_loss, params, inner_lr, steps)[-1]
+    return gradients_of(query_loss, end, create_graph=False)
+
+
+wrong(exercises.meta_gradient, "at `params` in every step")(
+    there_and_back(at=lambda points: points[:1] * (len(points) - 1))
+)
+wrong(exercises.meta_gradient, "at the adapted parameters, θ_K, in every step")(
+    there_and_back(at=lambda points: points[-1:] * (len(points) - 1))
+)
+wrong(exercises.meta_gradient, "one point too late")(there_and_back(at=lambda points: points[1:]))
+wrong(exercises.meta_gradient, "stand in the opposite order")(there_and_back(at=lambda points: points[-2::-1]))
+wrong(exercises.meta_gradient, "Only the last inner step is walked back")(
+    there_and_back(at=lambda points: points[-2:-1])
+)
+wrong(exercises.meta_gradient, "Only the first inner step is walked back")(there_and_back(at=lambda points: points[:1]))
+wrong(exercises.meta_gradient, "factors I + αH")(
+    there_and_back(combine=lambda v, h, lr: [a + lr * b for a, b in zip(v, h, strict=True)])
+)
+wrong(exercises.meta_gradient, "not multiplied by inner_lr")(
+    there_and_back(combine=lambda v, h, lr: [a - b for a, b in zip(v, h, strict=True)])
+)
+wrong(exercises.meta_gradient, "multiplied by inner_lr twice")(
+    there_and_back(combine=lambda v, h, lr: [a - lr * (lr * b) for a, b in zip(v, h, strict=True)])
+)
+wrong(exercises.meta_gradient, "The I of I - αH is missing")(
+    there_and_back(combine=lambda v, h, lr: [-lr * b for b in h])
+)
+
+
+@wrong(exercises.meta_gradient, "multiplied with the query gradient, v_K")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    points = forward_way(support_loss, params, inner_lr, steps)
+    begin = list(gradients_of(query_loss, points[-1], create_graph=False))
+    total = begin
+    for theta in points[:-1]:
+        total = stepped(total, solutions.hessian_vector(support_loss, theta, begin), inner_lr)
+    return total
+
+
+@wrong(exercises.meta_gradient, "The vector that travels back is the query gradient at `params`")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    v = list(torch.autograd.grad(query_loss(params), params))
+    for theta in forward_way(support_loss, params, inner_lr, steps)[-2::-1]:
+        v = stepped(v, solutions.hessian_vector(support_loss, theta, v), inner_lr)
+    return v
+
+
+@wrong(exercises.meta_gradient, "The query gradient is missing")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    return there_and_back()(support_loss, support_loss, params, inner_lr, steps)
+
+
+@wrong(exercises.meta_gradient, "The Hessian is that of the query loss")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    return there_and_back(hessian=lambda _loss, theta, v: solutions.hessian_vector(query_loss, theta, v))(
+        support_loss, query_loss, params, inner_lr, steps
+    )
+
+
+@wrong(exercises.meta_gradient, "Every inner step sets out from `params`")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    moved = stepped(params, gradients_of(support_loss, params, create_graph=False), inner_lr)
+    points = [params, *(leaves(moved) for _ in range(steps))]
+    v = list(gradients_of(query_loss, points[-1], create_graph=False))
+    for theta in points[-2::-1]:
+        v = stepped(v, solutions.hessian_vector(support_loss, theta, v), inner_lr)
+    return v
+
+
+def exchanged(support_loss, query_loss, params, inner_lr, steps):
+    return there_and_back()(query_loss, support_loss, params, inner_lr, steps)
+
+
+wrong(exercises.meta_gradient, "The two losses are exchanged")(exchanged)
+wrong(exercises.meta_gradient, "one inner step too many")(lambda s, q, p, lr, k: there_and_back()(s, q, p, lr, k + 1))
+wrong(exercises.meta_gradient, "one inner step too few")(lambda s, q, p, lr, k: there_and_back()(s, q, p, lr, k - 1))
+wrong(exercises.meta_gradient, "The inner steps climb")(
+    # a negative rate would turn the Hessian's sign too
+    lambda s, q, p, lr, k: there_and_back(combine=lambda v, h, r: stepped(v, h, -r))(s, q, p, -lr, k)
+)
+wrong(exercises.meta_gradient, "this is minus the meta-gradient")(
+    lambda *arguments: [-v for v in there_and_back()(*arguments)]
+)
+wrong(exercises.meta_gradient, "no adaptation and no Hessian")(lambda s, q, p, lr, k: torch.autograd.grad(q(p), p))
+wrong(exercises.meta_gradient, "The query loss plays no part")(lambda s, q, p, lr, k: torch.autograd.grad(s(p), p))
+wrong(exercises.meta_gradient, "It returns the adapted parameters")(lambda s, q, p, lr, k: forward_way(s, p, lr, k)[-1])
+wrong(exercises.meta_gradient, "Reptile uses that")(
+    lambda s, q, p, lr, k: [a - b for a, b in zip(p, forward_way(s, p, lr, k)[-1], strict=True)]
+)
+wrong(exercises.meta_gradient, "It returns one number")(lambda s, q, p, lr, k: q(forward_way(s, p, lr, k)[-1]))
+wrong(exercises.meta_gradient, "2 times the first-order part, the query gradient at θ_K, and 1 times")(
+    lambda *a: [v + w for v, w in zip(there_and_back()(*a), there_and_back(at=lambda points: [])(*a), strict=True)]
+)
+wrong(exercises.meta_gradient, "does not depend on a tensor that autograd follows")(
+    lambda s, q, p, lr, k: torch.autograd.grad(q(constant(forward_way(s, p, lr, k)[-1])), p)
+)
+
+
+@wrong(exercises.meta_gradient, "only approximately")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    def end_loss(start):
+        return query_loss(forward_way(support_loss, start, inner_lr, steps)[-1]).item()
+
+    found = []
     for i, p in enumerate(params):
-        change = sum(task[i] - p for task in adapted) / len(adapted)
-        new.append(p + outer_lr * change)
-    return new
+        slopes = torch.zeros_like(p).detach()
+        for place in range(p.numel()):
+            h = torch.zeros_like(slopes)
+            h.view(-1)[place] = 1e-5
+            there, back = ([q + sign * h if j == i else q for j, q in enumerate(params)] for sign in (1, -1))
+            slopes.view(-1)[place] = (end_loss(leaves(there)) - end_loss(leaves(back))) / 2e-5
+        found.append(slopes)
+    return found
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    new = [p.clone() for p in params]
-    for task in adapted:
-        for p, start, end in zip(new, params, task, strict=True):
-            p += outer_lr / len(adapted) * (end - start)
-    return tuple(new)
+@wrong(exercises.meta_gradient, "leaves a gradient in the .grad")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    theta = params
+    for _ in range(steps):
+        theta = stepped(theta, gradients_of(support_loss, theta), inner_lr)
+    query_loss(theta).backward()
+    return [p.grad.clone() for p in params]
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    return [torch.lerp(p, torch.stack([task[i] for task in adapted]).mean(0), outer_lr) for i, p in enumerate(params)]
+@wrong(exercises.meta_gradient, "Two things are wrong")
+def _(support_loss, query_loss, params, inner_lr, steps):
+    combine = lambda v, h, lr: [a + lr * b for a, b in zip(v, h, strict=True)]  # noqa: E731
+    at = lambda points: points[1:]  # noqa: E731
+    return there_and_back(combine=combine, at=at)(support_loss, query_loss, params, inner_lr, steps)
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    return [(1 - outer_lr) * p + outer_lr * m for p, m in zip(params, mean_of(adapted), strict=True)]
+# two_terms
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """Descent along the pseudo-gradient."""
-    pseudo = [p - m for p, m in zip(params, mean_of(adapted), strict=True)]
-    return [p - outer_lr * g for p, g in zip(params, pseudo, strict=True)]
+def pair_means(a, b):
+    return [(x + y) / 2 for x, y in zip(a, b, strict=True)]
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """With numpy."""
-    means = [np.mean([end.numpy() for end in ends], axis=0) for ends in zip(*adapted, strict=True)]
-    return [torch.from_numpy(p.numpy() + outer_lr * (m - p.numpy())) for p, m in zip(params, means, strict=True)]
+@right(exercises.two_terms)
+def _(first_loss, second_loss, params):
+    g1, g2 = (gradients_of(loss, params) for loss in (first_loss, second_loss))
+    inner = torch.autograd.grad(dot(g1, g2), params)  # the gradient of the product, of which both depend on params
+    return pair_means(constant(g1), constant(g2)), [g / 2 for g in inner]
 
 
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """In double precision, whatever the arguments have."""
-    new = []
-    for p, *ends in zip(params, *adapted, strict=True):
-        total = torch.zeros(p.shape, dtype=torch.float64)
-        for end in ends:
-            total += end
-        new.append(p + outer_lr * (total / len(ends) - p))
-    return new
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """All in one flat vector."""
-    theta = joined(params)
-    ends = torch.stack([joined(task) for task in adapted])
-    weights = torch.full((len(adapted),), outer_lr / len(adapted), dtype=theta.dtype)
-    return split(theta + torch.einsum("t,tn->n", weights, ends - theta), params)
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    totals = functools.reduce(lambda a, b: [x + y for x, y in zip(a, b, strict=True)], adapted)
-    return [p.add(total / len(adapted) - p, alpha=outer_lr) for p, total in zip(params, totals, strict=True)]
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """The mean of the tasks' own new starts."""
-    starts = [[p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)] for task in adapted]
-    return mean_of(starts)
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    with torch.no_grad():
-        return list(map(lambda p, *ends: p + outer_lr * (sum(ends) / len(ends) - p), params, *adapted))
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """A running mean."""
-    means = [torch.zeros_like(p) for p in params]
-    for count, task in enumerate(adapted, start=1):
-        means = [m + (end - m) / count for m, end in zip(means, task, strict=True)]
-    return [torch.nn.Parameter(p + outer_lr * (m - p)) for p, m in zip(params, means, strict=True)]
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    """An optimizer on copies."""
-    own = [torch.nn.Parameter(p.clone()) for p in params]
-    for p, m in zip(own, mean_of(adapted), strict=True):
-        p.grad = p.detach() - m
-    torch.optim.SGD(own, lr=outer_lr).step()
-    return [p.detach() for p in own]
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    new = []
-    for p, *ends in zip(params, *adapted, strict=True):
-        differences = torch.stack([end - p for end in ends], dim=-1)
-        new += [p + torch.tensor(outer_lr) * differences.mean(-1)]
-    return new
-
-
-@right(exercises.reptile_update)
-def _(params, adapted, outer_lr):
-    rate = torch.tensor(outer_lr)  # a 0-d tensor of single precision does not change the result's dtype
-    tasks = range(len(adapted))
-    return [p + outer_lr * (sum(adapted[t][i] for t in tasks) / len(tasks) - p) for i, p in enumerate(params) if rate]
-
-
-@wrong(exercises.reptile_update, "moves away from where the tasks ended")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (p - m) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "The differences are added up over the tasks, not averaged")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * sum(task[i] - p for task in adapted) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "The differences are added up over the tasks, not averaged")
-def _(params, adapted, outer_lr):
-    new = [p.clone() for p in params]
-    for task in adapted:
-        for i, end in enumerate(task):
-            new[i] = new[i] + outer_lr * (end - params[i])
-    return new
-
-
-@wrong(exercises.reptile_update, "The ends are added up over the tasks, and the sum takes the place of their mean")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (sum(task[i] for task in adapted) - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "jumps to the mean of the ends")
-def _(params, adapted, outer_lr):
-    return mean_of(adapted)
-
-
-@wrong(exercises.reptile_update, "Only the last task counts")
-def _(params, adapted, outer_lr):
-    for task in adapted:
-        new = [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
-    return new
-
-
-@wrong(exercises.reptile_update, "Only the first task counts")
-def _(params, adapted, outer_lr):
-    for task in adapted:
-        return [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
-
-
-@wrong(exercises.reptile_update, "Only the first task counts")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (end - p) for p, end in zip(params, adapted[0], strict=True)]
-
-
-@wrong(exercises.reptile_update, "one after another")
-def _(params, adapted, outer_lr):
-    for task in adapted:
-        params = [p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)]
-    return params
-
-
-@wrong(exercises.reptile_update, "one after another")
-def _(params, adapted, outer_lr):
-    for task in adapted:
-        params = [p + outer_lr / len(adapted) * (end - p) for p, end in zip(params, task, strict=True)]
-    return params
-
-
-@wrong(exercises.reptile_update, "the weights 0.0312, 0.0312, 0.0625, 0.125 in")
-def _(params, adapted, outer_lr):
-    means = adapted[0]
-    for task in adapted[1:]:
-        means = [(m + end) / 2 for m, end in zip(means, task, strict=True)]
-    return [p + outer_lr * (m - p) for p, m in zip(params, means, strict=True)]
-
-
-@wrong(exercises.reptile_update, "the weights 0, 0.0625, 0.0625, 0.0625 in the result")
-def _(params, adapted, outer_lr):
-    total = [torch.zeros_like(p) for p in params]
-    for task in adapted[1:]:
-        total = [t + end - p for t, end, p in zip(total, task, params, strict=True)]
-    return [p + outer_lr * t / len(adapted) for p, t in zip(params, total, strict=True)]
-
-
-@wrong(exercises.reptile_update, "the weights 0.0833, 0.0833, 0.0833, 0 in the result")
-def _(params, adapted, outer_lr):
-    return solutions.reptile_update(params, adapted[:-1], outer_lr)
-
-
-@wrong(exercises.reptile_update, "the weights 0.125, 0, 0, 0.125 in the result")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * ((a + b) / 2 - p) for p, a, b in zip(params, adapted[0], adapted[-1], strict=True)]
-
-
-@wrong(exercises.reptile_update, "a part of the mean itself")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * m for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "Is a pair of parentheses missing?")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * m - p for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "weights are swapped")
-def _(params, adapted, outer_lr):
-    return [outer_lr * p + (1 - outer_lr) * m for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "weights are swapped")
-def _(params, adapted, outer_lr):
-    return [torch.lerp(m, p, outer_lr) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "returns the change alone")
-def _(params, adapted, outer_lr):
-    return [outer_lr * (m - p) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "It returns `params` minus the mean of the ends")
-def _(params, adapted, outer_lr):
-    return [p - m for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "which is the whole way")
-def _(params, adapted, outer_lr):
-    return [m - p for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "the result is 0.25 times `params` minus 0.25 times the mean of the ends")
-def _(params, adapted, outer_lr):
-    return [outer_lr * (p - m) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "the result is 0.75 times `params` plus the mean of the ends")
-def _(params, adapted, outer_lr):
-    return [(1 - outer_lr) * p + m for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "the result is `params` minus 0.25 times the mean of the ends")
-def _(params, adapted, outer_lr):
-    return [p - outer_lr * m for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "added up over the tasks, not averaged, and they are subtracted")
-def _(params, adapted, outer_lr):
-    """Summed, and away from the ends."""
-    return [p - outer_lr * sum(task[i] - p for task in adapted) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "outer_lr comes in twice")
-def _(params, adapted, outer_lr):
-    changes = [outer_lr * (m - p) for p, m in zip(params, mean_of(adapted), strict=True)]
-    return [p + outer_lr * change for p, change in zip(params, changes, strict=True)]
-
-
-@wrong(exercises.reptile_update, "It divides by the number of tasks twice")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m - p) / len(adapted) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "The mean of the ends is divided by the number of tasks once more")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m / len(adapted) - p) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "divided by the number of tasks minus 1")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * sum(task[i] - p for task in adapted) / (len(adapted) - 1) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "The start is counted as if it were one more end")
-def _(params, adapted, outer_lr):
-    means = mean_of([params, *adapted])
-    return [p + outer_lr * (m - p) for p, m in zip(params, means, strict=True)]
-
-
-@wrong(exercises.reptile_update, "divides by the number of tensors")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * sum(task[i] - p for task in adapted) / len(params) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "is divided by 5, however many tasks there are")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * sum(task[i] - p for task in adapted) / 5 for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "is divided by 3, however many tasks there are")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (sum(task[i] for task in adapted) / 3 - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "the weights 0.0833, 0.0833, 0.0833, 0 in the result")
-def _(params, adapted, outer_lr):
-    return solutions.reptile_update(params, adapted[:3], outer_lr)
-
-
-@wrong(exercises.reptile_update, "The start moves 0.3 of the way to the mean, whatever outer_lr is")
-def _(params, adapted, outer_lr):
-    return solutions.reptile_update(params, adapted, 0.3)
-
-
-@wrong(exercises.reptile_update, "The start moves 0.25 of the way to the mean, whatever outer_lr is")
-def _(params, adapted, outer_lr):
-    return solutions.reptile_update(params, adapted, 0.25)
-
-
-@wrong(exercises.reptile_update, "The start moves 0.9 times as far as it should")
-def _(params, adapted, outer_lr):
-    return solutions.reptile_update(params, adapted, 0.9 * outer_lr)
-
-
-@wrong(exercises.reptile_update, "no step was taken")
-def _(params, adapted, outer_lr):
-    for p, m in zip(params, mean_of(adapted), strict=True):
-        p = p + outer_lr * (m - p)
-    return params
-
-
-@wrong(exercises.reptile_update, "towards the median of the ends")
-def _(params, adapted, outer_lr):
-    return [
-        p + outer_lr * (torch.stack(ends).median(dim=0).values - p)
-        for p, ends in zip(params, zip(*adapted, strict=True), strict=True)
+@right(exercises.two_terms)
+def _(first_loss, second_loss, params):
+    average = torch.autograd.grad((first_loss(params) + second_loss(params)) / 2, params)
+    products = [
+        solutions.hessian_vector(one, params, list(gradients_of(other, params)))
+        for one, other in ((first_loss, second_loss), (second_loss, first_loss))
     ]
-
-
-@wrong(exercises.reptile_update, "towards the median of the ends")
-def _(params, adapted, outer_lr):
-    medians = [torch.from_numpy(np.median(torch.stack(ends), axis=0)) for ends in zip(*adapted, strict=True)]
-    return [p + outer_lr * (m - p) for p, m in zip(params, medians, strict=True)]
-
-
-@wrong(exercises.reptile_update, "The mean is taken over entries of a tensor too")
-def _(params, adapted, outer_lr):
-    return [
-        p + outer_lr * (torch.stack(ends).mean() - p)
-        for p, ends in zip(params, zip(*adapted, strict=True), strict=True)
-    ]
-
-
-@wrong(exercises.reptile_update, "The mean is taken over entries of a tensor too")
-def _(params, adapted, outer_lr):
-    ends = [torch.stack(of_p) for of_p in zip(*adapted, strict=True)]
-    return [p + outer_lr * (e.mean(dim=(0, 1)) - p) for p, e in zip(params, ends, strict=True)]
-
-
-@wrong(exercises.reptile_update, "A tensor moves towards the ends of another one")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (sum(task[0] for task in adapted) / len(adapted) - p) for p in params]
-
-
-@wrong(exercises.reptile_update, "A tensor moves towards the ends of another one")
-def _(params, adapted, outer_lr):
-    for mean in mean_of(adapted):
-        new = [p + outer_lr * (mean - p) for p in params]
-    return new
-
-
-@wrong(exercises.reptile_update, "The mean is taken over the tensors of one task")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (sum(adapted[i]) / len(params) - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "The mean is taken over all tensors of all tasks")
-def _(params, adapted, outer_lr):
-    everything = [end for task in adapted for end in task]
-    mean = sum(everything) / len(everything)
-    return [p + outer_lr * (mean - p) for p in params]
-
-
-@wrong(exercises.reptile_update, "Only some of the tensors move: result[1] did not")
-def _(params, adapted, outer_lr):
-    new = list(params)
-    for i in range(len(params) - 1):
-        new[i] = params[i] + outer_lr * (sum(task[i] for task in adapted) / len(adapted) - params[i])
-    return new
-
-
-@wrong(exercises.reptile_update, "their ends have the weights 0, 0.25, 0, 0 in the result")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (end - p) for p, end in zip(params, adapted[1], strict=True)]
-
-
-@wrong(exercises.reptile_update, "the result is 0.75 times `params`. It should be")
-def _(params, adapted, outer_lr):
-    return [(1 - outer_lr) * p for p in params]
-
-
-@wrong(exercises.reptile_update, "plus 0.3333 times the mean of the ends")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (sum(task[i] for task in adapted) / len(p) - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "yours is a list of 4 that has a list in it")
-def _(params, adapted, outer_lr):
-    return [[p + outer_lr * (end - p) for p, end in zip(params, task, strict=True)] for task in adapted]
-
-
-@wrong(exercises.reptile_update, "It changes `params`, or the tasks' ends, in place")
-def _(params, adapted, outer_lr):
-    adapted.append(params)
-    return solutions.reptile_update(params, adapted, outer_lr)
-
-
-@wrong(exercises.reptile_update, "It changes `params`, or the tasks' ends, in place")
-def _(params, adapted, outer_lr):
-    for p, m in zip(params, mean_of(adapted), strict=True):
-        p += outer_lr * (m - p)
-    return params
-
-
-@wrong(exercises.reptile_update, "It changes `params`, or the tasks' ends, in place")
-def _(params, adapted, outer_lr):
-    for task in adapted:
-        for p, end in zip(params, task, strict=True):
-            p.lerp_(end, outer_lr)
-    return params
-
-
-@wrong(exercises.reptile_update, "It changes `params`, or the tasks' ends, in place")
-def _(params, adapted, outer_lr):
-    totals = adapted[0]
-    for task in adapted[1:]:
-        for total, end in zip(totals, task, strict=True):
-            total += end
-    return [p + outer_lr * (total / len(adapted) - p) for p, total in zip(params, totals, strict=True)]
-
-
-@wrong(exercises.reptile_update, "should have the precision of the arguments")
-def _(params, adapted, outer_lr):
-    new = []
-    for i, p in enumerate(params):
-        mean = torch.zeros(p.shape)
-        for task in adapted:
-            mean += task[i] / len(adapted)
-        new.append(p + outer_lr * (mean - p))
-    return new
-
-
-@wrong(exercises.reptile_update, "result[0] has the shape [4, 3, 3]; it should be [3, 3]")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (torch.stack(ends) - p) for p, ends in zip(params, zip(*adapted, strict=True), strict=True)]
-
-
-@wrong(exercises.reptile_update, "yours has 4, which is too many")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (end - p) for task in adapted for p, end in [(params[0], task[0])]]
-
-
-@wrong(exercises.reptile_update, "as one list of 3 tensors, like `params`; yours has 2")
-def _(params, adapted, outer_lr):
-    means = mean_of(adapted)
-    return [params[i] + outer_lr * (means[i] - params[i]) for i in range(2)]
-
-
-@wrong(exercises.reptile_update, "unsupported operand type(s) for -: 'list' and 'Tensor'")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (end - p) for p, end in zip(params, adapted, strict=False)]
-
-
-@wrong(exercises.reptile_update, "list index out of range, at line")
-def _(params, adapted, outer_lr):
-    tasks = range(len(adapted))
-    return [p + outer_lr * (sum(adapted[i][t] for t in tasks) / len(tasks) - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "but got list")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m - p) for p, m in zip(params, torch.stack(adapted).mean(0), strict=True)]
-
-
-@wrong(exercises.reptile_update, "they cannot be stacked")
-def _(params, adapted, outer_lr):
-    start = torch.stack(params)
-    ends = torch.stack([torch.stack(task) for task in adapted])
-    return list(start + outer_lr * (ends.mean(0) - start))
-
-
-@wrong(exercises.reptile_update, "is each sum or mean taken over the right axis?")
-def _(params, adapted, outer_lr):
-    ends = zip(*adapted, strict=True)
-    return [p + outer_lr * (torch.stack(of_p).mean(dim=1) - p) for p, of_p in zip(params, ends, strict=True)]
-
-
-@wrong(exercises.reptile_update, "in yours there is a list of 3")
-def _(params, adapted, outer_lr):
-    return [new.tolist() for new in solutions.reptile_update(params, adapted, outer_lr)]
-
-
-@wrong(exercises.reptile_update, "in yours there is a NumPy array of shape")
-def _(params, adapted, outer_lr):
-    return [new.numpy() for new in solutions.reptile_update(params, adapted, outer_lr)]
-
-
-@wrong(exercises.reptile_update, "in yours there is the number")
-def _(params, adapted, outer_lr):
-    return [new.mean().item() for new in solutions.reptile_update(params, adapted, outer_lr)]
-
-
-@wrong(exercises.reptile_update, "yours is a generator, which is empty after one loop over it")
-def _(params, adapted, outer_lr):
-    return (p + outer_lr * (m - p) for p, m in zip(params, mean_of(adapted), strict=True))
-
-
-@wrong(exercises.reptile_update, "yours is a dict")
-def _(params, adapted, outer_lr):
-    return {f"w{i}": new for i, new in enumerate(solutions.reptile_update(params, adapted, outer_lr))}
-
-
-@wrong(exercises.reptile_update, "yours is a tensor of shape [18]")
-def _(params, adapted, outer_lr):
-    return joined(solutions.reptile_update(params, adapted, outer_lr))
-
-
-@wrong(exercises.reptile_update, "not finite")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m - p) / 0 for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "It returns the result of an earlier call")
-def _(params, adapted, outer_lr):
-    shapes = ("update", *(p.shape for p in params))
-    if shapes not in OF_SHAPES:
-        OF_SHAPES[shapes] = solutions.reptile_update(params, adapted, outer_lr)
-    return OF_SHAPES[shapes]
-
-
-@wrong(exercises.reptile_update, "divided by the number of tasks minus 1")
-def _(params, adapted, outer_lr):
-    tasks = len(adapted)
-    return [p + outer_lr * (m * tasks / (tasks - 1) - p) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "The way to the mean is divided by its length")
-def _(params, adapted, outer_lr):
-    ways = [m - p for p, m in zip(params, mean_of(adapted), strict=True)]
-    return [p + outer_lr * way / joined(ways).norm() for p, way in zip(params, ways, strict=True)]
-
-
-@wrong(exercises.reptile_update, "Only the sign of the difference is used")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m - p).sign() for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "Large differences are cut down to 1")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (m - p).clamp(-1, 1) for p, m in zip(params, mean_of(adapted), strict=True)]
-
-
-@wrong(exercises.reptile_update, "towards the largest of the ends")
-def _(params, adapted, outer_lr):
-    ends = zip(*adapted, strict=True)
-    return [p + outer_lr * (torch.stack(of_p).amax(0) - p) for p, of_p in zip(params, ends, strict=True)]
-
-
-@wrong(exercises.reptile_update, "divided with //")
-def _(params, adapted, outer_lr):
-    tasks = len(adapted)
-    return [p + outer_lr * (sum(task[i] for task in adapted) // tasks - p) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "The lengths of the differences are averaged")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * sum((t[i] - p).norm() for t in adapted) / len(adapted) for i, p in enumerate(params)]
-
-
-@wrong(exercises.reptile_update, "The sum over the tasks is not set back to zero for each tensor")
-def _(params, adapted, outer_lr):
-    new, total = [], 0
-    for i, p in enumerate(params):
-        for task in adapted:
-            total = total + task[i]
-        new.append(p + outer_lr * (total / len(adapted) - p))
-    return new
-
-
-@wrong(exercises.reptile_update, "moves towards the same number, a mean over everything")
-def _(params, adapted, outer_lr):
-    means = [sum(end.mean() for end in task) / len(task) for task in adapted]
-    return [p + outer_lr * (sum(means) / len(means) - p) for p in params]
-
-
-@wrong(exercises.reptile_update, "rounded to 3 decimal places")
-def _(params, adapted, outer_lr):
-    return [p.round(decimals=3) for p in solutions.reptile_update(params, adapted, outer_lr)]
-
-
-@wrong(exercises.reptile_update, "It returns 8 tensors, as many as all 4 tasks have together")
-def _(params, adapted, outer_lr):
-    return [p + outer_lr * (end - p) for task in adapted for p, end in zip(params, task, strict=True)]
-
-
-@wrong(exercises.reptile_update, "so they do not fit into one array")
-def _(params, adapted, outer_lr):
-    means = np.mean(adapted, axis=0)
-    return [p + outer_lr * (torch.tensor(m) - p) for p, m in zip(params, means, strict=True)]
-
-
-@wrong(exercises.reptile_update, "The arguments come in the order params, adapted, outer_lr")
-def _(adapted, params, outer_lr):
-    return solutions.reptile_update(params, adapted, outer_lr)
+    return average, tuple(torch.stack(each).mean(0) for each in zip(*products, strict=True))
+
+
+@right(exercises.two_terms)
+def _(first_loss, second_loss, params):
+    g1, g2 = (gradients_of(loss, params) for loss in (first_loss, second_loss))
+    h1 = torch.autograd.grad(g1, params, constant(g2), retain_graph=True)
+    h2 = torch.autograd.grad(g2, params, constant(g1))
+    return [pair_means(constant(g1), constant(g2)), pair_means(h1, h2)]
+
+
+def terms(average=pair_means, inner=pair_means, vectors=lambda g1, g2: (g2, g1)):
+    def answer(first_loss, second_loss, params):
+        g1, g2 = (list(gradients_of(loss, params, create_graph=False)) for loss in (first_loss, second_loss))
+        v1, v2 = vectors(g1, g2)
+        products = solutions.hessian_vector(first_loss, params, v1), solutions.hessian_vector(second_loss, params, v2)
+        return average(g1, g2), inner(*products)
+
+    return answer
+
+
+def pair_sums(a, b):
+    return [x + y for x, y in zip(a, b, strict=True)]
+
+
+right(exercises.two_terms)(terms())
+wrong(exercises.two_terms, "the gradient of the first loss alone")(terms(average=lambda a, b: a))
+wrong(exercises.two_terms, "the gradient of the second loss alone")(terms(average=lambda a, b: b))
+wrong(exercises.two_terms, "AvgGrad is the sum of the two gradients")(terms(average=pair_sums))
+wrong(exercises.two_terms, "only one of the two products is there, H₁g₂")(terms(inner=lambda a, b: a))
+wrong(exercises.two_terms, "only one of the two products is there, H₂g₁")(terms(inner=lambda a, b: b))
+wrong(exercises.two_terms, "which is the gradient of g₁·g₂")(terms(inner=pair_sums))
+wrong(exercises.two_terms, "AvgGradInner has the wrong sign")(terms(inner=lambda a, b: [-m for m in pair_means(a, b)]))
+wrong(exercises.two_terms, "the gradient of its own loss")(terms(vectors=lambda g1, g2: (g1, g2)))
+wrong(exercises.two_terms, "the mean of the two gradients is taken before the products")(
+    terms(vectors=lambda g1, g2: (pair_means(g1, g2),) * 2)
+)
+wrong(exercises.two_terms, "The two terms are exchanged")(lambda *arguments: terms()(*arguments)[::-1])
+wrong(exercises.two_terms, "no Hessian is in it")(
+    lambda one, other, params: (
+        terms()(one, other, params)[0],
+        [a * b for a, b in zip(gradients_of(one, params), gradients_of(other, params), strict=True)],
+    )
+)
+wrong(exercises.two_terms, "It should return two lists")(lambda *arguments: terms()(*arguments)[0])
+wrong(exercises.two_terms, "First: AvgGrad is the sum of the two gradients, which is twice their mean. Second:")(
+    terms(average=pair_sums, inner=pair_sums)
+)

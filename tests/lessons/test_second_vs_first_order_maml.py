@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from metalab.analysis.second_order import meta_loss
-from metalab.experiments import first_vs_second_order
+from metalab.checkpoint import shipped
+from metalab.experiments.first_vs_second_order import Interval
 from metalab.learners import MAML
+from metalab.lessons.second_vs_first_order_maml import evidence, exercises, solutions
 from metalab.lessons.second_vs_first_order_maml import figures as lesson
 from metalab.lessons.second_vs_first_order_maml.figures import BENT, STRAIGHT, WRONG_WAY, PeakMemory, Valleys
 from metalab.losses import mse
@@ -110,7 +112,7 @@ def test_the_wrong_way_can_be_found_by_hand():
         assert control.value == value  # no slider stops short of it
         if name != "bend":
             assert abs(value / control.step - round(value / control.step)) < 1e-6
-    assert "walks the wrong way" in panel.picture.text.value
+    assert "176° apart: first order walks the wrong way" in panel.picture.text.value
     assert "first order runs away" in panel.picture.text.value
     assert "second order leads" in panel.picture.text.value
 
@@ -286,52 +288,166 @@ def test_the_engines_peak_hardly_grows_with_the_inner_steps_and_that_of_a_kept_g
     assert peaks["graph", 10] - peaks["graph", 1] > 1.5 * (peaks[2, 10] - peaks[2, 1])
 
 
-# Results
+# The solutions, against finite differences
 
 
-def test_shipped_results_were_measured_with_todays_settings():
-    comparisons = first_vs_second_order.start(lesson.MEASURED)["comparisons"]  # raises where settings differ
-    assert comparisons == lesson.load_results()["comparisons"]
-    assert list(comparisons) == list(first_vs_second_order.COMPARISONS)
-    for name, measured in comparisons.items():
-        for algorithm in first_vs_second_order.COMPARISONS[name].algorithms:
-            assert len(first_vs_second_order.errors(measured, algorithm, "steps")) >= 3
-        assert (
-            first_vs_second_order.errors(measured, "fomaml", "time").keys()
-            == first_vs_second_order.errors(measured, "maml", "steps").keys()
-        )
+def by_finite_differences(function, params, h=1e-6):
+    """The gradient of function(params), a number, by moving each entry both ways."""
+    found = []
+    for i, p in enumerate(params):
+        slopes = torch.zeros_like(p).detach()
+        for place in range(p.numel()):
+            step = torch.zeros_like(slopes)
+            step.view(-1)[place] = h
+            there, back = (
+                [q.detach() + sign * step if j == i else q.detach() for j, q in enumerate(params)] for sign in (1, -1)
+            )
+            slopes.view(-1)[place] = (function(there) - function(back)) / (2 * h)
+        found.append(slopes)
+    return found
+
+
+def adapted_loss(support_loss, query_loss, inner_lr, steps):
+    def value(params):
+        for _ in range(steps):
+            params = [p.detach().requires_grad_() for p in params]
+            grads = torch.autograd.grad(support_loss(params), params)
+            params = [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
+        return query_loss(params).item()
+
+    return value
+
+
+@pytest.mark.parametrize("case", [0, 1, 2])
+def test_our_meta_gradient_is_that_of_finite_differences(case):
+    support_loss, query_loss, params, inner_lr, steps = exercises.meta_gradient.inputs(case)
+    found = solutions.meta_gradient(support_loss, query_loss, params, inner_lr, steps)
+    expected = by_finite_differences(adapted_loss(support_loss, query_loss, inner_lr, steps), params)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
+def test_our_second_term_is_half_the_gradient_of_the_product_of_gradients():
+    first_loss, second_loss, params = exercises.two_terms.inputs(2)
+
+    def product(at):
+        at = [p.detach().requires_grad_() for p in at]
+        g1, g2 = (torch.autograd.grad(loss(at), at) for loss in (first_loss, second_loss))
+        return sum((a * b).sum() for a, b in zip(g1, g2, strict=True)).item()
+
+    _average, inner = solutions.two_terms(first_loss, second_loss, params)
+    for ours, theirs in zip(inner, by_finite_differences(product, params), strict=True):
+        torch.testing.assert_close(ours, theirs / 2, rtol=1e-5, atol=1e-5 * theirs.abs().max().item())
+
+
+# What was measured
+
+
+@pytest.mark.parametrize(
+    ("interval", "says"),
+    [
+        ((1.5, 1.3, 1.7), "worse by more than the margin"),
+        ((0.6, 0.5, 0.8), "better by more than the margin"),
+        ((1.3, 1.1, 1.5), "worse, by how much is open"),
+        ((0.8, 0.7, 0.9), "better, by how much is open"),
+        ((1.1, 1.05, 1.15), "worse, but equivalent"),
+        ((0.9, 0.85, 0.95), "better, but equivalent"),
+        ((1.0, 0.9, 1.1), "equivalent"),
+        ((1.2, 0.9, 1.6), "open"),
+    ],
+)
+def test_a_verdict_answers_both_questions(interval, says):
+    assert evidence.verdict(Interval(*interval)) == says
+
+
+def test_a_margin_is_a_factor_above_one():
+    with pytest.raises(ValueError, match=r"margin=1 must be .* above 1"):
+        evidence.verdict(Interval(1.0, 0.9, 1.1), 1)
+
+
+def test_a_ratio_pairs_the_seeds():
+    noise = {seed: math.exp(0.5 * (seed - 2)) for seed in range(5)}  # which both have in common
+    found = evidence.ratio({s: 2.0 * n for s, n in noise.items()}, dict(reversed(noise.items())))
+    assert (found.mean, found.low, found.high) == pytest.approx((2, 2, 2))
+    spread = evidence.ratio({0: 1.0, 1: 2.0, 2: 4.0}, {0: 1.0, 1: 1.0, 2: 1.0})
+    half = 4.303 * math.log(2) / math.sqrt(3)  # Student's t with 2 degrees of freedom, of the logarithms
+    assert (spread.mean, spread.high) == pytest.approx((2, 2 * math.exp(half)), rel=1e-3)
+
+
+def test_the_shipped_comparisons_are_read():
+    command, found = evidence.orders()
+    assert command.startswith("python -m metalab")
+    assert list(found) == list(evidence.SETTINGS.values())
+    assert all(each.seeds >= 3 and each["steps"] is each.steps and each["time"] is each.time for each in found.values())
+
+
+def test_what_was_seen_over_trainings_is_averaged_over_seeds():
+    row = {"tasks": "sine", "when": "end"}
+    seen = [
+        row | {"method": m, "seed": s, "share": [0.0, v, 9.0]} for m, s, v in [("a", 0, 1), ("a", 1, 3), ("b", 0, 0)]
+    ]
+    seen += [
+        row | {"method": "b", "seed": 1, "share": [0.0, 2, 9.0]},
+        row | {"method": "b", "seed": 7, "share": [0, 9, 9]},
+    ]
+    trained = evidence.OverTraining({"seen": seen})
+    assert trained.quantiles("sine", "a", "end", "share") == [0, 2, 9]
+    assert trained.difference("sine", "a", "b", "share").mean == 1  # seed 7 has no partner
+    assert trained.seeds("sine") == 3
+
+
+def test_the_shipped_trainings_have_every_time_of_every_method():
+    trained = evidence.over_training()
+    for tasks, methods in {"sine": 3, "omniglot": 2}.items():
+        table = trained.table(tasks, "share")
+        assert len(table) == methods
+        assert all(low <= middle <= high for by in table.values() for low, middle, high in by.values())
+        assert trained.seeds(tasks) >= 5
 
 
 # Pictures
 
 
-def comparison(measure="MSE"):
-    runs = [
-        {"algorithm": name, "equal": equal, "seed": seed, "error": 0.1 * (seed + 1), "measure": measure}
-        for name, equal in (("maml", "steps"), ("fomaml", "steps"), ("fomaml", "time"))
-        for seed in (0, 1, 2)
-    ]
-    return {"title": "Some tasks", "step_ms": {"maml": 2.0, "fomaml": 1.0}, "runs": runs}
-
-
-def test_results_show_every_seed_in_the_unit_of_the_measure():
-    fig = lesson.draw_results([comparison(), comparison("accuracy")])
-    left, right = fig.axes
-    assert left.get_xlabel().startswith("test MSE")
-    assert right.get_xlabel().startswith("test error, %")
-    assert [label.get_text() for label in left.get_yticklabels()] == ["MAML", "first-order MAML"]
-    seeds = [line.get_xdata() for line in right.lines if len(line.get_xdata()) == 3]
-    assert len(seeds) == 3
-    assert all(list(values) == pytest.approx([10, 20, 30]) for values in seeds)
-
-
-def test_bars_and_rates_stand_beside_their_layers():
-    fig = lesson.draw_bars({"a": {"w1": 0.2, "w2": 0.4}, "b": {"w1": 0.1, "w2": 0.3}}, "title", "share")
-    heights = [bar.get_height() for bar in fig.axes[0].patches]
-    assert heights == [0.2, 0.4, 0.1, 0.3]
-    assert len({bar.get_hatch() for bar in fig.axes[0].patches}) == 2  # told apart without colour
-    fig = lesson.draw_rates({"w1": [-1, 0, 1, 2, 3], "w2": [0, 0, 0, 0, 0]}, 0.5, "title")
+def test_shares_stand_beside_their_parameters():
+    fig = lesson.draw_shares({"w1": [0.1, 0.2, 0.4], "w2": [0.5, 0.6, 3.0]}, "title")
+    bars = [list(line.get_xdata()) for line in fig.axes[0].lines]
+    assert bars[:4] == [[0.1, 0.4], [0.2], [0.5, 3.0], [0.6]]
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["w1", "w2"]
+
+
+def test_ratios_show_both_intervals_and_the_margin():
+    one, other = Interval(1.5, 1.2, 1.9), Interval(0.8, 0.7, 0.9)
+    fig = lesson.draw_ratios({"a setting": evidence.Comparison(one, other, 10, 5, other)}, 1.2)
+    lines = [list(line.get_xdata()) for line in fig.axes[0].lines]
+    assert [1.2, 1.9] in lines
+    assert [0.7, 0.9] in lines
+
+
+@pytest.mark.parametrize(
+    ("angle", "says"),
+    [(30, "downhill"), (85, "descends, though hardly"), (95, "climbs, though hardly"), (176, "the wrong way")],
+)
+def test_a_wrong_way_and_a_right_angle_are_told_apart(angle, says):
+    assert says in lesson.way_in_words(angle)
+
+
+@pytest.mark.parametrize("width", [320, 350, 500, 639, 640, 900])
+def test_the_plane_has_room_for_its_labels_on_a_narrow_page(width):
+    plane = lesson.Plane()
+    plane.update(**WRONG_WAY)
+    plane.canvas.fit(width, 480)
+    plane.figure.canvas.draw()
+    whole = plane.figure.bbox
+    left, right = plane.map.axes, plane.curve
+    for ax in (left, right):
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *ax.get_xticklabels(), *ax.get_yticklabels()):
+            box = text.get_window_extent()
+            assert whole.x0 - 1 <= box.x0 <= box.x1 <= whole.x1 + 1, text.get_text()
+            assert whole.y0 - 1 <= box.y0 <= box.y1 <= whole.y1 + 1, text.get_text()
+    assert left.bbox.width == pytest.approx(left.bbox.height)  # angles look right
+    assert not left.get_tightbbox().overlaps(right.get_tightbbox())
+    if width < lesson.NARROW:
+        assert left.bbox.y0 > right.bbox.y1
 
 
 def test_curves_are_told_apart_without_colour():
@@ -341,13 +457,17 @@ def test_curves_are_told_apart_without_colour():
     assert [line.get_linestyle() for line in fig.axes[0].lines] == ["-", "--"]
 
 
-def test_matrices_are_drawn_from_unit_to_unit():
-    rates = torch.tensor([[0.1, -0.2], [0.3, 0.0]])
-    fig = lesson.draw_matrices(rates, (rates > 0).double(), "w2")
-    left, right = (ax.images[0] for ax in fig.axes[:2])
-    torch.testing.assert_close(torch.tensor(left.get_array()), rates.T)
-    assert left.get_clim() == pytest.approx((-0.3, 0.3))  # white is zero
-    assert right.get_array().tolist() == [[1, 1], [0, 0]]
+def test_the_panel_begins_at_the_trained_network_and_begins_there_again():
+    panel = lesson.training_panel()
+    begin, _about = shipped("sine_maml_5shot")
+    assert all(torch.equal(panel.driver.trainer.params[name], p) for name, p in begin.items())
+    losses = asyncio.run(panel.train(3, script={2: {"order": 1}}))
+    assert panel.driver.trainer.learner.order == 1
+    assert not all(torch.equal(panel.driver.trainer.params[name], p) for name, p in begin.items())
+    again = [step.metrics["loss"] for step in panel.driver.replay(panel.history)]
+    assert again == losses
+    panel.driver.reset()
+    assert all(torch.equal(panel.driver.trainer.params[name], p) for name, p in begin.items())
 
 
 def test_the_panel_shows_what_first_order_leaves_out():

@@ -1,4 +1,4 @@
-"""The exercises of the orders lesson: an inner step that keeps its graph, a Hessian-vector product, Reptile's update.
+"""The exercises of the orders lesson: a Hessian-vector product, the whole meta-gradient, and its two terms.
 
 The learner's functions see the parameters as a list of tensors, and a loss as a function of such a list.
 """
@@ -6,7 +6,6 @@ The learner's functions see the parameters as a list of tensors, and a loss as a
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, describe
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe
 from ..kit.exercise import Exercise
+from ..kit.figures import plural
 from . import solutions
 
-__all__ = ["adapt", "hessian_vector", "reptile_update"]
+__all__ = ["hessian_vector", "meta_gradient", "two_terms"]
 
 LossOfParams = Callable[[Sequence[Tensor]], Tensor]
 Shapes = tuple[tuple[int, ...], ...]
@@ -38,6 +38,7 @@ WORDS = {
 
 EXACT = 1e-12  # the relative error that derivatives in double precision stay below, and finite differences do not
 AND_OTHERS = " and other values"  # for the case with the shapes of the first one, which tells what is kept by shapes
+NEARLY_EXACT = 1e-10  # the same through several inner steps, where roundings add up
 CLOSE = 1e-5  # the relative error up to which a result counts as a sum of known parts, rounding apart
 
 
@@ -356,11 +357,7 @@ def _tip(says: str, tips: Mapping[str, str]) -> str | None:
     return next((tip for piece, tip in tips.items() if piece in error), None)
 
 
-# adapt
-
-
-def _adapt_case(shapes: Shapes, inner_lr: float) -> Case:
-    return Case(what=WORDS[shapes], make=lambda: (_loss(shapes, seed=1), _params(shapes), inner_lr))
+# hessian_vector
 
 
 def _single() -> list[Tensor]:
@@ -372,437 +369,6 @@ def _single() -> list[Tensor]:
 
 
 SINGLE_WORDS = f"{WORDS[FOUR]} and single precision"
-ADAPT_CASES = [
-    _adapt_case(TWO, 0.06),
-    _adapt_case(THREE, 0.025),
-    _adapt_case(FIVE, 0.013),
-    Case(what=SINGLE_WORDS, make=lambda: (_loss(FOUR, seed=1), _single(), 0.035)),
-]
-OTHER_ADAPT_CASE = Case(what=WORDS[TWO] + AND_OTHERS, make=lambda: (_loss(TWO, seed=4), _params(TWO, seed=3), 0.045))
-
-
-def _step(changes: Callable[[Sequence[Tensor], float], Iterable[Tensor]]) -> Callable:
-    """Return a step that adds changes(gradients, inner_lr) to the parameters, one change to each."""
-
-    def step(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
-        gradients = _gradient(loss, params, create_graph=True)
-        return [p + c for p, c in zip(params, changes(gradients, inner_lr), strict=True)]
-
-    return step
-
-
-def _mixed(chosen: Callable[[Sequence[Tensor]], Sequence[Tensor]]) -> Callable:
-    """Return a step along chosen(gradients), which can be taken only where all shapes are the same."""
-
-    def changes(gradients: Sequence[Tensor], inner_lr: float) -> list[Tensor]:
-        return [-inner_lr * g for g in (chosen(gradients) if _of_one_shape(gradients) else gradients)]
-
-    return _step(changes)
-
-
-def _each(new: Callable[[Tensor, Tensor, float], Tensor], **options: bool) -> Callable:
-    """Return a step to new(p, gradient, inner_lr) for each parameter, with gradients that are taken with options."""
-    return lambda loss, params, lr: [
-        new(p, g, lr) for p, g in zip(params, _gradient(loss, params, **options), strict=True)
-    ]
-
-
-def _clipped(most: float) -> Callable:
-    return _each(lambda p, g, lr: p - lr * g.clamp(-most, most))
-
-
-def _shortened(most: float) -> Callable:
-    """Return a step along the gradients, which are scaled down if all together they are longer than that."""
-    return _step(lambda gradients, lr: [-lr * g * min(1, most / _flat(gradients).norm().item()) for g in gradients])
-
-
-def _several(steps: int) -> Callable:
-    def step(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
-        for _ in range(steps):
-            params = solutions.adapt(loss, params, inner_lr)
-        return params
-
-    return step
-
-
-def _along_hg(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
-    """Take a step along the Hessian times the gradient."""
-    gradients = _gradient(loss, params, create_graph=True)
-    products = torch.autograd.grad(gradients, params, [g.detach() for g in gradients])
-    return [p - inner_lr * h for p, h in zip(params, products, strict=True)]
-
-
-def _one_by_one(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
-    """Take a step for each tensor, where the tensors before it have moved already."""
-    moved = list(params)
-    for i, p in enumerate(params):
-        moved[i] = p - inner_lr * torch.autograd.grad(loss(moved), moved[i], create_graph=True)[0]
-    return moved
-
-
-def _blockwise(loss: LossOfParams, params: list[Tensor], inner_lr: float) -> list[Tensor]:
-    """Take a step that is right, except that each gradient depends on its own tensor alone."""
-    adapted = []
-    for i, p in enumerate(params):
-        inputs = [q if j == i else q.detach() for j, q in enumerate(params)]
-        adapted.append(p - inner_lr * torch.autograd.grad(loss(inputs), p, create_graph=True)[0])
-    return adapted
-
-
-CHANGE_ALONE = (
-    "It returns the gradients, or a multiple of them, and not the changed parameters. The query loss would then be "
-    "taken at a point near zero. What must the change be added to?"
-)
-OTHERS_GRADIENT = (
-    "A tensor is moved by a gradient that belongs to another one. Where the shapes fit, PyTorch does not complain, but "
-    "the loss need not fall. Do parameters and gradients go through your loop side by side?"
-)
-SUM_OF_ALL = (
-    "Every tensor is moved by the sum or the mean of all tensors' gradients. Each tensor has a gradient of its own, "
-    "which alone says how the loss changes with it. Are they added up anywhere?"
-)
-REDUCED = (
-    "Each gradient is reduced by a sum or a mean, so that several entries of a tensor move equally far. A gradient has "
-    "one number for each entry of its tensor. Use it as it is."
-)
-NORMALISED = (
-    "The gradient is scaled to length 1, by a division or by clipping, so the step is equally long however steep the "
-    "loss is. MAML uses the gradient as it is, and its Hessian is that of the loss."
-)
-CLIPPED = (
-    "Large gradients are cut down to a limit. Where that happens the step is shorter than inner_lr says, and the "
-    "Hessian's term changes too. Use the gradient as it is."
-)
-SEVERAL_STEPS = (
-    "It takes more than one step. One step is asked for; the lesson calls the function again for each further step, "
-    "and needs the points in between. Is there a loop over steps?"
-)
-GRAPH_LOST = (
-    "The numbers are right, but autograd takes your gradients for constants: the graph is cut between `params` and the "
-    "gradients. The factor I - αH becomes I, which is first-order MAML. What must autograd keep while it computes "
-    "gradients, and of which tensors?"
-)
-GRAPH_THROWN_AWAY = (
-    "The numbers are right and the loss has kept its graph, but autograd takes your gradients for constants, so this "
-    "is first-order MAML. retain_graph keeps how the loss was computed. create_graph keeps how its gradients were, and "
-    "detach or .data cuts that again."
-)
-ONLY_SIGNS = (
-    "Each entry of the gradient is divided by its own size, so that hardly more than its sign is left, and every entry "
-    "moves about equally far. Use the gradient as it is."
-)
-GRAPH_WRONG = (
-    "The numbers are right, but autograd's record of how they depend on `params` is not, so the meta-gradient is "
-    "wrong. A part of the graph is cut off, or counts twice. Look for detach, .data and copies."
-)
-ROUNDED = (
-    "The numbers are right to a few digits only, and the loss is called many times. It is like that where a gradient "
-    "is measured by differences of the loss. torch.autograd.grad gives it exactly, and for less."
-)
-
-WRONG_STEPS: list[Misconception] = [
-    (
-        "The step climbs: a gradient points uphill, and here it is added. The new parameters have a larger loss than "
-        "the old ones. Which sign leads downhill?",
-        _each(lambda p, g, lr: p + lr * g),
-    ),
-    (
-        "The learning rate is missing: the step is one whole gradient, whatever inner_lr is. The Hessian's term would "
-        "then weigh 1 instead of α. Where does inner_lr belong?",
-        _each(lambda p, g, lr: p - g),
-    ),
-    (
-        "The learning rate comes in twice, so the step is inner_lr squared times the gradient, which is too short. "
-        "First and second order would hardly differ. Find the second place that multiplies by it.",
-        _each(lambda p, g, lr: p - lr**2 * g),
-    ),
-    (
-        "The gradient is divided by inner_lr, not multiplied with it, so a smaller rate makes a longer step. What "
-        "should the step be when the rate is zero?",
-        _each(lambda p, g, lr: p - g / lr),
-    ),
-    (
-        "The step is divided by the number of tensors, so it is shorter for a deeper network. inner_lr alone says how "
-        "long a step is. Is a mean taken over the list?",
-        _step(lambda gradients, lr: [-lr * g / len(gradients) for g in gradients]),
-    ),
-    (
-        "The gradient is divided by the number of entries of its tensor, so larger tensors move less far. The gradient "
-        "says for each entry how the loss changes with it. Use it as it is.",
-        _each(lambda p, g, lr: p - lr * g / g.numel()),
-    ),
-    (
-        "The gradient is divided by the loss, and that is the gradient of the loss's logarithm. Differentiate "
-        "loss(params) itself.",
-        lambda loss, params, lr: [
-            p - lr * g / loss(params) for p, g in zip(params, _gradient(loss, params), strict=True)
-        ],
-    ),
-    (
-        "The step goes along H·g, the Hessian times the gradient, and not along the gradient. The Hessian comes in by "
-        "itself, when an outer loss is differentiated through the step.",
-        _along_hg,
-    ),
-    (
-        "The change is multiplied with the parameter itself: p · (1 - inner_lr · g), not p - inner_lr · g. A parameter "
-        "that is zero could then never move. What is subtracted from p?",
-        _each(lambda p, g, lr: p - lr * g * p),
-    ),
-    (OTHERS_GRADIENT, _mixed(lambda gradients: gradients[::-1])),
-    (OTHERS_GRADIENT, _mixed(lambda gradients: gradients[:1] * len(gradients))),
-    (OTHERS_GRADIENT, _mixed(lambda gradients: gradients[-1:] * len(gradients))),
-    (OTHERS_GRADIENT, _mixed(lambda gradients: gradients[1:] + gradients[:1])),
-    (SUM_OF_ALL, _mixed(lambda gradients: [sum(gradients)] * len(gradients))),
-    (SUM_OF_ALL, _mixed(lambda gradients: [sum(gradients) / len(gradients)] * len(gradients))),
-    (
-        "Only the first tensor's gradient is used, and every tensor is moved by one row of it. torch.autograd.grad "
-        "returns a tuple with a gradient for each tensor. Has an index taken one of them out?",
-        _mixed(lambda gradients: list(gradients[0])[: len(gradients)]),
-    ),
-    (
-        "The gradient is transposed before it is subtracted. A gradient has the shape of its tensor, and its entries "
-        "belong to the same places. Use it as it is.",
-        _each(lambda p, g, lr: p - lr * (g.mT if g.shape == g.mT.shape else g)),
-    ),
-    (
-        "The loss itself is subtracted, and not its gradient. The loss is one number; how it changes with each entry "
-        "of the parameters is what torch.autograd.grad returns.",
-        lambda loss, params, lr: [p - lr * loss(params) for p in params],
-    ),
-    (
-        "The tensors are moved one after another, and the later gradients are taken where the earlier tensors have "
-        "moved already. In one gradient step all gradients are those at `params`.",
-        _one_by_one,
-    ),
-    *((REDUCED, _each(lambda p, g, lr, reduce=reduce: p - lr * reduce(g))) for reduce in (torch.sum, torch.mean)),
-    *((REDUCED, _each(lambda p, g, lr, reduce=reduce: p - lr * reduce(g, 0))) for reduce in (torch.sum, torch.mean)),
-    *(
-        (REDUCED, _each(lambda p, g, lr, reduce=reduce: p - lr * reduce(g, -1, keepdim=True)))
-        for reduce in (torch.sum, torch.mean)
-    ),
-    (
-        "Only the sign of the gradient is used, so every entry moves equally far. A sign has no derivative, so first "
-        "and second order would be the same. Use the gradient itself.",
-        _each(lambda p, g, lr: p - lr * g.sign()),
-    ),
-    (NORMALISED, _each(lambda p, g, lr: p - lr * g / g.norm())),
-    (NORMALISED, _step(lambda gradients, lr: [-lr * g / _flat(gradients).norm() for g in gradients])),
-    *((CLIPPED, _clipped(most)) for most in (1, 5, 10)),
-    *((CLIPPED, _shortened(most)) for most in (5, 10)),
-    *((SEVERAL_STEPS, _several(steps)) for steps in (2, 3, 5)),
-    (
-        "The parameters come back as they went in: no step was taken. Where do the gradients enter? (A loop that gives "
-        "its own variable a new value changes no list.)",
-        lambda loss, params, lr: params,
-    ),
-    (CHANGE_ALONE, lambda loss, params, lr: _gradient(loss, params)),
-]
-
-WRONG_GRAPHS: list[Misconception] = [  # the numbers are right, and only the meta-gradient through them is not
-    (
-        "The numbers are right, but the result is cut off from `params`: autograd does not know that the step started "
-        "there. The meta-gradient is zero, and the start is never learned. Look for no_grad, detach or .data.",
-        _each(lambda p, g, lr: (p - lr * g).detach()),
-    ),
-    (GRAPH_LOST, _each(lambda p, g, lr: p - lr * g)),
-    (GRAPH_THROWN_AWAY, _each(lambda p, g, lr: p - lr * g, retain_graph=True)),
-    (
-        "The numbers are right, but the p that the gradient is subtracted from counts as a constant. In the "
-        "meta-gradient the I of I - αH is lost, and only the Hessian's term is left. Subtract from `params` "
-        "themselves, not from a copy without a graph.",
-        _each(lambda p, g, lr: p.detach() - lr * g, create_graph=True),
-    ),
-    (
-        "The numbers are right, but how each gradient changes with the other tensors is cut off: only the Hessian's "
-        "diagonal blocks are left in the meta-gradient. Take all gradients of one loss, with no tensor detached.",
-        _blockwise,
-    ),
-]
-
-ADAPT_MISTAKES = WRONG_STEPS + WRONG_GRAPHS
-
-
-def _adapt_tip(says: str, call: _Call) -> str | None:
-    if "element 0 of tensors does not require grad" in says:
-        return (
-            "The graph was cut before the gradient was taken: what is differentiated does not know that it came from "
-            "`params`. Look for no_grad, detach or .data."
-        )
-    return _tip(says, OF_LISTS | OF_GRADIENTS)
-
-
-def _new_parameters(result: Any, arguments: tuple) -> Numbers:
-    _expect_precision(result, arguments[1], "the result")
-    return _numbers(result, arguments[1], "the new parameters")
-
-
-def _meta_gradient(adapted: Sequence[Tensor], arguments: tuple) -> Numbers:
-    """Return the gradient of an outer loss of the new parameters with respect to the old ones."""
-    params = arguments[1]
-    outer = _loss(tuple(tuple(p.shape) for p in params), seed=2)(adapted)
-    gradients = [torch.zeros_like(p) for p in params]
-    if outer.requires_grad:
-        gradients = torch.autograd.grad(outer, params, retain_graph=True, allow_unused=True, materialize_grads=True)
-    return {f"the meta-gradient at params[{i}]": g.detach() for i, g in enumerate(gradients)}
-
-
-def _facts_of_step(calls: list[_Call]) -> str | None:
-    """Say what the new parameters are, if they are sums of the old ones and of the gradients."""
-    starts, steps, rates = [], [], []  # for each call: the weights of p and of -g, for each tensor, and the rate
-    for call in calls:
-        loss, params, inner_lr = call.arguments
-        triples = zip(call.result, params, _gradient(loss, params), strict=True)
-        weights = [_weights([new], [p], [-g]) for new, p, g in triples]
-        if None in weights:
-            return ONLY_SIGNS if all(map(_nearly_signs, calls)) else None
-        starts.append([p for p, _g in weights])
-        steps.append([g for _p, g in weights])
-        rates.append(inner_lr)
-    if not any(map(any, starts)):
-        return CHANGE_ALONE if any(map(any, steps)) else None
-    keeps_start = all(_same(1, *of_call) for of_call in starts)
-    some = next((number for number, of_call in enumerate(steps) if 0 in of_call), None)
-    right_if_any = all(_same(rate, *filter(None, of_call)) for rate, of_call in zip(rates, steps, strict=True))
-    if keeps_start and some is not None and right_if_any:
-        still = [f"result[{i}]" for i, step in enumerate(steps[some]) if step == 0]
-        return (
-            f"Only some of the tensors move. With {ADAPT_CASES[some].what}, {' and '.join(still)} did not. ANIL adapts "
-            "one layer alone, but MAML adapts every parameter. Does your update run over the whole list?"
-        )
-    if not all(_same(*of_call) for of_call in starts + steps):
-        return None
-    found = [of_call[0] for of_call in steps]
-    factors = [step / rate for step, rate in zip(found, rates, strict=True)]
-    if keeps_start and _same(1, *factors):
-        return None
-    if keeps_start and _same(*found) and found[0] > 0:
-        return (
-            f"The step is {found[0]:.4g} times the gradient, whatever inner_lr is. Is a rate written into the code? "
-            "The lesson calls the function with rates of its own, so use the argument."
-        )
-    if keeps_start and _same(*factors) and factors[0] > 0:
-        return (
-            f"The step is {factors[0]:.4g} times as long as it should be, and right otherwise. What else, apart from "
-            "inner_lr, multiplies or divides the gradient?"
-        )
-    off = (i for i, rate in enumerate(rates) if not (_same(1, *starts[i]) and _same(rate, found[i])))
-    shown = next(off, 0)
-    return (
-        f"With the arguments {_code('adapt', shown)}, where inner_lr is {rates[shown]:g}, each result is "
-        f"{_sum_in_words({'p': starts[shown][0], 'its gradient': -found[shown]})}. It should be p minus "
-        f"{rates[shown]:g} times its gradient."
-    )
-
-
-def _nearly_signs(call: _Call) -> bool:
-    loss, params, inner_lr = call.arguments
-    signs = torch.sign(_flat(_gradient(loss, params)))
-    return bool(((_flat(params) - _flat(call.result)) / inner_lr - signs).abs().max() < 0.01)
-
-
-def _explain_step(calls: list[_Call]) -> Iterator[Misconception]:
-    yield from WRONG_STEPS
-    if not all(call.can_be_explained() for call in calls):
-        return
-    if says := _facts_of_step(calls):
-        raise Wrong(says)
-    if all(_nearly_right(call) and len(call.losses) > len(call.result) for call in calls):
-        raise Wrong(ROUNDED)
-
-
-def _nearly_right(call: _Call) -> bool:
-    right = _flat(solutions.adapt(*call.arguments))
-    return bool((_flat(call.result) - right).norm() < 1e-3 * right.norm())
-
-
-def _explain_graph(calls: list[_Call]) -> Iterator[Misconception]:
-    """Yield the known mistakes. Of two with the same meta-gradient, the loss tells which one it is."""
-    other = GRAPH_LOST if _still_has_its_graph(calls[0]) else GRAPH_THROWN_AWAY
-    yield from (mistake for mistake in WRONG_GRAPHS if mistake[0] != other)
-    raise Wrong(next(filter(None, map(_facts_of_graph, calls)), GRAPH_WRONG))
-
-
-def _facts_of_graph(call: _Call) -> str | None:
-    """Say what is left of I - αH, if each tensor of the result has some multiple of I and some multiple of αH."""
-    params = call.arguments[1]
-    found = []
-    for i, (got, right) in enumerate(zip(call.result, solutions.adapt(*call.arguments), strict=True)):
-        (along,) = _draw([got.shape], seed=5)
-        whole = _pulled_back(right, along, params)
-        identity = [along if j == i else torch.zeros_like(p) for j, p in enumerate(params)]
-        hessian = [a - b for a, b in zip(whole, identity, strict=True)]
-        weights = _weights(_pulled_back(got, along, params), identity, hessian)
-        if weights is None:
-            return None
-        found.append(tuple(round(weight, 4) for weight in weights))
-    if set(found) == {(1, 1)}:
-        return None
-    if len(set(found)) == 1:
-        return (
-            f"The numbers are right, but the factor I - αH of the meta-gradient is {found[0][0]:g} · I - "
-            f"{found[0][1]:g} · αH instead. The first number is how often p counts, the second how often the gradient "
-            "does. Look for detach, .data and copies."
-        )
-    words = {(1, 1): "right", (1, 0): "of first order, with a constant gradient", (0, 0): "cut off from `params`"}
-    if not set(found) <= words.keys():
-        return None
-    each = ", ".join(f"result[{i}] is {words[weights]}" for i, weights in enumerate(found))
-    return (
-        f"The numbers are right, but autograd does not treat the tensors alike: {each}. In the meta-gradient, each one "
-        "should have the factor I - αH. Does everything that keeps the graph hold for all of them?"
-    )
-
-
-def _pulled_back(tensor: Tensor, along: Tensor, params: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Return the derivative of a tensor's dot product with `along`."""
-    if not tensor.requires_grad:
-        return [torch.zeros_like(p) for p in params]
-    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
-    return torch.autograd.grad(tensor, params, along, **options)
-
-
-def _still_has_its_graph(call: _Call) -> bool:
-    try:
-        torch.autograd.grad(call.losses[-1], call.arguments[1], retain_graph=True)
-    except (IndexError, RuntimeError):  # no loss was computed, or its graph was freed when the gradients were taken
-        return False
-    return True
-
-
-def _examine_adapt(attempt: Callable) -> None:
-    check = functools.partial(_agree, attempt, answer=solutions.adapt, tip=_adapt_tip)
-    check(cases=ADAPT_CASES[:2], numbers=_new_parameters, explain=_explain_step, tolerance=EXACT)
-    check(cases=[*ADAPT_CASES[:3], OTHER_ADAPT_CASE], numbers=_new_parameters, explain=_explain_step, tolerance=EXACT)
-    check(cases=ADAPT_CASES[:3], numbers=_meta_gradient, explain=_explain_graph, tolerance=EXACT)
-    check(cases=ADAPT_CASES, numbers=_new_parameters, explain=_explain_step)
-
-
-adapt = Exercise(
-    answer=solutions.adapt,
-    difficulty="easy",
-    minutes=5,
-    statement=(
-        "Take one gradient step on any loss of a list of tensors and return the new list, so that an outer loss can "
-        "be differentiated through the step, with second derivatives."
-    ),
-    hints=(
-        "There are three parts: the loss at params, its gradients, and a list of new tensors, p minus something for "
-        "each p.",
-        "torch.autograd.grad(loss(params), params) returns the gradients in the order of params and changes nothing.",
-        "Without more, those gradients are constants. With create_graph=True autograd also remembers how they were "
-        "computed.",
-    ),
-    cases=ADAPT_CASES,
-    examine=_examine_adapt,
-    in_place=(
-        "It changes `params`, and they are the start that all tasks share: the next task would set out from where this "
-        "one ended. Make new tensors in a new list, and leave `params` as they were."
-    ),
-)
-
-
-# hessian_vector
-
 WIDE: Shapes = ((6, 6), (6, 6))  # 72 parameters, for which a whole Hessian costs some 70 products
 COSTLY = 12  # times our arithmetic: any way of taking a product needs less, and a Hessian far more
 
@@ -929,7 +495,7 @@ DOUBLED = (
 
 HESSIAN_VECTOR_MISTAKES: list[Misconception] = [
     (
-        "The sign is wrong: this is minus H·v. The minus of the recursion is the lesson's own: it subtracts α times "
+        "The sign is wrong: this is minus H·v. A minus comes later, in the recursion, which subtracts α times "
         "the product. Is something subtracted that should be added?",
         _product(lambda s: -(s.hessian @ s.v)),
     ),
@@ -1114,6 +680,14 @@ PARTS: dict[str, Callable[[_Second], Tensor]] = {
 }
 
 
+def _still_has_its_graph(call: _Call) -> bool:
+    try:
+        torch.autograd.grad(call.losses[-1], call.arguments[1], retain_graph=True)
+    except (IndexError, RuntimeError):  # no loss was computed, or its graph was freed when the gradients were taken
+        return False
+    return True
+
+
 def _hessian_vector_tip(says: str, call: _Call) -> str | None:
     if "element 0 of tensors does not require grad" in says:
         if not all(loss.requires_grad for loss in call.losses):
@@ -1174,7 +748,7 @@ def _facts_of_product(cases: Sequence[Case], calls: list[_Call]) -> str | None:
     what = f"With the arguments {_code('hessian_vector', shown)} this is {_sum_in_words(fitted[shown])}"
     if others == {"v"} and all(_same(1, of_call["v"]) and of_call["H·v"] < 0 for of_call in fitted):
         return (
-            f"{what}, a whole step of the recursion that comes next in the lesson. The lesson takes that step itself. "
+            f"{what}, a whole step of the recursion that comes next in the lesson. That step belongs to Exercise 2. "
             "Return H·v alone."
         )
     if others == {"v"} and all(_same(1, of_call["H·v"]) for of_call in fitted):
@@ -1267,8 +841,8 @@ def _arithmetic(product: Callable) -> int:
 
 hessian_vector = Exercise(
     answer=solutions.hessian_vector,
-    difficulty="hard",
-    minutes=15,
+    difficulty="medium",
+    minutes=10,
     statement=(
         "Compute the Hessian of a loss times a vector, exactly, and without ever building the Hessian. The vector "
         "counts as a constant, even where it was computed from params."
@@ -1290,386 +864,431 @@ hessian_vector = Exercise(
 )
 
 
-# reptile_update
+# meta_gradient
 
 
-def _reptile_case(shapes: Shapes, tasks: int, outer_lr: float, dtype: torch.dtype, others: bool = False) -> Case:
-    def make() -> tuple[list[Tensor], list[list[Tensor]], float]:
-        params, *adapted = (
-            [t.to(dtype) for t in _draw(shapes, seed)] for seed in range(50 * others, 50 * others + 1 + tasks)
-        )
-        return params, adapted, outer_lr
+def _meta_gradient_case(shapes: Shapes, inner_lr: float, steps: int, *, others: bool = False) -> Case:
+    def make() -> tuple[LossOfParams, LossOfParams, list[Tensor], float, int]:
+        seeds = (4, 6, 3) if others else (1, 2, 0)
+        return _loss(shapes, seed=seeds[0]), _loss(shapes, seed=seeds[1]), _params(shapes, seeds[2]), inner_lr, steps
 
-    what = f"{tasks} tasks, {WORDS[shapes]}" + (" and single precision" if dtype == torch.float32 else "")
-    what += AND_OTHERS if others else ""
+    what = f"{plural(steps, 'inner step')}, {WORDS[shapes]}{AND_OTHERS if others else ''}"
     return Case(what=what, make=make)
 
 
-REPTILE_UPDATE_CASES = [
-    _reptile_case(TWO, tasks=4, outer_lr=0.25, dtype=torch.float64),
-    _reptile_case(THREE, tasks=7, outer_lr=0.625, dtype=torch.float64),
-    _reptile_case(FIVE, tasks=6, outer_lr=0.375, dtype=torch.float32),  # the lesson's own precision
+META_GRADIENT_CASES = [
+    _meta_gradient_case(TWO, 0.03, 2),
+    _meta_gradient_case(THREE, 0.014, 4),
+    _meta_gradient_case(FIVE, 0.009, 3),
+    Case(
+        what=f"1 inner step, {SINGLE_WORDS}",
+        make=lambda: (_loss(FOUR, seed=1), _loss(FOUR, seed=2), _single(), 0.02, 1),
+    ),
 ]
-OTHER_REPTILE_CASE = _reptile_case(TWO, tasks=4, outer_lr=0.125, dtype=torch.float64, others=True)
+OTHER_META_GRADIENT_CASE = _meta_gradient_case(TWO, 0.025, 2, others=True)
 
 
-def _update(new: Callable[[Tensor, Tensor, float, int], Tensor]) -> Callable:
-    """Return an update to new(p, ends, outer_lr, number of tensors) of each parameter, with its ends [tasks, …]."""
-
-    def update(params: list[Tensor], adapted: list[list[Tensor]], outer_lr: float) -> list[Tensor]:
-        each = zip(params, map(torch.stack, zip(*adapted, strict=True)), strict=True)
-        return [new(p, ends, outer_lr, len(params)) for p, ends in each]
-
-    return update
-
-
-def _towards(goals: Callable[[list[Tensor], list[list[Tensor]]], list[Tensor]]) -> Callable:
-    """Return an update towards goals(means of the ends, adapted), which exist only where all shapes are the same."""
-
-    def update(params: list[Tensor], adapted: list[list[Tensor]], outer_lr: float) -> list[Tensor]:
-        means = _means(zip(*adapted, strict=True))
-        towards = goals(means, adapted) if _of_one_shape(params) else means
-        return [p + outer_lr * (goal - p) for p, goal in zip(params, towards, strict=True)]
-
-    return update
-
-
-def _means(lists: Iterable[Iterable[Tensor]]) -> list[Tensor]:
-    return [torch.stack(list(tensors)).mean(dim=0) for tensors in lists]
-
-
-def _shortened_way(params: list[Tensor], adapted: list[list[Tensor]], outer_lr: float) -> list[Tensor]:
-    ways = [mean - p for mean, p in zip(_means(zip(*adapted, strict=True)), params, strict=True)]
-    length = _flat(ways).norm().item()
-    return [p + outer_lr * way / length for p, way in zip(params, ways, strict=True)]
-
-
-def _running_differences(params: list[Tensor], adapted: list[list[Tensor]], outer_lr: float) -> list[Tensor]:
-    """Return the update with differences that are added up over the tensors too, where they are of one shape."""
-    ways = [mean - p for mean, p in zip(_means(zip(*adapted, strict=True)), params, strict=True)]
-    if _of_one_shape(params):
-        ways = itertools.accumulate(ways)
-    return [p + outer_lr * way for p, way in zip(params, ways, strict=True)]
-
-
-def _in_turn(p: Tensor, ends: Tensor, rate: float) -> Tensor:
-    for end in ends:
-        p = p + rate * (end - p)
-    return p
+def _recursion(
+    support_loss: LossOfParams,
+    query_loss: LossOfParams,
+    params: list[Tensor],
+    inner_lr: float,
+    steps: int,
+    *,
+    inner: str = "",
+    count: int = 0,
+    begin: str = "",
+    which: str = "",
+    at: str = "",
+    of: str = "",
+    forward: bool = False,
+    kept: bool = False,
+    sign: float = -1,
+    rate: int = 1,
+    identity: bool = True,
+    minus: bool = False,
+) -> list[Tensor]:
+    """Return the meta-gradient by the recursion. Each keyword is something that can go wrong in it."""
+    points = [params]
+    for _ in range(max(0, steps + count)):
+        theta = params if inner == "restarts" else points[-1]
+        gradients = _gradient(query_loss if inner == "on the query set" else support_loss, theta)
+        step = {"climbs": -inner_lr, "whole": 1.0}.get(inner, inner_lr)
+        moved = [p - step * g for p, g in zip(theta, gradients, strict=True)]
+        points.append([p.detach().requires_grad_() for p in moved])
+    *starts, end = points
+    v = list(_gradient(support_loss if begin == "support" else query_loss, params if begin == "start" else end))
+    last = list(v)
+    where = {"first": [params] * len(starts), "end": [end] * len(starts), "after": points[1:]}.get(at, starts)
+    where = {"last": where[-1:], "first": where[:1], "none": []}.get(which, where)
+    for theta in where if forward else reversed(where):
+        loss = query_loss if of == "query" else support_loss
+        product = solutions.hessian_vector(loss, theta, last if kept else v)
+        v = [identity * a + sign * inner_lr**rate * b for a, b in zip(v, product, strict=True)]
+    return [-a if minus else a for a in v]
 
 
-IN_TURN = (
-    "The tasks are applied one after another, each to where the one before it has left the start. The later tasks "
-    "then count more, and the result depends on their order. Measure all differences from the same `params`, then "
-    "move once."
+FIRST_ORDER = (
+    "This is the first-order meta-gradient: the gradient of the query loss at the adapted parameters, with no Hessian "
+    "in it. Either the walk back through the steps is missing, or the graph is cut where it is differentiated through "
+    "the steps."
 )
-OTHERS_ENDS = (
-    "A tensor moves towards the ends of another one. Where the shapes fit, PyTorch does not complain. Each of `params` "
-    "belongs to the tensor in the same place of each task's list: adapted[task][i] for params[i]."
-)
-OVER_ENTRIES = (
-    "The mean is taken over entries of a tensor too, and not only over the tasks, so that several entries move towards "
-    "one number. Take it entry by entry: for a stack of ends that is dim=0."
-)
-TOO_FEW = (
-    "The sum over the tasks is divided by the number of tasks minus 1. That belongs to a variance. A mean divides by "
-    "the number of tasks."
-)
-SHORTENED = (
-    "The way to the mean is divided by its length, so the start moves equally far whether the mean is near or far. Go "
-    "the part outer_lr of the way as it is."
-)
-NOT_RESET = (
-    "The sum over the tasks is not set back to zero for each tensor, so a tensor's sum starts with those of the "
-    "tensors before it. Begin a new sum for each of `params`."
-)
-LARGEST = (
-    "It moves towards the {} of the ends, entry by entry, and not towards their mean. All tasks but one then have no "
-    "effect on an entry. Reptile's update takes the mean."
-)
-MEDIAN = (
-    "It moves towards the median of the ends, not their mean. The median ignores how far away the other ends are. "
-    "Reptile's update takes the mean."
-)
+WRONG_TURNS = {
+    "which": {
+        "none": FIRST_ORDER,
+        "last": "Only the last inner step is walked back through; the earlier ones count as if they did not depend on "
+        "the start. How far back does your loop go?",
+        "first": "Only the first inner step is walked back through. A factor I - αH belongs to each of the steps.",
+    },
+    "at": {
+        "first": "The Hessian is taken at `params` in every step. In step k it is that of the point from which the "
+        "step set out, θ_k. Which points does the way forward have to keep?",
+        "end": "The Hessian is taken at the adapted parameters, θ_K, in every step. In step k it is that of the point "
+        "from which the step set out, θ_k. Which points does the way forward have to keep?",
+        "after": "The Hessians are taken one point too late: where each step has arrived, θ_{k+1}, and not from where "
+        "it set out, θ_k. The last of them would be at θ_K, from which no step sets out.",
+    },
+    "forward": {
+        True: "The factors stand in the opposite order: the loop goes from the first step to the last. The query "
+        "gradient belongs to the end, so the last step's factor meets it first. (Matrices do not commute.)"
+    },
+    "of": {
+        "query": "The Hessian is that of the query loss. What is differentiated again is the inner step, and inner "
+        "steps are taken on the support loss."
+    },
+    "sign": {
+        +1: "The sign before the Hessian is wrong: these are factors I + αH. The inner step subtracts α times the "
+        "gradient, and so does its derivative."
+    },
+    "rate": {
+        0: "The Hessian is not multiplied by inner_lr: these are factors I - H. How far does a step go?",
+        2: "The Hessian is multiplied by inner_lr twice: these are factors I - α²H. Is the rate in both of your loops, "
+        "and once more in the product?",
+    },
+    "identity": {
+        False: "The I of I - αH is missing: v is replaced by -αHv, where αHv should be subtracted from it. θ_{k+1} "
+        "depends on θ_k also directly, and not only through the gradient."
+    },
+    "kept": {
+        True: "Every Hessian is multiplied with the query gradient, v_K. It should be multiplied with the vector that "
+        "has already come back through the later steps, v_{k+1}. Does your loop go on with the new v?"
+    },
+    "begin": {
+        "start": "The vector that travels back is the query gradient at `params`. It should begin as the query "
+        "gradient at the adapted parameters, θ_K.",
+        "support": "The query gradient is missing: the vector that travels back begins as the support gradient at "
+        "the adapted parameters. Which loss is minimised after the adaptation?",
+    },
+    "inner": {
+        "climbs": "The inner steps climb: they add the gradient. Adaptation should make the support loss smaller.",
+        "whole": "The inner steps go one whole gradient: inner_lr is missing there.",
+        "on the query set": "The inner steps go down the query loss. Adaptation may use the support loss alone.",
+        "restarts": "Every inner step sets out from `params`. A step should set out from where the one before it has "
+        "arrived.",
+    },
+    "count": {
+        +1: "There is one inner step too many. How many are asked for?",
+        -1: "There is one inner step too few. How many are asked for?",
+    },
+    "minus": {
+        True: "The sign is turned around: this is minus the meta-gradient. An optimizer subtracts a gradient itself."
+    },
+}
 
-REPTILE_UPDATE_MISTAKES: list[Misconception] = [
+
+def _way(support_loss: LossOfParams, params: list[Tensor], inner_lr: float, steps: int) -> list[list[Tensor]]:
+    """Return the points θ_0 … θ_K of the inner steps."""
+    points = [params]
+    for _ in range(steps):
+        moved = [p - inner_lr * g for p, g in zip(points[-1], _gradient(support_loss, points[-1]), strict=True)]
+        points.append([p.detach().requires_grad_() for p in moved])
+    return points
+
+
+META_GRADIENT_MISTAKES: list[Misconception] = [
+    *[
+        (message, functools.partial(_recursion, **{name: value}))
+        for name, values in WRONG_TURNS.items()
+        for value, message in values.items()
+    ],
     (
-        "It moves away from where the tasks ended: the sign is turned around. (θ minus the mean stands in for a "
-        "gradient, and an optimizer would subtract that once more.) Which way must the start go to be nearer to them?",
-        _update(lambda p, ends, lr, n: p - lr * (ends - p).mean(dim=0)),
+        "This is the gradient of the query loss at `params`: no adaptation and no Hessian. Minimising it would be "
+        "joint training. At which parameters is the query loss to be taken?",
+        lambda support_loss, query_loss, params, lr, steps: _gradient(query_loss, params),
     ),
     (
-        "The differences are added up over the tasks, not averaged. With more tasks the step grows, and from "
-        "1 / outer_lr tasks on it overshoots. What turns a sum into a mean?",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).sum(dim=0)),
+        "This is the gradient of the support loss at `params`. The query loss plays no part in it. What does the "
+        "meta-gradient minimise?",
+        lambda support_loss, query_loss, params, lr, steps: _gradient(support_loss, params),
     ),
     (
-        "The ends are added up over the tasks, and the sum takes the place of their mean. With many tasks it lies far "
-        "away from all of them. What turns a sum into a mean?",
-        _update(lambda p, ends, lr, n: p + lr * (ends.sum(dim=0) - p)),
+        "The two losses are exchanged: the inner steps go down the query loss, and the support loss is taken at the "
+        "end. Are your function's arguments in the right order?",
+        lambda support_loss, query_loss, *others: _recursion(query_loss, support_loss, *others),
     ),
     (
-        "It jumps to the mean of the ends and ignores outer_lr. A batch of a few tasks then wipes out what all earlier "
-        "ones have taught. Go only a part of the way.",
-        _update(lambda p, ends, lr, n: ends.mean(dim=0)),
+        "It returns the adapted parameters, θ_K. They are where the walk back begins. What is asked for is how the "
+        "query loss there changes with `params`.",
+        lambda support_loss, query_loss, params, lr, steps: _way(support_loss, params, lr, steps)[-1],
     ),
     (
-        "Only the last task counts; the others' ends are overwritten. The start then chases one task at a time. Where "
-        "are the differences of the others kept?",
-        _update(lambda p, ends, lr, n: p + lr * (ends[-1] - p)),
+        "It returns `params` minus the adapted parameters. Reptile uses that in place of a gradient, and the query "
+        "loss plays no part in it.",
+        lambda support_loss, query_loss, params, lr, steps: [
+            p - q for p, q in zip(params, _way(support_loss, params, lr, steps)[-1], strict=True)
+        ],
     ),
-    (
-        "Only the first task counts. The start then chases one task at a time. Does a `return` stand inside the loop, "
-        "or is there an index 0?",
-        _update(lambda p, ends, lr, n: p + lr * (ends[0] - p)),
-    ),
-    (IN_TURN, _update(lambda p, ends, lr, n: _in_turn(p, ends, lr))),
-    (IN_TURN, _update(lambda p, ends, lr, n: _in_turn(p, ends, lr / len(ends)))),
-    (
-        "It adds a part of the mean itself, not of the way to it. Then the parameters grow step by step, even where "
-        "start and ends agree already. What is the difference between the mean and `params`?",
-        _update(lambda p, ends, lr, n: p + lr * ends.mean(dim=0)),
-    ),
-    (
-        "It returns outer_lr times the mean of the ends, and `params` have dropped out. Is a pair of parentheses "
-        "missing? The way from `params` to the mean is (mean - p), and a part of it is added to p.",
-        _update(lambda p, ends, lr, n: lr * ends.mean(dim=0)),
-    ),
-    (
-        "The weights are swapped: outer_lr of the old start and the rest of the mean. A small outer_lr, meant to be "
-        "careful, then forgets nearly everything. Which of the two should stay where it is when outer_lr is 0?",
-        _update(lambda p, ends, lr, n: lr * p + (1 - lr) * ends.mean(dim=0)),
-    ),
-    (
-        "It returns the change alone, not the changed parameters. What comes back is the next start, so it must begin "
-        "with `params`. What is the change added to?",
-        _update(lambda p, ends, lr, n: lr * (ends - p).mean(dim=0)),
-    ),
-    (
-        "It returns `params` minus the mean of the ends. That stands in for a gradient in Reptile, but here the next "
-        "start itself is asked for. Which way, and how far, does the start move?",
-        _update(lambda p, ends, lr, n: (p - ends).mean(dim=0)),
-    ),
-    (
-        "It returns the difference between the mean of the ends and `params`, which is the whole way. The next start "
-        "is asked for: `params`, moved by the part outer_lr of that way.",
-        _update(lambda p, ends, lr, n: (ends - p).mean(dim=0)),
-    ),
-    (
-        "outer_lr comes in twice, so the start moves only outer_lr squared of the way to the mean. Find the second "
-        "place that multiplies by it.",
-        _update(lambda p, ends, lr, n: p + lr**2 * (ends - p).mean(dim=0)),
-    ),
-    (
-        "It divides by the number of tasks twice, so with more tasks the start would move less and less. Is a mean "
-        "divided once more, or is each difference divided before the mean is taken?",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).mean(dim=0) / len(ends)),
-    ),
-    (
-        "The mean of the ends is divided by the number of tasks once more, so the start moves towards a point near "
-        "zero. One division turns the sum into the mean.",
-        _update(lambda p, ends, lr, n: p + lr * (ends.mean(dim=0) / len(ends) - p)),
-    ),
-    (
-        TOO_FEW,
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).sum(dim=0) / (len(ends) - 1)),
-    ),
-    (TOO_FEW, _update(lambda p, ends, lr, n: p + lr * (ends.sum(dim=0) / (len(ends) - 1) - p))),
-    (
-        "Two things are wrong. The differences are added up over the tasks, not averaged, and they are subtracted, so "
-        "the start moves away from where the tasks ended.",
-        _update(lambda p, ends, lr, n: p - lr * (ends - p).sum(dim=0)),
-    ),
-    (SHORTENED, _update(lambda p, ends, lr, n: p + lr * (ends - p).mean(dim=0) / (ends - p).mean(dim=0).norm())),
-    (SHORTENED, _shortened_way),
-    (
-        "Only the sign of the difference is used, so every entry moves equally far, however near the mean is. Use the "
-        "difference itself.",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).mean(dim=0).sign()),
-    ),
-    (
-        "Large differences are cut down to 1, so far entries move less than the part outer_lr of their way. Use the "
-        "difference as it is.",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).mean(dim=0).clamp(-1, 1)),
-    ),
-    (LARGEST.format("largest"), _update(lambda p, ends, lr, n: p + lr * (ends.amax(dim=0) - p))),
-    (LARGEST.format("smallest"), _update(lambda p, ends, lr, n: p + lr * (ends.amin(dim=0) - p))),
-    (
-        "The sum is divided with //, which rounds down to whole numbers. The mean needs / instead.",
-        _update(lambda p, ends, lr, n: p + lr * (ends.sum(dim=0) // len(ends) - p)),
-    ),
-    (
-        "The lengths of the differences are averaged, one number for each tensor. A length says how far, but not which "
-        "way. Take the mean of the differences themselves, entry by entry.",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).flatten(start_dim=1).norm(dim=1).mean()),
-    ),
-    (NOT_RESET, _towards(lambda means, adapted: list(itertools.accumulate(means)))),
-    (NOT_RESET, _running_differences),
-    (
-        "Every entry of every tensor moves towards the same number, a mean over everything. Each entry has a mean of "
-        "its own, over the tasks.",
-        _towards(lambda means, adapted: [torch.stack(means).mean()] * len(means)),
-    ),
-    (
-        "The start is counted as if it were one more end: the mean divides by the number of tasks plus 1. Take the "
-        "mean over the tasks' ends alone.",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).sum(dim=0) / (len(ends) + 1)),
-    ),
-    (
-        "The mean divides by the number of tensors, not of tasks: with a deeper network the steps would be shorter. "
-        "Over what does `adapted` run first?",
-        _update(lambda p, ends, lr, n: p + lr * (ends - p).sum(dim=0) / n),
-    ),
-    (
-        "The mean divides by the number of tensors, not of tasks: with a deeper network the steps would be shorter. "
-        "Over what does `adapted` run first?",
-        _update(lambda p, ends, lr, n: p + lr * (ends.sum(dim=0) / n - p)),
-    ),
-    (
-        "The parameters come back as they went in: no step was taken. Where do the ends of the tasks enter? (A loop "
-        "that gives its own variable a new value changes no list.)",
-        _update(lambda p, ends, lr, n: p),
-    ),
-    (OTHERS_ENDS, _towards(lambda means, adapted: means[::-1])),
-    (OTHERS_ENDS, _towards(lambda means, adapted: means[:1] * len(means))),
-    (OTHERS_ENDS, _towards(lambda means, adapted: means[-1:] * len(means))),
-    (
-        "The mean is taken over the tensors of one task, and not over the tasks. `adapted` is indexed by the task "
-        "first and then by the tensor: adapted[task][tensor].",
-        _towards(lambda means, adapted: _means(adapted[: len(means)])),
-    ),
-    (
-        "The mean is taken over all tensors of all tasks, so that every tensor moves towards the same one. Each of "
-        "`params` has a mean of its own, over the tasks.",
-        _towards(lambda means, adapted: _means([means]) * len(means)),
-    ),
-    (MEDIAN, _update(lambda p, ends, lr, n: p + lr * (ends.median(dim=0).values - p))),
-    (MEDIAN, _update(lambda p, ends, lr, n: p + lr * (ends.quantile(0.5, dim=0) - p))),
-    (OVER_ENTRIES, _update(lambda p, ends, lr, n: p + lr * (ends.mean() - p))),
-    (OVER_ENTRIES, _update(lambda p, ends, lr, n: p + lr * (ends.mean(dim=(0, 1)) - p))),
-    (OVER_ENTRIES, _update(lambda p, ends, lr, n: p + lr * (ends.mean(dim=0).mean(dim=-1, keepdim=True) - p))),
 ]
 
 
-ONE_FOR_EACH_TASK = "`adapted` holds one list of tensors for each task: adapted[task][tensor]."
-IN_ORDER = "The arguments come in the order params, adapted, outer_lr, and `adapted` holds a list for each task."
-OF_ADAPTED = (
-    {"'Tensor' and 'list'": IN_ORDER}
-    | dict.fromkeys(("'list'", "got list", "index out of range"), ONE_FOR_EACH_TASK)
-    | {
-        piece: tip
-        for piece, tip in OF_LISTS.items()
-        if piece not in ("'list'", "'list' object is not callable", "index out of range")
-    }
-)
+def _meta_gradient_of(result: Any, arguments: tuple) -> Numbers:
+    params = arguments[2]
+    _expect_precision(result, params, "the result")
+    if isinstance(result, Tensor) and result.numel() == 1:
+        raise Wrong(
+            "It returns one number, such as the query loss after adaptation. What is asked for is its gradient, a "
+            "list of tensors like `params`."
+        )
+    return _numbers(result, params, "the meta-gradient")
 
 
-def _still_tensors(call: _Call) -> str | None:
-    """Say which tensors have not moved, if the others are right."""
-    right = solutions.reptile_update(*call.arguments)
-    still = [i for i, (new, p) in enumerate(zip(call.result, call.arguments[0], strict=True)) if torch.equal(new, p)]
-    others = [i for i in range(len(right)) if i not in still]
-    if not still or not all(torch.allclose(call.result[i], right[i]) for i in others):
+def _facts_of_meta_gradient(calls: list[_Call]) -> str | None:
+    """Say how often each of the two parts counts: the query gradient at θ_K, and what the walk back subtracts."""
+    found = []
+    for call in calls:
+        first = _recursion(*call.arguments, which="none")
+        right = solutions.meta_gradient(*call.arguments)
+        term = [a - b for a, b in zip(right, first, strict=True)]
+        weights = _weights(call.result, first, term)
+        if weights is None:
+            return None
+        found.append(weights)
+    if not all(_same(*of_part) for of_part in zip(*found, strict=True)):
+        return None
+    a, b = found[0]
+    if _same(1, a, b):
         return None
     return (
-        f"Only some of the tensors move: {' and '.join(f'result[{i}]' for i in still)} did not. Reptile moves every "
-        "parameter. Does your update run over the whole list?"
+        f"This is {a:.4g} times the first-order part, the query gradient at θ_K, and {b:.4g} times the rest that the "
+        "walk back adds to it. Each should count once."
     )
 
 
-def _facts_of_update(calls: list[_Call]) -> str | None:
-    """Say what the new parameters are, if they are sums of the old ones and of the tasks' ends."""
-    fitted = []
+def _explain_meta_gradient(calls: list[_Call]) -> Iterator[Misconception]:
+    yield from META_GRADIENT_MISTAKES
+    if not all(call.can_be_explained() for call in calls):
+        return
+    errors = []
     for call in calls:
-        params, adapted, _outer_lr = call.arguments
-        weights = _weights(call.result, params, *adapted)
-        if weights is None:
-            return _still_tensors(call)
-        fitted.append(weights)
-    rates = [call.arguments[2] for call in calls]
-    for (_start, *weights), rate in zip(fitted, rates, strict=True):
-        if not _same(*weights):
-            return (
-                f"The tasks do not count equally. With {len(weights)} tasks, their ends have the weights "
-                f"{', '.join(f'{weight:.3g}' for weight in weights)} in the result; each should have "
-                f"{rate / len(weights):.3g}. Is something overwritten, left out, or used again for the next task?"
-            )
-    totals = [sum(weights) for _start, *weights in fitted]
-    if all(_same(1 - old, total) for (old, *_), total in zip(fitted, totals, strict=True)):
-        parts = [total / rate for total, rate in zip(totals, rates, strict=True)]
-        if _same(1, *parts):
-            return None
-        if _same(*totals):
-            return (
-                f"The start moves {totals[0]:.4g} of the way to the mean, whatever outer_lr is. Is a rate written into "
-                "the code? The lesson calls the function with a rate of its own, so use the argument."
-            )
-        if _same(*parts):
-            return (
-                f"The start moves {parts[0]:.4g} times as far as it should, and otherwise right. What else, apart from "
-                "outer_lr, multiplies or divides the difference?"
-            )
-    divisors = [rate / weights[1] if weights[1] else 0 for rate, weights in zip(rates, fitted, strict=True)]
-    if divisors[0] > 0 and _same(*divisors):
-        return (
-            f"The sum over the tasks is divided by {divisors[0]:.4g}, however many tasks there are. Is a number of "
-            "tasks written into the code? It is len(adapted)."
-        )
-    off = (i for i, rate in enumerate(rates) if not (_same(1 - rate, fitted[i][0]) and _same(rate, totals[i])))
-    shown = next(off, 0)
-    return (
-        f"With the arguments {_code('reptile_update', shown)}, where outer_lr is {rates[shown]:g}, the result is "
-        f"{_sum_in_words({'`params`': fitted[shown][0], 'the mean of the ends': totals[shown]})}. It should be "
-        f"{1 - rates[shown]:g} times `params` plus {rates[shown]:g} times the mean."
-    )
-
-
-def _explain_update(calls: list[_Call]) -> Iterator[Misconception]:
-    yield from REPTILE_UPDATE_MISTAKES
-    if all(call.can_be_explained() for call in calls) and (says := _facts_of_update(calls)):
-        raise Wrong(says)
-
-
-def _new_start(result: Any, arguments: tuple) -> Numbers:
-    params, adapted, _outer_lr = arguments
-    tensors = isinstance(result, tuple | list) and all(isinstance(part, Tensor) for part in result)
-    if tensors and len(result) == len(params) * len(adapted) > len(params):
+        right = _flat(solutions.meta_gradient(*call.arguments))
+        errors.append(((_flat(call.result) - right).norm() / right.norm()).item())
+    if 0 < max(errors) < 1e-3:
         raise Wrong(
-            f"It returns {len(result)} tensors, as many as all {len(adapted)} tasks have together. Only "
-            f"{len(params)} are asked for, like `params`. Take the mean over the tasks first."
+            f"This is the meta-gradient, but only approximately: the relative error is {max(errors):.0e}, as with "
+            "finite differences. They are the witness further down. The recursion is exact, and it takes a handful of "
+            "gradients, however many parameters there are."
         )
-    return _numbers(result, params, "the new parameters")
+    if says := _facts_of_meta_gradient(calls):
+        raise Wrong(says)
+    yield from combined(_recursion, WRONG_TURNS)
 
 
-def _examine_reptile_update(attempt: Callable) -> None:
-    for cases in (REPTILE_UPDATE_CASES[:2], [*REPTILE_UPDATE_CASES, OTHER_REPTILE_CASE]):
+def _meta_gradient_tip(says: str, call: _Call) -> str | None:
+    if "element 0 of tensors does not require grad" in says:
+        return (
+            "What is differentiated there does not depend on a tensor that autograd follows. A point that is made by "
+            "detach() has to be told so: detach().requires_grad_()."
+        )
+    return _tip(says, OF_LISTS | OF_GRADIENTS)
+
+
+def _examine_meta_gradient(attempt: Callable) -> None:
+    first, others = META_GRADIENT_CASES[:2], [*META_GRADIENT_CASES[:3], OTHER_META_GRADIENT_CASE]
+    for cases, tolerance in ((first, NEARLY_EXACT), (others, NEARLY_EXACT), (META_GRADIENT_CASES, None)):
         _agree(
             attempt,
-            answer=solutions.reptile_update,
+            answer=solutions.meta_gradient,
             cases=cases,
-            numbers=_new_start,
-            explain=_explain_update,
-            tip=lambda says, call: _tip(says, OF_ADAPTED),
+            numbers=_meta_gradient_of,
+            explain=_explain_meta_gradient,
+            tip=_meta_gradient_tip,
+            tolerance=tolerance,
         )
 
 
-reptile_update = Exercise(
-    answer=solutions.reptile_update,
-    difficulty="easy",
-    minutes=10,
+meta_gradient = Exercise(
+    answer=solutions.meta_gradient,
+    difficulty="hard",
+    minutes=20,
     statement=(
-        "Move the start a part outer_lr of the way towards the mean of where the tasks ended: Reptile's outer update."
+        "Compute MAML's exact meta-gradient through any number of inner steps, by walking forward along the steps and "
+        "then back."
     ),
     hints=(
-        "For each parameter: where did the tasks end on average, and how far is that from the start?",
-        "zip(*adapted) goes over the parameters and gives, for each, its ends in all tasks. "
-        "torch.stack(ends).mean(dim=0) is their mean.",
-        "The new parameter is p + outer_lr * (mean - p): with outer_lr = 0 it stays, with 1 it is the mean.",
+        "There are three parts: the way forward, which keeps the points θ_0 … θ_{K-1}; the query gradient at θ_K; and "
+        "the way back, which changes that vector once for each step, the last step first.",
+        "Forward: each point is a list of fresh leaves, p.detach().requires_grad_(), so that hessian_vector can "
+        "differentiate there. No graph is needed from point to point.",
+        "Back: for theta in reversed(points), let product = hessian_vector(support_loss, theta, v), and replace each "
+        "tensor a of v by a - inner_lr * b, where b is its tensor of the product.",
     ),
-    cases=REPTILE_UPDATE_CASES,
-    examine=_examine_reptile_update,
+    cases=META_GRADIENT_CASES,
+    seconds=20.0,
+    examine=_examine_meta_gradient,
     in_place=(
-        "It changes `params`, or the tasks' ends, in place. The start that the differences are measured from would be "
-        "gone before the last task is looked at. Make new tensors and leave the arguments as they were."
+        "It changes `params`, and they are the start that all tasks share: the next task would set out from where this "
+        "one ended. Make new tensors in new lists, and leave `params` as they were."
     ),
+)
+
+
+# two_terms
+
+
+def _two_terms_case(shapes: Shapes, *, dtype: torch.dtype = torch.float64, others: bool = False) -> Case:
+    def make() -> tuple[LossOfParams, LossOfParams, list[Tensor]]:
+        params = _params(shapes, 3 * others, dtype)
+        return _loss(shapes, seed=1 + 3 * others), _loss(shapes, seed=2 + 3 * others), params
+
+    what = WORDS[shapes] + (AND_OTHERS if others else "") + (" and single precision" if dtype == torch.float32 else "")
+    return Case(what=what, make=make)
+
+
+TWO_TERMS_CASES = [
+    _two_terms_case(TWO),
+    _two_terms_case(THREE),
+    _two_terms_case(FIVE),
+    _two_terms_case(FOUR, dtype=torch.float32),
+]
+OTHER_TWO_TERMS_CASE = _two_terms_case(TWO, others=True)
+TwoTerms = tuple[list[Tensor], list[Tensor]]
+
+
+def _both_terms(
+    first_loss: LossOfParams,
+    second_loss: LossOfParams,
+    params: list[Tensor],
+    *,
+    average: str = "",
+    inner: str = "",
+    exchanged: bool = False,
+) -> TwoTerms:
+    """Return AvgGrad and AvgGradInner. Each keyword is something that can go wrong."""
+    losses = [first_loss, second_loss]
+    g1, g2 = (_gradient(loss, params) for loss in losses)
+    a, b = {"first": (1.0, 0.0), "second": (0.0, 1.0), "sum": (1.0, 1.0)}.get(average, (0.5, 0.5))
+    avg_grad = [a * x + b * y for x, y in zip(g1, g2, strict=True)]
+    vectors = [g2, g1]
+    if inner == "own":
+        vectors = [g1, g2]
+    if inner == "means":
+        vectors = [[(x + y) / 2 for x, y in zip(g1, g2, strict=True)]] * 2
+    products = [solutions.hessian_vector(loss, params, list(v)) for loss, v in zip(losses, vectors, strict=True)]
+    c, d = {"first": (1.0, 0.0), "second": (0.0, 1.0), "sum": (1.0, 1.0), "minus": (-0.5, -0.5)}.get(inner, (0.5, 0.5))
+    avg_grad_inner = [c * x + d * y for x, y in zip(*products, strict=True)]
+    return (avg_grad_inner, avg_grad) if exchanged else (avg_grad, avg_grad_inner)
+
+
+ONE_ORDER = (
+    "In AvgGradInner only one of the two products is there, {}. Over many tasks its mean is the same, but for one task "
+    "it is not. The mean of both is asked for, so that neither minibatch is preferred."
+)
+TWO_TERMS_SWITCHES = {
+    "average": {
+        "first": "AvgGrad is the gradient of the first loss alone. It should be the mean of both gradients.",
+        "second": "AvgGrad is the gradient of the second loss alone. It should be the mean of both gradients.",
+        "sum": "AvgGrad is the sum of the two gradients, which is twice their mean.",
+    },
+    "inner": {
+        "first": ONE_ORDER.format("H₁g₂"),
+        "second": ONE_ORDER.format("H₂g₁"),
+        "sum": "AvgGradInner is the sum H₁g₂ + H₂g₁, which is the gradient of g₁·g₂. It should be half of that.",
+        "minus": "AvgGradInner has the wrong sign. The minus belongs to the formulas that it is put into.",
+        "own": "In AvgGradInner each Hessian meets the gradient of its own loss: H₁g₁ and H₂g₂. It should meet that of "
+        "the other loss.",
+        "means": "In AvgGradInner the mean of the two gradients is taken before the products, so terms H₁g₁ and H₂g₂ "
+        "have come in. Each Hessian should meet only the gradient of the other loss.",
+    },
+    "exchanged": {True: "The two terms are exchanged: AvgGrad should come first."},
+}
+
+
+def _length_of_product(first_loss: LossOfParams, second_loss: LossOfParams, params: list[Tensor]) -> TwoTerms:
+    avg_grad, _inner = solutions.two_terms(first_loss, second_loss, params)
+    g1, g2 = (_gradient(loss, params) for loss in (first_loss, second_loss))
+    return avg_grad, [x * y for x, y in zip(g1, g2, strict=True)]
+
+
+TWO_TERMS_MISTAKES: list[Misconception] = [
+    *[
+        (message, functools.partial(_both_terms, **{name: value}))
+        for name, values in TWO_TERMS_SWITCHES.items()
+        for value, message in values.items()
+    ],
+    (
+        "AvgGradInner is the two gradients' product, entry by entry, and no Hessian is in it. It is the gradient of a "
+        "product of gradients, so something has to be differentiated again.",
+        _length_of_product,
+    ),
+]
+
+
+def _terms(result: Any, arguments: tuple) -> Numbers:
+    params = arguments[2]
+    pair = isinstance(result, tuple | list) and len(result) == 2 and not isinstance(result[0], Tensor)
+    if not pair:
+        raise Wrong(f"It should return two lists, AvgGrad and AvgGradInner; yours returned {describe(result)}.")
+    found = {}
+    for name, tensors in zip(("AvgGrad", "AvgGradInner"), result, strict=True):
+        _expect_precision(tensors, params, name)
+        numbers = _numbers(tensors, params, name)
+        found |= {key.replace("result", name): tensor for key, tensor in numbers.items()}
+    return found
+
+
+def _examine_two_terms(attempt: Callable) -> None:
+    def tried(first_loss: LossOfParams, second_loss: LossOfParams, params: list[Tensor]) -> Any:
+        before = _grads((params,))
+        try:
+            result = attempt(first_loss, second_loss, params)
+        except Wrong as stopped:
+            says = str(stopped)
+            words = _tip(says, OF_LISTS | OF_GRADIENTS) if says.startswith("It stopped with") else None
+            raise Wrong(f"{says}. {words}" if words else says) from None
+        if not _equal(before, _grads((params,))):
+            raise Wrong(GRAD_LEFT)
+        return result
+
+    def mistakes() -> Iterator[Misconception]:
+        yield from TWO_TERMS_MISTAKES
+        yield from combined(_both_terms, TWO_TERMS_SWITCHES)
+
+    for cases, tolerance in ((TWO_TERMS_CASES[:2], NEARLY_EXACT), ([*TWO_TERMS_CASES, OTHER_TWO_TERMS_CASE], None)):
+        agree(
+            tried,
+            name="two_terms",
+            cases=cases,
+            right=solutions.two_terms,
+            numbers=_terms,
+            mistakes=mistakes(),
+            tolerance=tolerance,
+        )
+
+
+two_terms = Exercise(
+    answer=solutions.two_terms,
+    difficulty="medium",
+    minutes=10,
+    statement="Compute AvgGrad and AvgGradInner for two losses of one task.",
+    hints=(
+        "Four things are needed: the gradient of each loss, and for each loss its Hessian times the gradient of the "
+        "other one. You have a function for the latter.",
+        "g1 = torch.autograd.grad(first_loss(params), params), and g2 likewise. The products are "
+        "hessian_vector(first_loss, params, g2) and hessian_vector(second_loss, params, g1).",
+        "Both terms are means of two lists, tensor by tensor: [(a + b) / 2 for a, b in zip(g1, g2)].",
+    ),
+    cases=TWO_TERMS_CASES,
+    seconds=20.0,
+    examine=_examine_two_terms,
+    in_place="It changes `params`, which the lesson goes on using. Make new tensors instead.",
 )

@@ -1,14 +1,12 @@
-"""The figures of the lesson on second- and first-order MAML, its playground in the plane, and its measured results."""
+"""The figures of the lesson on second- and first-order MAML, its playground in the plane, and its steering panel."""
 
 from __future__ import annotations
 
-import json
 import math
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
@@ -21,14 +19,13 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ...experiments import first_vs_second_order
-from ...experiments.recipes import RECIPES
+from ...checkpoint import shipped
 from ...learners.maml import MAML
 from ...losses import mse
-from ...nets import MLP
+from ...nets import MLP, Params
 from ...tasks import Episode, sine
 from ..kit import steering
-from ..kit.canvas import Canvas
+from ..kit.canvas import Canvas, size_of
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -43,11 +40,13 @@ from ..kit.figures import (
     figure,
     finish,
     legend_of_all,
+    plain,
     plural,
     smooth,
 )
 from ..kit.panels import Panel, slider
 from ..kit.steering.view import View
+from .evidence import Comparison
 
 # The two lines can be told apart without colour: by their dash, and by their name where there is room for it.
 ORDER_STYLES = {1: (VERMILION, "--", "first order"), 2: (BLUE, "-", "second order")}
@@ -69,6 +68,10 @@ GRID = torch.linspace(-VIEW, VIEW, 96, dtype=torch.float64)  # where the map is 
 BANDS = 10  # how many grey levels the map has
 STRAIGHT, BENT = 0.0, 0.3
 UPDATES = 40
+NARROW = 640  # CSS pixels: on a narrower page the curve stands below the plane, and is so high with its labels:
+NARROW_CURVE = 370
+LARGEST = 380  # CSS pixels of the plane there
+LEFT, TOP, BOTTOM, BELOW = 66, 38, 64, 120  # CSS pixels of the margins; the last one has a legend in it
 LABEL = torch.tensor([0.35, 0.0])  # from the middle of a task's label to both ends of it, about
 # Where the name of an arrow may stand, from its tip
 AROUND = torch.tensor(
@@ -76,6 +79,20 @@ AROUND = torch.tensor(
 ).double()
 # Settings of the playground in which the first-order arrow points more than 90° away from the second-order one.
 WRONG_WAY = {"inner_lr": 0.3, "outer_lr": 0.1, "steps": 1, "steepness": 5.0, "bend": STRAIGHT, "x": -0.4, "y": 1.6}
+
+
+def way_in_words(angle: float) -> str:
+    """Say what an angle between the two meta-gradients, in degrees, means for first order.
+
+    Up to 90° a short step along the first-order meta-gradient makes the meta-loss smaller, and beyond 90° larger.
+    """
+    if angle > 100:
+        return "first order walks the wrong way"
+    if angle > 90:
+        return "just beyond a right angle: first order climbs, though hardly"
+    if angle > 80:
+        return "nearly at right angles: first order descends, though hardly"
+    return "both lead downhill"
 
 
 @dataclass(frozen=True)
@@ -183,6 +200,31 @@ def direction(vector: Tensor) -> Tensor:
     return vector / vector.norm()
 
 
+class PlaneCanvas(Canvas):
+    """The playground's pictures, next to each other, or on a narrow page below each other, with room for all labels."""
+
+    def fit(self, width: float, height: float, ratio: float = 1.0) -> None:
+        """Draw the figure for a place of `width` × `height` CSS pixels; a narrow one becomes as high as is needed."""
+        height = min(width, LARGEST + LEFT) + NARROW_CURVE if width < NARROW else height
+        super().fit(width, height, ratio)
+        place(self.figure)
+
+
+def place(fig: Figure) -> None:
+    """Give the playground's two axes their places: the plane is a square, so that angles look right."""
+    width, height = size_of(fig)
+    plane, curve = fig.axes
+    if width < NARROW:
+        side = min(width - LEFT - 14, LARGEST)
+        boxes = (LEFT, height - TOP - side, side, side), (LEFT + 48, BELOW, side - 48, NARROW_CURVE - BELOW - 48)
+    else:
+        side = min(height - TOP - BOTTOM, 0.45 * (width - LEFT))
+        begin = 2 * LEFT + side + 50
+        boxes = (LEFT, height - TOP - side, side, side), (begin, BELOW, width - begin - 14, height - TOP - BELOW)
+    for ax, (x, y, w, h) in zip((plane, curve), boxes, strict=True):
+        ax.set_position((x / width, y / height, w / width, h / height))
+
+
 class Plane:
     """The picture of the playground: the loss after adaptation as a map, and both meta-gradients with their paths.
 
@@ -192,8 +234,7 @@ class Plane:
     def __init__(self) -> None:
         self.figure, (plane, self.curve) = figure(height=4.8, ncols=2)
         self.figure.set_layout_engine(None)
-        plane.set_position((0.07, 0.14, 0.416, 0.78))  # a square, so that angles look right
-        self.curve.set_position((0.63, 0.26, 0.35, 0.66))
+        place(self.figure)
         blank = torch.zeros(len(GRID), len(GRID)).numpy()
         view = (-VIEW, VIEW, -VIEW, VIEW)
         self.map = plane.imshow(blank, "Greys", origin="lower", extent=view, vmin=0, vmax=1.6, interpolation="nearest")
@@ -224,7 +265,7 @@ class Plane:
         finish(self.curve, "where each leads", "updates of the start", "loss after adaptation", legend=True)
         self.curve.set_yticks(list(DRAWN), list(DRAWN.values()))
         self.curve.minorticks_off()
-        self.canvas = Canvas(self.figure, self.moving)
+        self.canvas = PlaneCanvas(self.figure, self.moving)
 
     def update(
         self, x: float, y: float, inner_lr: float, steps: int, outer_lr: float, steepness: float, bend: float
@@ -248,7 +289,7 @@ class Plane:
             leads = "leads"
             if len(path) <= UPDATES:
                 leads = "runs away"
-                gone.append(f"{name} runs away in {plural(len(path) - 1, 'update')}")
+                gone.append(f"{name} runs away in\n{plural(len(path) - 1, 'update')}")
             ends.append(f"{name} {leads} from a loss of {_in_words(losses[0])} to {_in_words(losses[-1])}")
             self.paths[order].set_data(*path.T.numpy())
             self.losses[order].set_data(range(len(losses)), losses.clamp(min(DRAWN), max(DRAWN)).numpy())
@@ -273,8 +314,7 @@ class Plane:
             self.title.set_text(f"no angle: {why}")
             return f"The angle is undefined, because {why}."
         self.title.set_text(f"the two arrows are {between:.0f}° apart")
-        wrong = " More than 90°: first order walks the wrong way." if between > 90 else ""
-        return f"The arrows are {between:.0f}° apart.{wrong}"
+        return f"The arrows are {between:.0f}° apart: {way_in_words(between)}."
 
     def _point(self, start: Tensor, gradients: dict[int, Tensor]) -> None:
         """Draw the arrows, each with its name where it covers nothing else."""
@@ -302,7 +342,10 @@ def _apart(tips: list[Tensor], covered: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_words(loss: Tensor) -> str:
-    return f"{loss:.3g}" if loss < HIGH else "more than 10¹²"
+    if not loss < HIGH:
+        return "more than 10¹²"
+    value = loss.item()
+    return plain(float(f"{value:.3g}")) if value < 1000 else plain(round(value))
 
 
 @lru_cache(maxsize=8)
@@ -394,7 +437,8 @@ def _tensors(values: Any) -> list[Tensor]:
 # Figures
 
 LINES = [(VERMILION, "--", "s"), (BLUE, "-", "o"), (GREEN, ":", "^"), (PURPLE, "-.", "D")]
-HATCHES = ["", "///", "...", "xx"]
+METHODS = {"joint training": (GREEN, "^"), "first-order MAML": (VERMILION, "s"), "MAML": (BLUE, "o")}
+EQUAL = [("steps", "o", BLUE), ("time", "s", VERMILION)]
 
 
 def draw_lines(
@@ -435,90 +479,90 @@ def draw_costs(milliseconds: dict[str, dict[int, float]], mebibytes: dict[str, d
     return fig
 
 
-def draw_bars(groups: dict[str, dict[str, float]], title: str, y: str) -> Figure:
-    """Draw a cluster of bars for each layer. It has one bar for each group, and the groups differ in their hatching."""
-    fig, ax = figure(height=4)
-    layers = list(next(iter(groups.values())))
-    width = 0.8 / len(groups)
-    for i, (name, values) in enumerate(groups.items()):
-        places = [place + (i - (len(groups) - 1) / 2) * width for place in range(len(layers))]
-        color, hatch = LINES[i % len(LINES)][0], HATCHES[i % len(HATCHES)]
-        ax.bar(
-            places, [values[layer] for layer in layers], width, color=color, hatch=hatch, edgecolor="white", label=name
-        )
-    ax.set_xticks(range(len(layers)), layers)
-    finish(ax, title, "", y, legend=len(groups) > 1)
-    return fig
+def draw_shares(shares: dict[str, list[float]], title: str) -> Figure:
+    """Draw what first order leaves out by parameter, over batches of tasks.
 
-
-def draw_rates(rates: dict[str, list[float]], start: float, title: str) -> Figure:
-    """Draw the learned inner rates of each layer by five quantiles.
-
-    A thin line goes from 5 to 95 %, a thick line from 25 to 75 %, and a dot marks the median.
+    Args:
+        shares: for each parameter, the 5 %, 50 % and 95 % quantiles of the share over batches.
+        title: the title.
     """
-    fig, ax = figure(height=0.33 * len(rates) + 1.5)
-    for row, (lowest, low, middle, high, highest) in enumerate(rates.values()):
-        ax.plot([lowest, highest], [row, row], "-", color=GREY, linewidth=1.5)
-        ax.plot([low, high], [row, row], "-", color=BLUE, linewidth=6, solid_capstyle="butt")
+    fig, ax = figure(height=0.34 * len(shares) + 1.6)
+    ax.set_xscale("log")
+    for row, (low, middle, high) in enumerate(shares.values()):
+        ax.plot([low, high], [row, row], "-", color=BLUE, linewidth=3)
         ax.plot(middle, row, "o", color=BLACK)
-    ax.axvline(start, color=VERMILION, linestyle="--", label=f"where all started: {start:g}")
-    ax.axvline(0, color=GREY, linewidth=1)
-    ax.set_yticks(range(len(rates)), rates)
-    ax.invert_yaxis()
-    finish(ax, title, "inner learning rate", "", legend=True)
+    ax.axvline(1, color=GREY, linestyle=":", label="as long as the meta-gradient itself")
+    ax.set_yticks(range(len(shares)), shares)
+    ax.set_ylim(len(shares) - 0.5, -0.5)
+    finish(ax, title, "share: left out / meta-gradient (dot: median, bar: 5 to 95 % of batches)", "", legend=True)
     return fig
 
 
-def draw_matrices(rates: Tensor, gates: Tensor, title: str) -> Figure:
-    """Draw a weight matrix's learned rates (blue where a weight adapts uphill), and its open gates in black."""
-    fig, (left, right) = figure(height=4.2, ncols=2)
-    rates, gates = rates.cpu(), gates.cpu()
-    limit = rates.abs().max().item()
-    shown = left.imshow(rates.T.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit)
-    bar = fig.colorbar(shown, ax=left)
-    bar.set_label("inner learning rate", fontsize=TEXT)
-    bar.ax.tick_params(labelsize=TEXT)
-    right.imshow(gates.T.numpy(), cmap="gray_r", vmin=0, vmax=1)
-    finish(left, f"Meta-SGD: rates of {title}", "from unit", "to unit")
-    finish(right, f"sparse-MAML: gates of {title}", "from unit (black: the gate is open)", "to unit")
-    for ax in (left, right):
-        ax.grid(visible=False)
-    return fig
+def draw_ratios(found: dict[str, Comparison], margin: float) -> Figure:
+    """Draw first order's test error as a multiple of second order's, with intervals over seeds, for several settings.
 
-
-MEASURED = Path(__file__).with_name("measured.json")  # a copy of what `python -m metalab orders` wrote
-
-
-def load_results() -> dict[str, Any]:
-    """Read what `python -m metalab orders` measured, as shipped with the package."""
-    return json.loads(MEASURED.read_text())
-
-
-def draw_results(measured: list[dict[str, Any]]) -> Figure:
-    """Draw the test errors of comparisons, one plot each: mean and 95 % interval over seeds, and a dot for every seed.
-
-    Circles stand for trainings of equal steps, squares for trainings of equal time.
+    Args:
+        found: what each setting has shown, by its name.
+        margin: the factor within which a difference counts as too small to matter; it is shaded.
     """
-    rows = max(len(each["step_ms"]) for each in measured)
-    fig, axes = figure(height=2.3 + 0.42 * rows, ncols=len(measured), squeeze=False)
-    for ax, comparison in zip(axes[0], measured, strict=True):
-        scale, unit = (1, "MSE") if comparison["runs"][0]["measure"] == "MSE" else (100, "error, %")
-        for row, name in enumerate(comparison["step_ms"]):
-            for equal, marker, color, shift in (("steps", "o", BLUE, 0.0), ("time", "s", VERMILION, 0.3)):
-                values = [scale * error for error in first_vs_second_order.errors(comparison, name, equal).values()]
-                if not values:
-                    continue
-                interval = first_vs_second_order.Interval.of(values)
-                ax.plot(values, [row + shift] * len(values), marker, color=GREY, markersize=4, markerfacecolor="none")
-                ax.plot([interval.low, interval.high], [row + shift] * 2, "-", color=color, linewidth=2)
-                label = f"equal {equal}" if name == "fomaml" and ax is axes[0, 0] else None
-                ax.plot(interval.mean, row + shift, marker, color=color, label=label)
-        ax.set_yticks(range(len(comparison["step_ms"])), [RECIPES[name].title for name in comparison["step_ms"]])
-        ax.tick_params(labelleft=ax is axes[0, 0] or list(comparison["step_ms"]) != list(measured[0]["step_ms"]))
-        ax.set_ylim(len(comparison["step_ms"]) - 0.4, -0.6)
-        ax.set_xlim(left=0)
-        finish(ax, ",\n".join(comparison["title"].rsplit(", ", 1)), f"test {unit} (less is better)")
-    legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
+    fig, ax = figure(height=0.62 * len(found) + 1.7)
+    ax.set_xscale("log")
+    ax.axvspan(1 / margin, margin, color=GREY, alpha=0.18, linewidth=0, label=f"within a factor of {margin:g}")
+    ax.axvline(1, color=GREY, linewidth=1)
+    for row, intervals in enumerate(found.values()):
+        for (equal, marker, color), shift in zip(EQUAL, (-0.16, 0.16), strict=True):
+            each = intervals[equal]
+            ax.plot([each.low, each.high], [row + shift] * 2, "-", color=color, linewidth=2.5)
+            label = f"equal {equal}" if row == 0 else None
+            ax.plot(each.mean, row + shift, marker, color=color, label=label)
+    ax.set_yticks(range(len(found)), found)
+    ax.set_ylim(len(found) - 0.5, -0.5)
+    finish(ax, "does the order matter?", "error of first order / error of second order", "", legend=True)
+    ax.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
+    ax.minorticks_off()
+    return fig
+
+
+def draw_over_training(
+    rows: dict[str, dict[str, list[float]]], title: str, x: str, *, reference: float | None = None
+) -> Figure:
+    """Draw a quantity over batches at several times of several trainings.
+
+    Args:
+        rows: for each of METHODS and each time ("start") the 5 %, 50 % and 95 % quantiles.
+        title: the title.
+        x: the name of the quantity.
+        reference: a value to mark by a dotted line.
+    """
+    times = list(next(iter(rows.values())))
+    fig, ax = figure(height=0.34 * len(rows) * len(times) + 1.6)
+    for number, (name, by_time) in enumerate(rows.items()):
+        color, marker = METHODS[name]
+        for row, (low, middle, high) in enumerate(by_time.values(), start=number * len(times)):
+            ax.plot([low, high], [row, row], "-", color=color, linewidth=3)
+            ax.plot(middle, row, marker, color=color, markersize=8, label=name if row % len(times) == 0 else None)
+    if reference is not None:
+        ax.axvline(reference, color=GREY, linestyle=":")
+    ax.set_yticks(range(len(rows) * len(times)), times * len(rows))
+    ax.set_ylim(len(rows) * len(times) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    finish(ax, title, f"{x} (marker: median, bar: 5 to 95 %)", "", legend=True)
+    return fig
+
+
+def draw_two_terms(counts: dict[str, dict[float, float]], wanted: dict[str, float]) -> Figure:
+    """Draw how often AvgGradInner counts in an algorithm's mean update, over the inner rate.
+
+    Args:
+        counts: for each algorithm, the measured number by the rate.
+        wanted: for each algorithm, the number that the expansion promises.
+    """
+    fig, ax = figure(height=4)
+    ax.set_xscale("log")
+    for value in sorted(set(wanted.values())):
+        ax.axhline(value, color=GREY, linestyle=":", linewidth=1.5)
+    ax.set_ylim(0, 2.3)
+    draw_lines(ax, counts, "how often AvgGradInner counts, measured", "inner learning rate α", "times α · AvgGradInner")
     return fig
 
 
@@ -532,7 +576,7 @@ class OrderPicture:
         names: the parameters to show.
     """
 
-    MOST = 1.5  # where the axis ends
+    MOST = 2.5  # where the axis ends
 
     def __init__(self, episode: Episode, names: list[str]) -> None:
         self.episode, self.names = episode, names
@@ -562,20 +606,45 @@ class OrderPicture:
         largest = max(range(len(shares)), key=shares.__getitem__)
         angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
         most = f"{self.names[largest]} ({shares[largest]:.0%}{', beyond the axis' * (shares[largest] > self.MOST)})"
-        return f"First and second order are {angle:.0f}° apart; most is left out at {most}."
+        return f"First and second order are {angle:.0f}° apart ({way_in_words(angle)}). Most is left out at {most}."
+
+
+@dataclass(frozen=True)
+class Continued(MAML):
+    """MAML whose training begins at parameters that it is given, and not at random ones."""
+
+    begin: Params | None = field(default=None, compare=False, repr=False)
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Return copies of the parameters at which the training begins, on the generator's device."""
+        if self.begin is None:
+            return super().init(generator)
+        return {name: p.to(generator.device, copy=True) for name, p in self.begin.items()}
+
+
+def sample_waves(generator: torch.Generator) -> Episode:
+    """Draw what the panel trains on in a meta-step: 25 sine waves with 10 support and 10 query points each."""
+    return sine.sample(25, 10, 10, generator)
 
 
 def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> steering.SteeringPanel:
     """Return a panel that steers MAML on the sine family and shows what first order leaves out.
 
-    `await training_panel().train(1000)` trains.
+    It begins at lesson 1's trained network, where the order shows in the loss: on the plateau on which a training from
+    random parameters begins, the two orders can hardly be told apart. `await training_panel().train(1200)` trains.
     """
     values = {"inner_lr": 0.01, "outer_lr": 1e-3, "inner_steps": 1, "order": 2}
-    learner = MAML(MLP(), mse, inner_lr=torch.tensor(0.01, device=device))  # a tensor changes without a new learner
-    driver = steering.Driver(learner, lambda g: sine.sample(25, 10, 10, g), values, seed=seed, device=device)
-    episode = sine.sample(25, 10, 10, torch.Generator(device).manual_seed(seed + 1))
+    rate = torch.tensor(0.01, device=device)  # a tensor changes without a new learner
+    learner = Continued(MLP(), mse, inner_lr=rate, begin=shipped("sine_maml_5shot", device)[0])
+    driver = steering.Driver(learner, sample_waves, values, seed=seed, device=device)
+    episode = sample_waves(torch.Generator(device).manual_seed(seed + 1))
     picture = OrderPicture(episode, list(driver.trainer.params))
     alt = "Panel: sliders that steer MAML on sine waves; its loss, and what first order leaves out, by parameter."
-    presets = {"Large α": {"inner_lr": 0.1}, "First order": {"order": 1}, "Blow it up": {"outer_lr": 1.0}}
+    presets = {
+        "First order": {"order": 1},
+        "Second order": {"order": 2},
+        "Large α": {"inner_lr": 0.05},
+        "Blow it up": {"outer_lr": 1.0},
+    }
     view = View(picture, loss="query loss (MSE)")
     return steering.SteeringPanel(driver, view, look=picture.look, presets=presets, alt=alt)

@@ -3,12 +3,6 @@
 import torch
 
 
-def adapt(loss, params, inner_lr):
-    """Take one gradient step on loss(params). Return new tensors with their graph."""
-    grads = torch.autograd.grad(loss(params), params, create_graph=True)
-    return [p - inner_lr * g for p, g in zip(params, grads, strict=True)]
-
-
 def hessian_vector(loss, params, vector):
     """Return the Hessian of loss(params) times vector, a list shaped like params.
 
@@ -19,7 +13,26 @@ def hessian_vector(loss, params, vector):
     return list(torch.autograd.grad(dot, params))
 
 
-def reptile_update(params, adapted, outer_lr):
-    """Move params a part outer_lr of the way to the mean of adapted, over tasks."""
-    means = [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
-    return [p + outer_lr * (mean - p) for p, mean in zip(params, means, strict=True)]
+def meta_gradient(support_loss, query_loss, params, inner_lr, steps):
+    """Return the gradient of query_loss after the inner steps, at params."""
+    theta, points = params, []
+    for _ in range(steps):
+        points.append(theta)
+        grads = torch.autograd.grad(support_loss(theta), theta)
+        moved = [p - inner_lr * g for p, g in zip(theta, grads, strict=True)]
+        theta = [p.detach().requires_grad_() for p in moved]
+    v = list(torch.autograd.grad(query_loss(theta), theta))
+    for theta in reversed(points):
+        product = hessian_vector(support_loss, theta, v)
+        v = [a - inner_lr * b for a, b in zip(v, product, strict=True)]
+    return v
+
+
+def two_terms(first_loss, second_loss, params):
+    """Return AvgGrad and AvgGradInner for two losses of one task."""
+    g1 = torch.autograd.grad(first_loss(params), params)
+    g2 = torch.autograd.grad(second_loss(params), params)
+    h1 = hessian_vector(first_loss, params, g2)
+    h2 = hessian_vector(second_loss, params, g1)
+    avg_grad = [(a + b) / 2 for a, b in zip(g1, g2, strict=True)]
+    return avg_grad, [(a + b) / 2 for a, b in zip(h1, h2, strict=True)]
