@@ -917,6 +917,7 @@ wrong(exercises.meta_gradient, "at the adapted parameters, θ_K, in every step")
     there_and_back(at=lambda points: points[-1:] * (len(points) - 1))
 )
 wrong(exercises.meta_gradient, "one point too late")(there_and_back(at=lambda points: points[1:]))
+wrong(exercises.meta_gradient, "There is one factor too many")(there_and_back(at=lambda points: points))
 wrong(exercises.meta_gradient, "stand in the opposite order")(there_and_back(at=lambda points: points[-2::-1]))
 wrong(exercises.meta_gradient, "Only the last inner step is walked back")(
     there_and_back(at=lambda points: points[-2:-1])
@@ -1107,3 +1108,9 @@ wrong(exercises.two_terms, "It should return two lists")(lambda *arguments: term
 wrong(exercises.two_terms, "First: AvgGrad is the sum of the two gradients, which is twice their mean. Second:")(
     terms(average=pair_sums, inner=pair_sums)
 )
+
+
+@wrong(exercises.two_terms, "A whole tuple of tensors meets something else there")
+def _(first_loss, second_loss, params):
+    g1, g2 = (torch.autograd.grad(loss(params), params) for loss in (first_loss, second_loss))
+    return (g1 + g2) / 2, g1

@@ -159,7 +159,7 @@ def short_trainings(monkeypatch):
 
 
 @pytest.mark.parametrize(("lesson", "exercise", "function"), CASES)
-def test_the_lesson_runs_on_with_every_right_answer(lesson, exercise, function, short_trainings, capsys):
+def test_the_lesson_runs_on_with_every_right_answer(lesson, exercise, function, short_trainings, no_hurry, capsys):
     assert exercise.diagnose(function).state == "right"
     space, users = prepared(lesson, exercise)
     with warnings.catch_warnings():

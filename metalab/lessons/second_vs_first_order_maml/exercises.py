@@ -316,6 +316,7 @@ OF_LISTS = {
         "first, then params."
     ),
     "'list'": "A whole list meets something else there. Go through the lists tensor by tensor.",
+    "'tuple'": "A whole tuple of tensors meets something else there. Go through its tensors one by one.",
     "same dtype": "Tensors of different precisions meet there. Keep to the precision of `params`.",
     "inhomogeneous": "The tensors may differ in shape, so they do not fit into one array. Go through them one by one.",
 }
@@ -919,7 +920,9 @@ def _recursion(
     *starts, end = points
     v = list(_gradient(support_loss if begin == "support" else query_loss, params if begin == "start" else end))
     last = list(v)
-    where = {"first": [params] * len(starts), "end": [end] * len(starts), "after": points[1:]}.get(at, starts)
+    where = {"first": [params] * len(starts), "end": [end] * len(starts), "after": points[1:], "all": points}.get(
+        at, starts
+    )
     where = {"last": where[-1:], "first": where[:1], "none": []}.get(which, where)
     for theta in where if forward else reversed(where):
         loss = query_loss if of == "query" else support_loss
@@ -947,6 +950,8 @@ WRONG_TURNS = {
         "from which the step set out, θ_k. Which points does the way forward have to keep?",
         "after": "The Hessians are taken one point too late: where each step has arrived, θ_{k+1}, and not from where "
         "it set out, θ_k. The last of them would be at θ_K, from which no step sets out.",
+        "all": "There is one factor too many: the walk back begins with a Hessian at θ_K, from which no step sets out. "
+        "The points whose factors count are θ_0 … θ_{K-1}, one for each step.",
     },
     "forward": {
         True: "The factors stand in the opposite order: the loop goes from the first step to the last. The query "
