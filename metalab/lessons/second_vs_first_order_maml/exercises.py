@@ -823,8 +823,7 @@ def _examine_hessian_vector(attempt: Callable) -> None:
             tip=_hessian_vector_tip,
             tolerance=tolerance,
         )
-    ours = _arithmetic(solutions.hessian_vector)  # first, because the first count loads modules, which takes seconds
-    if _arithmetic(attempt) > COSTLY * ours:
+    if _too_costly(attempt, solutions.hessian_vector, _hessian_vector_case(WIDE, of_params=False)):
         raise Wrong(
             "The product is right, but it costs as much as the whole Hessian, which is a differentiation for every "
             "parameter, where two are enough. With 100,000 parameters the matrix would fill 40 GB. Let the vector in "
@@ -832,12 +831,14 @@ def _examine_hessian_vector(attempt: Callable) -> None:
         )
 
 
-def _arithmetic(product: Callable) -> int:
-    """Count the floating-point operations of all matrix products in a wide problem, including batched products."""
-    arguments = _hessian_vector_case(WIDE, of_params=False).make()
-    with FlopCounterMode(display=False) as counter:
-        product(*arguments)
-    return counter.get_total_flops()
+def _too_costly(attempt: Callable, ours: Callable, case: Case) -> bool:
+    """Tell whether the attempt needs far more arithmetic than our answer. It is counted in all matrix products."""
+    counts = []
+    for function in (ours, attempt):  # ours first, because the first count loads modules, which takes seconds
+        with FlopCounterMode(display=False) as counter:
+            function(*case.make())
+        counts.append(counter.get_total_flops())
+    return counts[1] > COSTLY * counts[0]
 
 
 hessian_vector = Exercise(
@@ -873,7 +874,7 @@ def _meta_gradient_case(shapes: Shapes, inner_lr: float, steps: int, *, others: 
         seeds = (4, 6, 3) if others else (1, 2, 0)
         return _loss(shapes, seed=seeds[0]), _loss(shapes, seed=seeds[1]), _params(shapes, seeds[2]), inner_lr, steps
 
-    what = f"{plural(steps, 'inner step')}, {WORDS[shapes]}{AND_OTHERS if others else ''}"
+    what = f"{plural(steps, 'inner step')}, {WORDS.get(shapes, 'wide tensors')}{AND_OTHERS if others else ''}"
     return Case(what=what, make=make)
 
 
@@ -1118,6 +1119,12 @@ def _examine_meta_gradient(attempt: Callable) -> None:
             explain=_explain_meta_gradient,
             tip=_meta_gradient_tip,
             tolerance=tolerance,
+        )
+    if _too_costly(attempt, solutions.meta_gradient, _meta_gradient_case(WIDE, 0.001, 2)):
+        raise Wrong(
+            "The meta-gradient is right, but it costs as much as a whole Hessian in each step, where a Hessian-vector "
+            "product is enough. The lesson calls your function some 600 times for a network of 1,761 parameters. Use "
+            "your hessian_vector."
         )
 
 
