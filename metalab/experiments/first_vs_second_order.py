@@ -16,7 +16,6 @@ import argparse
 import json
 import math
 import os
-import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from .. import __version__
+from ..analysis.paired import Interval
 from ..arguments import one_of, real, whole
 from ..files import check_replaceable, replace_file
 from ..learners.meta_sgd import RATE
@@ -44,10 +44,7 @@ EVERYONE = ("maml", "fomaml", "anil", "meta_sgd", "sparse_maml", "reptile")
 TIMED = 25  # rounds of timing; every algorithm takes one step in each
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MARGIN = 1.2  # two errors within this factor of each other count as equal
-STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
-)
+MOST_SEEDS = 20  # all the trainings of one seed take an hour
 
 
 @dataclass(frozen=True)
@@ -214,21 +211,6 @@ def learned(params: Params) -> dict[str, Any]:
 # The findings
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A mean over seeds, and its 95 % confidence interval by Student's t."""
-
-    mean: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: list[float]) -> Interval:
-        """Return the interval of 2 to 20 values, one for each seed."""
-        half = STUDENT[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
-        return cls(statistics.mean(values), statistics.mean(values) - half, statistics.mean(values) + half)
-
-
 def errors(measured: dict[str, Any], algorithm: str, equal: str) -> dict[int, float]:
     """Return the test errors of an algorithm in one of the file's comparisons, by seed."""
     return {r["seed"]: r["error"] for r in measured["runs"] if (r["algorithm"], r["equal"]) == (algorithm, equal)}
@@ -288,7 +270,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"the comparisons to measure, of {names} (default: all)",
     )
-    most = len(STUDENT) + 1
+    most = MOST_SEEDS
     parser.add_argument(
         "--seeds",
         type=int,
@@ -320,8 +302,8 @@ def run(options: argparse.Namespace) -> int:
             another process is writing it.
         OSError: the file cannot be written.
     """
-    if not 2 <= options.seeds <= len(STUDENT) + 1:
-        raise ValueError(f"--seeds {options.seeds} must be 2 … {len(STUDENT) + 1}: one seed gives no interval")
+    if not 2 <= options.seeds <= MOST_SEEDS:
+        raise ValueError(f"--seeds {options.seeds} must be 2 … {MOST_SEEDS}: one seed gives no interval")
     if not 0 <= options.first_seed < 2**62:
         raise ValueError(f"--first-seed {options.first_seed} must be at least 0, and below 2^62")
     check_replaceable(options.out)
@@ -349,8 +331,8 @@ def _measure(options: argparse.Namespace) -> None:
         kept = ("algorithm", "equal", "seed")
         done = {tuple(r[key] for key in kept) for r in measured["runs"]}
         seeds = range(options.first_seed, options.first_seed + options.seeds)
-        if (count := len({r["seed"] for r in measured["runs"]} | set(seeds))) > len(STUDENT) + 1:
-            most = f"{len(STUDENT) + 1} are the most"
+        if (count := len({r["seed"] for r in measured["runs"]} | set(seeds))) > MOST_SEEDS:
+            most = f"{MOST_SEEDS} are the most"
             raise ValueError(f"{options.out} would have {count} seeds: {most}; name another --out file")
         for planned in plan(comparison, measured["step_ms"], seeds):
             if tuple(planned[key] for key in kept) in done:

@@ -6,13 +6,10 @@ import math
 
 from torch import Tensor
 
+from ..analysis.paired import t_quantile
 from ..arguments import shapes, whole
 from ..evaluate import Score
 
-STUDENT = (  # the 97.5 % quantiles of Student's t with 1, 2, … degrees of freedom
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093),
-)
 NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
 
 
@@ -21,12 +18,12 @@ def over_seeds(values: Tensor) -> Score:
 
     Raises:
         TypeError: the values are no tensor.
-        ValueError: they are not of that shape, or there are fewer than 2 or more than 20.
+        ValueError: they are not of that shape, or there are fewer than 2.
     """
     seeds = shapes(values=(values, "S"))["S"]
-    whole(least=2, most=len(STUDENT) + 1, **{"the number of seeds": seeds})
+    whole(least=2, **{"the number of seeds": seeds})
     values = values.double()
-    return Score(values.mean().item(), STUDENT[seeds - 2] * values.std().item() / seeds**0.5, seeds)
+    return Score(values.mean().item(), t_quantile(0.975, seeds - 1) * values.std().item() / seeds**0.5, seeds)
 
 
 def wilson(count: int, trials: int) -> tuple[float, float]:

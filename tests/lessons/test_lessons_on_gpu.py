@@ -31,10 +31,10 @@ ON_CPU = ("PeakMemory", "medians")  # the cells with these names measure on the 
 BESIDE_THE_READERS = "engine"  # the trainer that repeats the reader's own loop, which is on the CPU
 
 
-def like_omniglot(part, characters=None):
+def like_omniglot(part, characters=None, *, side=28):
     """Noise with the alphabets of a part of Omniglot; in each so many characters, or as many as there are."""
     counts = torch.tensor([characters or count for _first, count in part.alphabets.values()])
-    drawn = noise.noise(int(counts.sum()), 20, seed=0)
+    drawn = noise.noise(int(counts.sum()), 20, seed=0, side=side)
     alphabet = torch.arange(len(counts)).repeat_interleave(counts)
     return Characters(drawn.images, alphabet, tuple(part.alphabets), "Omniglot")
 
@@ -67,8 +67,11 @@ def short(drawn, monkeypatch):
         changes = {name: value for values in script.values() for name, value in values.items()}
         return await train(panel, 4, script={2: changes})
 
+    def load(*, side=28):
+        return drawn if side == 28 else (drawn[0], like_omniglot(omniglot.EVALUATION, side=side))
+
     evaluate = at_most(EPISODES, metalab.evaluate.evaluate, "episodes")
-    monkeypatch.setattr(omniglot, "load", lambda: drawn)
+    monkeypatch.setattr(omniglot, "load", load)
     monkeypatch.setattr(glyphs, "draw", lambda **_options: drawn[0])
     monkeypatch.setattr(metalab.evaluate, "evaluate", evaluate)
     errors_after = at_most(EPISODES, sine_over_seeds.errors_after, "tasks")

@@ -330,9 +330,9 @@ def test_the_family_is_printed(capsys):
     assert max(map(len, lines)) <= 88
 
 
-def test_the_challenges_network_is_shipped():
+def test_the_older_network_for_the_challenge_is_shipped():
     about = concepts.challenge()
-    params, _note = checkpoint.shipped(about["network"])
+    params, _note = checkpoint.shipped(about["older"])
     assert params
     assert all(0 < rival["error"] < 1 for rival in about["rivals"].values())
 
@@ -346,12 +346,22 @@ def test_the_challenges_network_is_shipped():
         (60, {"error": 0.045, "trials": None}, "worse"),
         (4, {"error": 0.08, "trials": 400}, "better"),
         (4, {"error": 0.045, "trials": None}, "better"),
+        (11, {"error": 0.08, "trials": 400}, "better"),
+        (11, {"error": 0.045, "trials": None}, "undecided"),
+        (11, {"error": 0.033, "trials": 400}, "undecided"),
     ],
 )
 def test_a_rival_is_beaten_only_if_the_interval_says_so(errors, rival, says):
     low, high, verdict = concepts.compare_errors(errors, 400, rival)
     assert verdict == says
     assert (low < 0 < high) == (says == "undecided")
+
+
+def test_errors_are_printed_with_intervals_where_there_are_trials(capsys):
+    rivals = {"Koch": {"error": 0.08, "trials": 400}, "people": {"error": 0.045, "trials": None}}
+    concepts.print_errors({"ours": 11}, 400, rivals)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[1:] == ["ours 11 2.75% 1.54% … 4.86%", "Koch 8.00% 5.72% … 11.08%", "people 4.50%"]
 
 
 # Steering

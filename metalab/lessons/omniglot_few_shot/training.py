@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...experiments.intervals import STUDENT
+from ...analysis.paired import t_quantile
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
 from ..kit.exercise import Exercise
 from . import solutions
@@ -428,7 +428,7 @@ train_step = Exercise(
 
 def student() -> Tensor:
     """Return a table [11]: entry k is the 97.5 % quantile of Student's t with k degrees of freedom; for 0, infinity."""
-    return torch.tensor([torch.inf, *STUDENT[:10]], dtype=torch.float64)
+    return torch.tensor([torch.inf, *(t_quantile(0.975, k) for k in range(1, 11))], dtype=torch.float64)
 
 
 def _paired_difference_case(seeds: int, gap: float) -> Case:

@@ -16,7 +16,7 @@ from ...experiments.intervals import difference_of_shares, over_seeds, wilson
 from ..kit.figures import BLACK, BLUE, GREY, ORANGE, SKY, TEXT, TITLE, VERMILION, WIDTH, figure, finish
 
 MEASURED = Path(__file__).with_name("measured.json")  # what `python -m benchmarks distances` wrote
-CHALLENGE = Path(__file__).with_name("challenge.json")  # the network of the challenge, and what is compared with it
+CHALLENGE = Path(__file__).with_name("challenge.json")  # an older network for the challenge, and published error rates
 
 PAPERS = ["contrastive", "triplet, hard", "supervised contrastive", "prototypical", "matching", "Koch"]
 REPAIRED = [
@@ -35,7 +35,7 @@ def measured() -> dict[str, Any]:
 
 
 def challenge() -> dict[str, Any]:
-    """Read which shipped network meets the challenge, who else is compared with it, and what its ingredients bought."""
+    """Read which older network for the challenge is shipped, and the published error rates of others."""
     return json.loads(CHALLENGE.read_text())
 
 
@@ -57,6 +57,26 @@ def compare_errors(errors: int, trials: int, rival: dict[str, Any]) -> tuple[flo
         wrong = round(rival["error"] * rival["trials"])
         low, high = difference_of_shares(errors, trials, wrong, rival["trials"])
     return low, high, "better" if high < 0 else "worse" if low > 0 else "undecided"
+
+
+def print_errors(errors: dict[str, int], trials: int, rivals: dict[str, dict[str, Any]]) -> None:
+    """Print error counts, then published error rates, with Wilson's intervals; none where a rate is a mean over people.
+
+    Args:
+        errors: how many of the trials were wrong, by network.
+        trials: how many there were.
+        rivals: what is published, each as in `compare_errors`.
+    """
+    print(f"{'':28}{f'of {trials}':>8}{'errors':>9}    Wilson's 95 % interval")
+    for name, count in errors.items():
+        low, high = wilson(count, trials)
+        print(f"{name:28}{count:>8}{count / trials:>9.2%}{low:>10.2%} … {high:.2%}")
+    for name, rival in rivals.items():
+        print(f"{name:28}{rival['error']:>17.2%}", end="")
+        if rival["trials"] is not None:
+            low, high = wilson(round(rival["error"] * rival["trials"]), rival["trials"])
+            print(f"{low:>10.2%} … {high:.2%}", end="")
+        print()
 
 
 def accuracies(results: dict[str, Any], learner: str, kind: str, part: str = "validation") -> Tensor:

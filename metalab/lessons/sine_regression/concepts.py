@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, FancyArrowPatch, FancyBboxPatch
 from torch import Tensor
 
+from ...analysis.paired import Interval
 from ...arguments import one_of, whole
 from ...evaluate import Score
-from ...experiments.first_vs_second_order import Interval
 from ...learners.maml import MAML
 from ...losses import mse
 from ...nets import MLP, Params
