@@ -138,7 +138,9 @@ def test_trainings_next_to_one_another_end_as_those_that_take_turns(tmp_path, ca
     ends = []
     for together in (1, 4):
         out = tmp_path / f"{together}.json"
-        options = argparse.Namespace(out=out, device="cpu", seeds=2, steps=16, minutes=None, quick=True, together=1)
+        options = argparse.Namespace(
+            unclipped=False, out=out, device="cpu", seeds=2, steps=16, minutes=None, quick=True, together=1
+        )
         comparison = variants.Comparison("sine", options)
         comparison.data["step_ms"] = dict.fromkeys(METHODS, 1.0)
         comparison.together = together
