@@ -1,6 +1,6 @@
 """Which claims about MAML hold? MAML and its variants: tuned by one budget, trained with several seeds, and tested.
 
-    python -m metalab.experiments.variants sine                    # an hour on one core
+    python -m metalab.experiments.variants sine                    # some minutes on one core
     python -m metalab.experiments.variants omniglot --device cuda  # five minutes on a GPU
 
 All methods take the same number of inner steps on the same network (but Reptile, which has an inner loop of its own).
@@ -9,6 +9,9 @@ one seed, are judged on validation tasks, for characters those of alphabets that
 that learns fastest at first may be unstable later, the best ones are then trained in full and judged once more. The
 best pair is used for the trainings that count, on all the training alphabets and with several seeds. These are judged
 on test tasks, which are the same for all of them. Every outer rate falls to zero in a straight line over its training.
+
+On sines, meta-gradients that are longer than 1 are shortened to this length, for all methods but Reptile, whose outer
+step is no gradient. Without this (`--unclipped`), single steps ruin trainings that learn rates or gates.
 
 Methods are compared at equal *steps*, and at equal *time*. Times are not taken from the trainings, because the clock
 says little on a busy machine. Steps of all methods are timed in turn, and the medians say how many steps of a method
@@ -36,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from .. import __version__
 from ..arguments import real, whole
@@ -47,6 +51,7 @@ from ..learners.multi_step_loss import annealed
 from ..learners.sparse_maml import GATE
 from ..losses import accuracy, mse
 from ..nets import Params
+from ..optim import Adam
 from ..tasks import Characters, omniglot, sine
 from ..train import Diverged, Trainer
 from . import machine, scoring
@@ -81,6 +86,7 @@ class Problem:
         reptile: the two for Reptile, whose inner loop is Adam, and whose outer rate is a share of the way.
         steps: the meta-steps of a training, where they are not chosen by the time.
         finalists: how many pairs of the grid are tuned by whole trainings; 0: all pairs by short ones alone.
+        longest: the length to which longer meta-gradients are shortened; None: none is.
         tasks_validated, tasks_tested: how many tasks a tuning and a training that counts are judged on.
     """
 
@@ -91,6 +97,7 @@ class Problem:
     reptile: tuple[tuple[float, ...], tuple[float, ...]]
     steps: int
     finalists: int = 0
+    longest: float | None = None
     tasks_validated: int = 1000
     tasks_tested: int = 4000
 
@@ -102,8 +109,9 @@ PROBLEMS = {
         inner=(0.01, 0.03, 0.1),
         outer=(3e-3, 1e-2),
         reptile=((0.01, 0.03, 0.1), (0.5, 1.0)),
-        steps=3000,
+        steps=1500,
         finalists=2,
+        longest=1.0,
     ),
     "omniglot": Problem(
         "Omniglot, 5-way 1-shot",
@@ -126,6 +134,18 @@ QUICK = {
     ),
 }
 QUICK = {name: replace(problem, tasks_validated=20, tasks_tested=40) for name, problem in QUICK.items()}
+
+
+class ClippedAdam(Adam):
+    """Adam on gradients that are shortened to a length, if they are longer (Pascanu, Mikolov & Bengio 2013)."""
+
+    def __init__(self, params: Tensor, longest: float) -> None:
+        super().__init__(params)
+        self._longest = longest
+
+    def step(self, gradient: Tensor) -> None:
+        """Make a step along the gradient [P], downhill, whose direction alone counts if it is too long."""
+        super().step(gradient * (self._longest / gradient.norm()).clamp(max=1))
 
 
 class Bench:
@@ -151,6 +171,9 @@ class Bench:
         self._learner, self._sample = self.settings.learner(), self.settings.sampler(train)
         if isinstance(self._learner, MultiStepLoss):
             self._learner = replace(self._learner, importance=annealed(0.0, INNER_STEPS).to(device))
+        self._optimizer = self.settings.recipe.optimizer
+        if of.longest and self._optimizer is Adam:  # Reptile's step is no gradient, and is not shortened
+            self._optimizer = partial(ClippedAdam, longest=of.longest)
         self._stream = None if self.settings.device == "cpu" else torch.cuda.Stream()
         self._trainer = self._fresh(0)
         if self._stream:  # record it before other benches run
@@ -162,8 +185,8 @@ class Bench:
         return torch.cuda.stream(self._stream) if self._stream else nullcontext()
 
     def _fresh(self, seed: int) -> Trainer:
-        optimizer, device = self.settings.recipe.optimizer, self.settings.device
-        return Trainer(self._learner, self._sample, outer_lr=0.0, optimizer=optimizer, seed=seed, device=device)
+        how: dict[str, Any] = {"optimizer": self._optimizer, "seed": seed, "device": self.settings.device}
+        return Trainer(self._learner, self._sample, outer_lr=0.0, **how)
 
     def start(self, seed: int, outer_lr: float, steps: int) -> None:
         """Get ready for a training: fresh parameters, and a rate that falls to zero over so many steps."""
@@ -259,6 +282,9 @@ class Comparison:
     def __init__(self, name: str, options: argparse.Namespace) -> None:
         self.name, self.out, self.device = name, options.out, options.device
         self.problem = (QUICK if options.quick else PROBLEMS)[name]
+        self._command = f"python -m metalab.experiments.variants {name}"
+        if options.unclipped:
+            self.problem, self._command = replace(self.problem, longest=None), f"{self._command} --unclipped"
         self.seeds, self._lock, self._begun = range(options.seeds), threading.Lock(), time.perf_counter()
         self._parts: dict[str, tuple[Characters | None, Characters | None]] = {}
         for split in SPLITS:
@@ -281,7 +307,7 @@ class Comparison:
         del protocol["steps"]
         if not self.out.exists():
             return {
-                "command": f"python -m metalab.experiments.variants {self.name}",
+                "command": self._command,
                 "machine": machine.name(self.device),
                 "metalab": __version__,
                 "torch": torch.__version__,
@@ -473,6 +499,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, help="meta-steps of a training (default: by the problem)")
     parser.add_argument("--minutes", type=float, help="choose --steps so that all takes about so long")
     parser.add_argument("--together", type=int, default=8, help="trainings at a time on a GPU (default: %(default)s)")
+    parser.add_argument("--unclipped", action="store_true", help="leave long meta-gradients as they are")
     parser.add_argument("--quick", action="store_true", help="measure nothing: try out the command in seconds")
     parser.add_argument("--out", type=Path, help="the file to write (default: build/variants-PART.json)")
     options = parser.parse_args(arguments)

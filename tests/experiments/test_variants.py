@@ -15,12 +15,14 @@ from metalab.experiments.variants import METHODS, OTHER_TIME, QUICK, Bench
 from metalab.learners import MultiStepLoss
 from metalab.learners.meta_sgd import RATE
 from metalab.learners.sparse_maml import GATE
+from metalab.optim import Adam, Descent
 from metalab.tasks import omniglot
 
 CHARACTERS = noise.noise(40, 12, seed=0)
 
 
 def run(tmp_path, part, *options):
+    tmp_path.mkdir(exist_ok=True)
     out = tmp_path / f"{part}.json"
     assert variants.main([part, "--quick", "--seeds", "2", "--out", str(out), *options]) == 0
     return json.loads(out.read_text())
@@ -75,6 +77,32 @@ def test_the_best_of_the_whole_trainings_is_chosen_and_only_finalists_have_one(t
     assert {r["inner_lr"] for r in data["runs"]} == {0.03}
 
 
+def test_long_gradients_are_shortened_as_torch_shortens_them():
+    ours = torch.tensor([1.0, -2.0, 0.5])
+    theirs = ours.clone().requires_grad_()
+    adam, witness = variants.ClippedAdam(ours, longest=1.0), torch.optim.Adam([theirs], lr=0.1)
+    adam.rate.fill_(0.1)
+    for gradient in ([3e6, 4e6, 0.0], [0.3, -0.1, 0.2], [0.0, 0.0, 0.0], [1.0, 2.0, 2.0]):
+        adam.step(torch.tensor(gradient))
+        theirs.grad = torch.tensor(gradient)
+        torch.nn.utils.clip_grad_norm_([theirs], 1.0)
+        witness.step()
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_on_sines_all_gradients_are_clipped_but_reptiles_whose_outer_step_is_none(tmp_path, capsys):
+    def optimizers(problem):
+        benches = {m: Bench("sine", problem, m, 0.01, None, "cpu") for m in METHODS}
+        return {method: type(bench._trainer._optimizer) for method, bench in benches.items()}
+
+    clipped = dict.fromkeys(METHODS, variants.ClippedAdam) | {"reptile": Descent}
+    assert optimizers(QUICK["sine"]) == clipped
+    assert optimizers(replace(QUICK["sine"], longest=None)) == dict.fromkeys(METHODS, Adam) | {"reptile": Descent}
+    plain, short = run(tmp_path / "plain", "sine", "--unclipped"), run(tmp_path, "sine")
+    assert (plain["protocol"]["longest"], short["protocol"]["longest"]) == (None, 1.0)
+    assert plain["command"] == short["command"] + " --unclipped"
+
+
 def test_files_of_others_are_refused(tmp_path, capsys):
     out = tmp_path / "sine.json"
     for text, complaint in (("{", "is damaged"), ('{"protocol": {}, "runs": []}', "other settings")):
@@ -110,7 +138,9 @@ def test_trainings_next_to_one_another_end_as_those_that_take_turns(tmp_path, ca
     ends = []
     for together in (1, 4):
         out = tmp_path / f"{together}.json"
-        options = argparse.Namespace(out=out, device="cpu", seeds=2, steps=16, minutes=None, quick=True, together=1)
+        options = argparse.Namespace(
+            unclipped=False, out=out, device="cpu", seeds=2, steps=16, minutes=None, quick=True, together=1
+        )
         comparison = variants.Comparison("sine", options)
         comparison.data["step_ms"] = dict.fromkeys(METHODS, 1.0)
         comparison.together = together

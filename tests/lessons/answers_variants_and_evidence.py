@@ -177,6 +177,32 @@ def _(ours, theirs, t):
     return [value + 0.01 for value in solutions.paired_ratio(ours, theirs, t)]
 
 
+@wrong(exercises.paired_ratio, "The ratio was put back by exp, and then the half width")
+def _(ours, theirs, t):
+    logs = torch.log(ours / theirs)
+    ratio, half = logs.mean().exp(), t * logs.std() / len(logs) ** 0.5
+    return ratio, ratio - half, ratio + half
+
+
+@wrong(exercises.paired_ratio, "exp was taken of the half width")
+def _(ours, theirs, t):
+    logs = torch.log(ours / theirs)
+    ratio, half = logs.mean().exp(), (t * logs.std() / len(logs) ** 0.5).exp()
+    return ratio, ratio - half, ratio + half
+
+
+@wrong(exercises.paired_ratio, "The standard deviation is that of the ratios as they are.")
+def _(ours, theirs, t):
+    ratios = ours / theirs
+    ratio, half = statistics.geometric_mean(ratios.tolist()), t * ratios.std() / len(ratios) ** 0.5
+    return ratio, ratio - half, ratio + half
+
+
+@wrong(exercises.paired_ratio, "It divides one logarithm by the other.")
+def _(ours, theirs, t):
+    return of_logs(torch.log(ours) / torch.log(theirs), t)
+
+
 # verdict
 
 
@@ -288,6 +314,27 @@ def _(wide, narrow, margin):
 @wrong(exercises.verdict, "Two things are wrong")
 def _(wide, narrow, margin):
     return wide[0] > 1, narrow[0] < 1 < narrow[1]
+
+
+@wrong(exercises.verdict, "It only asks whether 1 is one of the two ends.")
+def _(wide, narrow, margin):
+    return 1 not in wide, 1 / margin < narrow[0] and narrow[1] < margin
+
+
+@wrong(exercises.verdict, "Equivalence is denied where a difference was shown.")
+def _(wide, narrow, margin):
+    different = not wide[0] < 1 < wide[1]
+    return different, not different and 1 / margin < narrow[0] and narrow[1] < margin
+
+
+@wrong(exercises.verdict, "It only asks whether the interval is narrow.")
+def _(wide, narrow, margin):
+    return not wide[0] < 1 < wide[1], narrow[1] - narrow[0] < margin - 1 / margin
+
+
+@wrong(exercises.verdict, "the value for 'equivalent' should be False; yours is True. These arguments are")
+def _(wide, narrow, margin):
+    return not wide[0] < 1 < wide[1], narrow[0] > 0.8 and narrow[1] < margin
 
 
 # reptile_update

@@ -10,7 +10,7 @@ from metalab.experiments import variants
 from metalab.lessons.variants_and_evidence import figures as lesson
 
 RESULTS = lesson.load_results()
-FEWEST = {"sine": 3, "omniglot": 4}  # seeds of a method: these trainings were cut by the clock
+FEWEST = {"sine": 5, "omniglot": 4}  # seeds of a method: these trainings were cut by the clock
 
 
 @pytest.mark.parametrize("part", lesson.PARTS)
@@ -42,6 +42,13 @@ def test_shipped_results_are_whole_and_were_measured_with_todays_settings(part, 
         assert rates == {(best["inner_lr"], best["outer_lr"])}
 
 
+def test_the_first_attempt_differs_from_the_second_in_clipping_and_in_its_length():
+    first, second = lesson.load_unclipped(), RESULTS["sine"]
+    assert first["protocol"] == second["protocol"] | {"longest": None}
+    assert (first["steps"], second["steps"]) == (3000, 1500)
+    assert all(len(lesson.errors(first, method)) == variants.SEEDS for method in variants.METHODS)
+
+
 def test_verdicts_are_of_the_same_seeds_against_maml():
     found = lesson.verdicts(RESULTS["sine"])
     assert ("maml", "steps") not in found
@@ -68,6 +75,12 @@ def test_evidence_is_told_in_words_and_a_star_asks_for_more_than_five_percent():
     assert line.endswith("× MAML's* (4 seeds): more errors, by more than matters")
     (line,) = lesson.evidence({"sine": made_up([1.5, 1.05, 1.3, 1.4])}, "fomaml")
     assert "× MAML's (4 seeds): " in line  # p is above 5 % divided by the number of comparisons
+
+
+def test_stars_are_given_among_the_comparisons_of_all_parts():
+    part = made_up([1.5, 1.3, 1.45, 1.25])  # p is 0.0054, and there are 7 comparisons in a part
+    assert "× MAML's* (" in lesson.evidence({"sine": part}, "fomaml")[0]
+    assert "× MAML's (" in lesson.evidence({"sine": part, "omniglot": part}, "fomaml")[0]
 
 
 # The panel

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -63,6 +63,7 @@ def _ratio(
         "base 10": lambda: (a - b) / math.log(10),
         "base 2": lambda: (a - b) / math.log(2),
         "relative": lambda: (ours - theirs) / theirs,
+        "quotient": lambda: a / b,
     }[pairs]()
     middle = {
         "of means": lambda: (ours.mean() / theirs.mean()).log(),
@@ -75,6 +76,7 @@ def _ratio(
         "unpaired": lambda: (a.var() + b.var()).sqrt(),
         "of ours": lambda: a.std(),
         "of theirs": lambda: b.std(),
+        "of ratios": lambda: (ours / theirs).std(),
     }[spread]()
     n = {"root": seeds**0.5, "one": 1.0, "S": seeds, "root of S - 1": (seeds - 1) ** 0.5}[divisor]
     half = {"given": t, "normal": 1.96, "one": 1.0}[quantile] * s / n
@@ -86,6 +88,9 @@ def _ratio(
     }
     if order == "half":
         return torch.stack([middle.exp(), half, half])
+    if back in ("half width", "exp of half"):
+        half = half.exp() if back == "exp of half" else half
+        return torch.stack([middle.exp(), middle.exp() - half, middle.exp() + half])
     result = torch.stack(numbers[order])
     plain = pairs in ("plain", "difference", "relative") or back == "none"
     return result if plain else result.exp()
@@ -101,6 +106,8 @@ _KNOWN_RATIOS = combined(
             "plain": "The ratios are averaged as they are. A ratio of 2 and one of 1/2 should cancel, and their mean "
             "is 1.25. Average the logarithms of the ratios, and take exp of the result.",
             "difference": "These are differences of the errors. The page asks for their ratio.",
+            "quotient": "It divides one logarithm by the other. The logarithm of a ratio is the *difference* of "
+            "the two logarithms, log(ours / theirs).",
             "relative": "These are relative differences. The page asks for the ratio, by logarithms.",
             "absolute": "It averages the sizes of the logarithms, so that two equal methods would seem to differ. A "
             "seed on which theirs is better should count against ours.",
@@ -120,6 +127,7 @@ _KNOWN_RATIOS = combined(
             "have the same seeds, so take the ratio seed by seed first; what the seeds share then cancels.",
             "of ours": "The half width is that of ours alone. The interval belongs to the ratio.",
             "of theirs": "The half width is that of theirs alone. The interval belongs to the ratio.",
+            "of ratios": "The standard deviation is that of the ratios as they are. Take it of their logarithms.",
         },
         "divisor": {
             "one": "The division by √S is missing. This is the spread of single seeds; a mean of S of them is surer.",
@@ -131,7 +139,13 @@ _KNOWN_RATIOS = combined(
             "uncertain, and the interval has to be wider. Use the argument t.",
             "one": f"The factor t is missing. {_HALF}",
         },
-        "back": {"none": "These are logarithms. Take exp of the mean and of both ends, at the very end."},
+        "back": {
+            "none": "These are logarithms. Take exp of the mean and of both ends, at the very end.",
+            "half width": "The ratio was put back by exp, and then the half width of the logarithms was added to it. "
+            "Add and subtract on the scale of the logarithms first, and take exp of both ends.",
+            "exp of half": "exp was taken of the half width, and this was added to the ratio. Add and subtract on the "
+            "scale of the logarithms first, and take exp of both ends.",
+        },
         "order": {
             "ends first": "The order is wrong: first the ratio, then the lower end, then the upper one.",
             "ends last": "The order is wrong: first the ratio, then the lower end, then the upper one.",
@@ -208,6 +222,7 @@ _INTERVALS = [  # the 95 % interval, the 90 % interval, and the margin
     ((0.72, 1.30), (0.75, 1.25), 1.5),
     ((0.90, 1.60), (0.95, 1.50), 1.4),
     ((0.60, 1.10), (0.65, 1.05), 1.4),
+    ((0.85, 1.60), (0.90, 1.50), 1.2),  # one end is within the margin, and the interval is wide
 ]
 
 
@@ -241,6 +256,7 @@ def _verdict(
         "below": wide[1] < 1,
         "both": wide[0] > 1 and wide[1] < 1,
         "margin": wide[0] > margin or wide[1] < 1 / margin,
+        "no end": 1 not in wide,
     }[different]
     equals = {
         "right": 1 / margin < narrow[0] and narrow[1] < margin,
@@ -255,6 +271,8 @@ def _verdict(
         "and contains 1": 1 / margin < narrow[0] < 1 < narrow[1] < margin,
         "outside": not (1 / margin < narrow[0] and narrow[1] < margin),
         "contains margin": narrow[0] < 1 / margin and narrow[1] > margin,
+        "exclusive": inside and 1 / margin < narrow[0] and narrow[1] < margin,
+        "width": narrow[1] - narrow[0] < margin - 1 / margin,
     }[equivalent]
     return (equals, differs) if order == "swapped" else (differs, equals)
 
@@ -277,6 +295,8 @@ _KNOWN_VERDICTS: list[Misconception] = [
                 "belongs between the two conditions?",
                 "margin": "The first value asks whether the difference is larger than the margin. The question is "
                 "whether there is any: compare with 1.",
+                "no end": "It only asks whether 1 is one of the two ends. `1 in wide` looks for an entry of the pair, "
+                "and not for a number between them.",
             },
             "equivalent": {
                 "wide": "The second value is taken from the 95 % interval. That is too strict: each of the two "
@@ -294,6 +314,9 @@ _KNOWN_VERDICTS: list[Misconception] = [
                 "and contains 1": "It also asks that the interval contains 1. A difference may be shown *and* be too "
                 f"small to matter. {_TOST}",
                 "outside": f"The second value is turned around. {_TOST}",
+                "exclusive": "Equivalence is denied where a difference was shown. Both can be true: a difference may "
+                f"be shown *and* be too small to matter. {_TOST}",
+                "width": f"It only asks whether the interval is narrow. It also has to lie in the right place. {_TOST}",
                 "contains margin": f"It asks whether the interval contains the range of the margin. {_TOST}",
             },
             "order": {"swapped": "The two values are exchanged: first the difference, then the equivalence."},
@@ -316,6 +339,19 @@ def _truths(result: Any, _arguments: tuple) -> Numbers:
     return found
 
 
+def _explain_verdict(attempt: Callable) -> Iterator[Misconception]:
+    """Yield the known mistakes, and raise `Wrong` with the first case that is wrong if they explain nothing."""
+    yield from _KNOWN_VERDICTS
+    for index, case in enumerate(VERDICT_CASES):
+        got, want = (_truths(judge(*case.make()), ()) for judge in (attempt, solutions.verdict))
+        for name, value in want.items():
+            if got[name] != value:
+                raise Wrong(
+                    f"With {case.what}, the value for {name} should be {bool(value)}; yours is {bool(got[name])}. "
+                    f"These arguments are exercises.verdict.inputs({index or ''})."
+                )
+
+
 def _examine_verdict(attempt: Callable) -> None:
     agree(
         attempt,
@@ -323,7 +359,7 @@ def _examine_verdict(attempt: Callable) -> None:
         cases=VERDICT_CASES,
         right=solutions.verdict,
         numbers=_truths,
-        mistakes=_KNOWN_VERDICTS,
+        mistakes=_explain_verdict(attempt),
         tolerance=0.5,
     )
 

@@ -39,7 +39,16 @@ Results = dict[str, Any]
 
 def load_results() -> dict[str, Results]:
     """Return what `python -m metalab.experiments.variants` measured, by the part: "sine" and "omniglot"."""
-    return {part: json.loads(Path(__file__).with_name(f"measured_{part}.json").read_text()) for part in PARTS}
+    return {part: _measured(part) for part in PARTS}
+
+
+def load_unclipped() -> Results:
+    """Return what `python -m metalab.experiments.variants sine --unclipped --steps 3000` measured."""
+    return _measured("sine_unclipped")
+
+
+def _measured(name: str) -> Results:
+    return json.loads(Path(__file__).with_name(f"measured_{name}.json").read_text())
 
 
 def errors(results: Results, method: str, equal: str = "steps") -> dict[int, float]:
@@ -70,19 +79,15 @@ def verdicts(results: Results, rival: str = "maml") -> dict[tuple[str, str], Ver
 def evidence(results: Mapping[str, Results], method: str) -> list[str]:
     """Return what is known of a method, a line for each part and each kind of equality.
 
-    A star marks what stays significant next to all other comparisons at equal steps or at equal time (Holm's method).
+    A star marks what stays significant next to all other comparisons, those of the other parts too (Holm's method).
     """
-    lines = []
-    for part, measured in results.items():
-        found = verdicts(measured)
-        stars = dict(zip(found, holm([verdict.p for verdict in found.values()]), strict=True))
-        for (name, equal), verdict in found.items():
-            if name == method:
-                star = "*" if stars[name, equal] else ""
-                lines.append(
-                    f"{part:8} equal {equal}: {verdict.ratio} × MAML's{star} ({verdict.seeds} seeds): {verdict}"
-                )
-    return lines
+    found = {(part, *key): verdict for part, measured in results.items() for key, verdict in verdicts(measured).items()}
+    stars = holm([verdict.p for verdict in found.values()])
+    return [
+        f"{part:8} equal {equal}: {verdict.ratio} × MAML's{'*' if star else ''} ({verdict.seeds} seeds): {verdict}"
+        for ((part, name, equal), verdict), star in zip(found.items(), stars, strict=True)
+        if name == method
+    ]
 
 
 def percent(interval: Interval, part: str) -> str:
@@ -144,15 +149,16 @@ def draw_ratios(results: Mapping[str, Results], methods: Sequence[str] | None = 
 
 
 def draw_curves(results: Mapping[str, Results], methods: Sequence[str]) -> tuple[Figure, str]:
-    """Draw the errors of the training tasks over the meta-steps, the means over the seeds."""
+    """Draw the errors of the training tasks over the meta-steps, the medians over the seeds."""
     fig, axes = figure(9, 4.4, ncols=len(results), squeeze=False)
     for ax, (part, measured) in zip(axes[0], results.items(), strict=True):
         for method, (color, dash) in zip(methods, LOOKS, strict=False):
             curves = [r["curve"] for r in measured["runs"] if (r["method"], r["equal"]) == (method, "steps")]
             steps = [number for number, _ in curves[0]]
-            values = np.mean([[WHAT[part][1] * error for _, error in curve] for curve in curves], axis=0)
+            values = np.median([[WHAT[part][1] * error for _, error in curve] for curve in curves], axis=0)
             ax.plot(steps, values, dash, color=color, linewidth=2, label=TITLES[method])
         ax.set_yscale("log")
+        ax.set_ylim(top=1.3 * max(line.get_ydata()[0] for line in ax.lines))  # a curve may jump out of the picture
         finish(ax, NAMES[part], "meta-step", f"training tasks: {WHAT[part][0]}", legend=True)
     return fig, f"Errors on training tasks over the meta-steps, for {', '.join(TITLES[m] for m in methods)}."
 
