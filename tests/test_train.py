@@ -580,10 +580,17 @@ def recorded(monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
+    default = Stream()
+    for name in ("default_stream", "current_stream"):
+        monkeypatch.setattr(torch.cuda, name, lambda: default)
     for name in ("device", "stream"):
         monkeypatch.setattr(torch.cuda, name, lambda _: nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph: nullcontext(recordings.append(graph)))
+
+    def graph(graph, stream):
+        graph.stream = stream
+        return nullcontext(recordings.append(graph))
+
+    monkeypatch.setattr(torch.cuda, "graph", graph)
 
     def record(meta_step, generator, state):
         values = {}  # like the graph's own: the same tensors for every replay
@@ -640,6 +647,15 @@ def test_another_learner_or_sample_is_recorded_once(recorded):
     trainer.step()
     assert len(recorded) == 3
     assert (len(learner.seen), len(other.seen)) == (seen[0] + 1, seen[1])
+
+
+def test_a_step_is_recorded_on_the_stream_on_which_it_is_replayed(recorded, monkeypatch):
+    gpu_trainer(ToyOnGpu()).step()
+    assert recorded[-1].stream is None  # PyTorch's own, because the default stream cannot be recorded
+    another = torch.cuda.Stream()
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: another)
+    gpu_trainer(ToyOnGpu()).step()
+    assert recorded[-1].stream is another
 
 
 def test_recordings_do_not_pile_up(recorded):

@@ -317,7 +317,7 @@ def test_differences_are_taken_seed_by_seed():
     score = concepts.difference(results(), "a", "b", "20-way, any")
     gaps = [0.05, 0.06, 0.04]
     assert score.mean == pytest.approx(0.05)
-    assert score.ci95 == pytest.approx(4.303 * statistics.stdev(gaps) / 3**0.5)
+    assert score.ci95 == pytest.approx(4.30265 * statistics.stdev(gaps) / 3**0.5)
     assert concepts.points(score) == "+5.0 ± 2.5 points"
     assert concepts.accuracies(results(), "a", "5-way, one", "test").tolist() == pytest.approx([0.8, 0.7, 0.6])
 

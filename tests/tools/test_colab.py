@@ -205,9 +205,9 @@ def test_copies_of_all_lessons_are_small_enough(wheel, tmp_path):
 
 
 def test_copy_that_is_too_large_is_refused(checkout, monkeypatch, capfd):
-    monkeypatch.setattr(publish, "build_wheel", lambda root: bytes(2_300_000))
+    monkeypatch.setattr(publish, "build_wheel", lambda root: bytes(7_600_000))
     assert publish.main(["--out", "built"]) == 1
-    assert f"{NAME}: its copy would have 3," in capfd.readouterr().err
+    assert f"{NAME}: its copy would have 10," in capfd.readouterr().err
     assert not Path("built").exists()
 
 

@@ -427,8 +427,12 @@ train_step = Exercise(
 
 
 def student() -> Tensor:
-    """Return a table [11]: entry k is the 97.5 % quantile of Student's t with k degrees of freedom; for 0, infinity."""
-    return torch.tensor([torch.inf, *(t_quantile(0.975, k) for k in range(1, 11))], dtype=torch.float64)
+    """Return a table [11]: entry k is the 97.5 % quantile of Student's t with k degrees of freedom; for 0, infinity.
+
+    It has three decimals, as tables in books have, so that who looks a number up gets the same result.
+    """
+    quantiles = (round(t_quantile(0.975, k), 3) for k in range(1, 11))
+    return torch.tensor([torch.inf, *quantiles], dtype=torch.float64)
 
 
 def _paired_difference_case(seeds: int, gap: float) -> Case:
