@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 import tempfile
 from pathlib import Path
@@ -24,6 +25,8 @@ from metalab.files import check_replaceable, replace_file
 
 MEDIAN_GOAL, TAIL_GOAL = 60.0, 100.0  # milliseconds; the second for 95 of 100 keys
 PRESSES = 12  # to the right, and as many back, on each slider
+
+ONWARD = re.compile("Next|See the results|Play again")  # a game's button that goes on
 
 LISTEN = """panel => {
   const image = panel.querySelector("img.metalab-picture");
@@ -59,10 +62,12 @@ def use(page: Any, panel: Any, presses: int) -> None:
         for key in ["ArrowRight"] * presses + ["ArrowLeft"] * presses:
             press(page, handle, key)
     if panel.locator(".metalab-guesses").count():
+        choices, onward = panel.locator(".metalab-choice"), panel.get_by_role("button", name=ONWARD)
         for _ in range(presses):
-            answer = panel.locator(".metalab-choice").first
-            if not (press(page, answer, "Enter") and press(page, panel.get_by_role("button", name="Next"), "Enter")):
-                break  # all questions are answered
+            if not choices.count():  # all questions are answered
+                press(page, onward, "Enter")
+            press(page, choices.first, "Enter")
+            press(page, onward, "Enter")
 
 
 def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
