@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import time
 from collections.abc import Iterator
@@ -27,7 +26,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from .. import __version__
-from ..analysis.paired import Interval
+from ..analysis.paired import Interval, compare
 from ..arguments import one_of, real, whole
 from ..files import check_replaceable, replace_file
 from ..learners.meta_sgd import RATE
@@ -219,8 +218,7 @@ def errors(measured: dict[str, Any], algorithm: str, equal: str) -> dict[int, fl
 def ratio(measured: dict[str, Any], equal: str) -> Interval:
     """Return first order's error as a multiple of second order's: the geometric mean over pairs of the same seed."""
     first, second = errors(measured, ORDERS[1], equal), errors(measured, ORDERS[2], "steps")
-    logs = Interval.of([math.log(first[seed] / second[seed]) for seed in sorted(first.keys() & second.keys())])
-    return Interval(*(math.exp(value) for value in (logs.mean, logs.low, logs.high)))
+    return compare(first, second).ratio
 
 
 def verdict(found: Interval) -> str:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from metalab.analysis.paired import Interval
 from metalab.analysis.second_order import meta_loss
 from metalab.checkpoint import shipped
-from metalab.experiments.first_vs_second_order import Interval
 from metalab.learners import MAML
 from metalab.lessons.second_vs_first_order_maml import evidence, exercises, solutions
 from metalab.lessons.second_vs_first_order_maml import figures as lesson
@@ -363,15 +363,6 @@ def test_a_verdict_answers_both_questions(interval, says):
 def test_a_margin_is_a_factor_above_one():
     with pytest.raises(ValueError, match=r"margin=1 must be .* above 1"):
         evidence.verdict(Interval(1.0, 0.9, 1.1), 1)
-
-
-def test_a_ratio_pairs_the_seeds():
-    noise = {seed: math.exp(0.5 * (seed - 2)) for seed in range(5)}  # which both have in common
-    found = evidence.ratio({s: 2.0 * n for s, n in noise.items()}, dict(reversed(noise.items())))
-    assert (found.mean, found.low, found.high) == pytest.approx((2, 2, 2))
-    spread = evidence.ratio({0: 1.0, 1: 2.0, 2: 4.0}, {0: 1.0, 1: 1.0, 2: 1.0})
-    half = 4.303 * math.log(2) / math.sqrt(3)  # Student's t with 2 degrees of freedom, of the logarithms
-    assert (spread.mean, spread.high) == pytest.approx((2, 2 * math.exp(half)), rel=1e-3)
 
 
 def test_the_shipped_comparisons_are_read():

@@ -10,14 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...analysis.paired import t_quantile
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, number
 from ..kit.exercise import Exercise
+from ..kit.training_step import Embedding, single, taken_step
 from . import solutions
-
-
-def _alone(mistakes: list[Misconception]) -> list[Misconception]:
-    """Return the mistakes that are no pair of two."""
-    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]
 
 
 def _shuffled_labels(ways: int, each: int, generator: torch.Generator) -> Tensor:
@@ -149,7 +145,7 @@ _KNOWN_TUNED = combined(
         },
     },
 )
-FINE_TUNE_MISTAKES = _alone(_KNOWN_TUNED)
+FINE_TUNE_MISTAKES = single(_KNOWN_TUNED)
 
 
 def _layer(result: Any, arguments: tuple) -> Numbers:
@@ -213,28 +209,10 @@ fine_tune = Exercise(
 # train_step
 
 
-class Embedding(torch.nn.Module):
-    """A small embedding with a batch norm, whose parameters still carry the gradient of a batch before."""
-
-    def __init__(self, pixels: int, size: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(size)
-        start, stale = (torch.randn(pixels, size, generator=generator, dtype=torch.float32) for _ in range(2))
-        self.start = start
-        self.weight = torch.nn.Parameter(start.clone())
-        self.weight.grad = 0.1 * stale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed pictures [B, 1, H, W]: [B, size]. Each number is normalised over the batch."""
-        h = x.flatten(1) @ self.weight
-        h = (h - h.mean(0)) * (h.var(0, correction=0) + 1e-3).rsqrt()
-        return 0.7 * h.tanh()
-
-
 def _train_step_case(ways: int, shots: int, queries: int, side: int) -> Case:
     def make() -> tuple:
         generator = torch.Generator().manual_seed(ways)
-        embed = Embedding(side * side, 2 * ways)
+        embed = Embedding(side * side, 2 * ways, height=0.7)
         sets = []
         for each in (shots, queries):
             y = _shuffled_labels(ways, each, generator)
@@ -381,14 +359,7 @@ def _cut(embed: Embedding, optimizer: torch.optim.Optimizer, *rest: Any, called:
     return loss.detach()
 
 
-TRAIN_STEP_MISTAKES = [*_alone(_KNOWN_STEPS), *_CUT]
-
-
-def _step(result: Any, arguments: tuple) -> Numbers:
-    """Return the loss, and how the parameters changed. Raise `Wrong` for what is no loss."""
-    loss = torch.tensor(number(result, "The loss"))
-    embed = arguments[0]
-    return {"the loss": loss.float(), "the change of the parameters": embed.weight.detach() - embed.start}
+TRAIN_STEP_MISTAKES = [*single(_KNOWN_STEPS), *_CUT]
 
 
 def _examine_train_step(attempt: Callable) -> None:
@@ -397,7 +368,7 @@ def _examine_train_step(attempt: Callable) -> None:
         name="train_step",
         cases=TRAIN_STEP_CASES,
         right=solutions.train_step,
-        numbers=_step,
+        numbers=taken_step,
         mistakes=[*TRAIN_STEP_MISTAKES, *_KNOWN_STEPS],
     )
 
@@ -563,7 +534,7 @@ _KNOWN_PAIRED = combined(
         },
     },
 )
-PAIRED_DIFFERENCE_MISTAKES = _alone(_KNOWN_PAIRED)
+PAIRED_DIFFERENCE_MISTAKES = single(_KNOWN_PAIRED)
 
 
 def _pair(result: Any, _arguments: tuple) -> Numbers:

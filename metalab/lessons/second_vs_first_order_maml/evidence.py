@@ -7,14 +7,13 @@ knows the form of its file. `over_training` reads what `python -m metalab.experi
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...analysis.paired import Interval, compare
 from ...arguments import real
-from ...experiments.first_vs_second_order import Interval
 
 ORDERS = Path(__file__).with_name("measured.json")
 OVER_TRAINING = Path(__file__).with_name("over_training.json")
@@ -64,19 +63,13 @@ def orders() -> tuple[str, dict[str, Comparison]]:
 
         second, first, longer = errors("maml", "steps"), errors("fomaml", "steps"), errors("fomaml", "time")
         found[words] = Comparison(
-            ratio(first, second),
-            ratio(longer, second),
+            compare(first, second).ratio,
+            compare(longer, second).ratio,
             measured["steps"],
             len(second),
             Interval.of([longer[seed] - first[seed] for seed in sorted(first.keys() & longer.keys())]),
         )
     return data["command"], found
-
-
-def ratio(a: dict[int, float], b: dict[int, float]) -> Interval:
-    """Return a as a multiple of b: the geometric mean over pairs of the same seed, and its 95 % interval."""
-    logs = Interval.of([math.log(a[seed] / b[seed]) for seed in sorted(a.keys() & b.keys())])
-    return Interval(*(math.exp(value) for value in (logs.mean, logs.low, logs.high)))
 
 
 def verdict(found: Interval, margin: float = MARGIN) -> str:

@@ -6,8 +6,7 @@ The learner's functions see the parameters as a list of tensors, and a loss as a
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,41 +16,46 @@ from torch.utils.flop_counter import FlopCounterMode
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe
 from ..kit.exercise import Exercise
 from ..kit.figures import plural
+from ..kit.lists import (
+    AND_OTHERS,
+    CLOSE,
+    FIVE,
+    FOUR,
+    GRAD_LEFT,
+    OF_LISTS,
+    THREE,
+    TWO,
+    WORDS,
+    Call,
+    LossOfParams,
+    Shapes,
+    agree_on_lists,
+    all_same,
+    code_of,
+    draw_tensors,
+    equal_grads,
+    flattened,
+    grads_of,
+    numbers_of,
+    of_one_shape,
+    sum_in_words,
+    tip_for,
+    weights_of_parts,
+)
 from . import solutions
 
 __all__ = ["hessian_vector", "meta_gradient", "two_terms"]
 
-LossOfParams = Callable[[Sequence[Tensor]], Tensor]
-Shapes = tuple[tuple[int, ...], ...]
-
-# The shapes of the cases' tensors. Where they are all the same, a function that mixes tensors up returns numbers, which
-# tell what it does. So these two cases are compared first.
-TWO, THREE = ((3, 3),) * 2, ((4, 4),) * 3
-FOUR = ((3, 4), (4,), (4, 2), (2,))
-FIVE = ((2, 5), (5,), (5, 3), (3,), (3, 4))
-WORDS = {
-    TWO: "two tensors of one shape",
-    THREE: "three tensors of one shape",
-    FOUR: "four tensors of different shapes",
-    FIVE: "five tensors of different shapes",
-}
 
 EXACT = 1e-12  # the relative error that derivatives in double precision stay below, and finite differences do not
-AND_OTHERS = " and other values"  # for the case with the shapes of the first one, which tells what is kept by shapes
 NEARLY_EXACT = 1e-10  # the same through several inner steps, where roundings add up
-CLOSE = 1e-5  # the relative error up to which a result counts as a sum of known parts, rounding apart
 
 
 # The problems of the checks
 
 
-def _draw(shapes: Iterable[tuple[int, ...]], seed: int) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
-
-
 def _params(shapes: Shapes, seed: int = 0, dtype: torch.dtype = torch.float64) -> list[Tensor]:
-    return [p.to(dtype).requires_grad_() for p in _draw(shapes, seed)]
+    return [p.to(dtype).requires_grad_() for p in draw_tensors(shapes, seed)]
 
 
 def _loss(shapes: Shapes, seed: int) -> LossOfParams:
@@ -59,7 +63,7 @@ def _loss(shapes: Shapes, seed: int) -> LossOfParams:
 
     It computes in the precision of the list.
     """
-    x, y = _draw([(6, shapes[0][0]), (6, shapes[-1][-1])], seed)
+    x, y = draw_tensors([(6, shapes[0][0]), (6, shapes[-1][-1])], seed)
 
     def loss(params: Sequence[Tensor]) -> Tensor:
         if not isinstance(params, tuple | list) or not all(isinstance(p, Tensor) for p in params):
@@ -82,145 +86,13 @@ def _gradient(loss: LossOfParams, params: Sequence[Tensor], **options: bool) -> 
 # Lists of tensors, and what they are made of
 
 
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.cat([tensor.detach().double().flatten() for tensor in tensors])
-
-
 def _like(values: Tensor, params: Sequence[Tensor]) -> list[Tensor]:
     """Return a long vector in pieces that are shaped like params."""
     pieces = values.split([p.numel() for p in params])
     return [piece.view_as(p) for piece, p in zip(pieces, params, strict=True)]
 
 
-def _of_one_shape(tensors: Iterable[Tensor]) -> bool:
-    return len({tensor.shape for tensor in tensors}) == 1
-
-
-def _weights(target: Iterable[Tensor], *parts: Iterable[Tensor], error: float = CLOSE) -> list[float] | None:
-    """Return what each part must be multiplied by, so that they add up to the target. None: they cannot."""
-    wanted, columns = _flat(target), torch.stack([_flat(part) for part in parts], dim=1)
-    sizes = columns.norm(dim=0)
-    sizes[sizes == 0] = 1
-    shares = torch.linalg.lstsq(columns / sizes, wanted[:, None], driver="gelsd").solution[:, 0]
-    if (columns / sizes @ shares - wanted).norm() > error * wanted.norm():
-        return None
-    shares[shares.abs() <= CLOSE * wanted.norm()] = 0
-    return (shares / sizes).tolist()
-
-
-def _same(*values: float) -> bool:
-    return all(abs(value - values[0]) <= 1e-4 * abs(values[0]) for value in values)
-
-
-def _sum_in_words(weights: Mapping[str, float]) -> str:
-    """Return a sum of named parts in words, such as "v minus 0.2 times H·v"."""
-    words = ""
-    for name, weight in sorted(weights.items(), key=lambda item: item[1] < 0):
-        if weight:
-            sign = "minus " if weight < 0 else "plus " if words else ""
-            times = "" if _same(1, abs(weight)) else f"{abs(weight):.4g} times "
-            words += f"{' ' if words else ''}{sign}{times}{name}"
-    return words or "zero"
-
-
 # How a function is tried
-
-
-@dataclass
-class _Call:
-    """One call of the reader's function, with the values of its loss that were computed meanwhile."""
-
-    arguments: tuple
-    result: Any = None
-    losses: list[Tensor] = field(default_factory=list)
-
-    def watching(self, loss: LossOfParams) -> LossOfParams:
-        @functools.wraps(loss)
-        def watched(params: Sequence[Tensor]) -> Tensor:
-            self.losses.append(loss(params))
-            return self.losses[-1]
-
-        return watched
-
-    def can_be_explained(self) -> bool:
-        """Tell whether the result has the right shapes, and finite numbers."""
-        expected = next(part for part in self.arguments if isinstance(part, list))
-        shapes = all(tensor.shape == p.shape for tensor, p in zip(self.result, expected, strict=True))
-        return shapes and all(t.isfinite().all() for t in self.result)
-
-
-def _code(name: str, number: int) -> str:
-    """Return the code that makes the arguments of a case, for messages."""
-    return f"exercises.{name}.inputs({number or ''})"
-
-
-def _agree(
-    attempt: Callable,
-    *,
-    answer: Callable,
-    cases: Sequence[Case],
-    numbers: Callable[[Any, tuple], Numbers],
-    explain: Callable[[list[_Call]], Iterator[Misconception]],
-    tip: Callable[[str, _Call], str | None],
-    tolerance: float | None = None,
-) -> None:
-    """Compare the reader's function with our answer, as the kit does. An error that stops it gets a tip.
-
-    `explain` yields known mistakes, and raises `Wrong` if the calls themselves tell more than the known mistakes.
-    """
-    calls: list[_Call] = []
-
-    def tried(first: Any, *others: Any) -> Any:
-        call = _Call((first, *others))
-        before = _grads(call.arguments)
-        try:
-            call.result = attempt(call.watching(first) if callable(first) else first, *others)
-        except Wrong as stopped:
-            says = str(stopped)
-            if says.startswith("It stopped with"):
-                words = tip(says, call)
-                if 0 < len(calls) < len(cases):
-                    says = f"With {cases[len(calls)].what}, i{says[1:]}"
-                    words = f"{words or ''} With {cases[0].what} it does not stop.".strip()
-                says += f". {words}" if words else ""
-            raise Wrong(says) from None
-        if not _equal(before, _grads(call.arguments)):
-            raise Wrong(GRAD_LOST if any(grad is not None for grad in before) else GRAD_LEFT)
-        if len(calls) < len(cases):  # later calls repeat these
-            calls.append(call)
-        return call.result
-
-    agree(
-        tried,
-        name=answer.__name__,
-        cases=cases,
-        right=answer,
-        numbers=numbers,
-        mistakes=_explained(calls, answer, cases, explain),
-        tolerance=tolerance,
-    )
-
-
-def _numbers(result: Any, params: Sequence[Tensor], what: str) -> Numbers:
-    """Return the tensors of a result, which is to be a list like params. Messages call it `what`."""
-    wanted = f"It should return {what} as one list of {len(params)} tensors, like `params`"
-    if isinstance(result, Iterator):
-        raise Wrong(f"{wanted}; yours is {describe(result)}, which is empty after one loop over it. Use list(…).")
-    if not isinstance(result, tuple | list):
-        raise Wrong(f"{wanted}; yours is {describe(result)}.")
-    strange = [part for part in result if not isinstance(part, Tensor)]
-    if any(isinstance(part, tuple | list) and any(isinstance(p, Tensor) for p in part) for part in strange):
-        raise Wrong(
-            f"{wanted}; yours is {describe(result)} that has a list in it. Is there one list too many, or does a "
-            "function that you call return more than you need?"
-        )
-    if strange:
-        raise Wrong(f"{wanted}; in yours there is {describe(strange[0])}.")
-    if len(result) < len(params):
-        raise Wrong(f"{wanted}; yours has {len(result)}. Does your code go over all of them, however many there are?")
-    if len(result) > len(params):
-        raise Wrong(f"{wanted}; yours has {len(result)}, which is too many. What adds the others to your list?")
-    return {f"result[{i}]": tensor.detach() for i, tensor in enumerate(result)}
 
 
 def _expect_precision(result: Any, params: Sequence[Tensor], what: str) -> None:
@@ -234,92 +106,7 @@ def _expect_precision(result: Any, params: Sequence[Tensor], what: str) -> None:
             )
 
 
-GRAD_LEFT = (
-    "It leaves a gradient in the .grad of `params`, as backward() does. Later gradients are added to it, and an outer "
-    "optimizer would take it for the meta-gradient. Look for the function of torch.autograd that returns gradients "
-    "instead."
-)
-GRAD_LOST = (
-    "`params` came with gradients in their .grad, and it has changed them, as backward() and clearing .grad do. An "
-    "outer optimizer may still need them. torch.autograd.grad returns gradients and leaves .grad alone."
-)
-
-
-def _grads(arguments: tuple) -> list[Tensor | None]:
-    """Return copies of what is in the .grad of the parameters."""
-    params = next((part for part in arguments if isinstance(part, list)), [])
-    return [None if p.grad is None else p.grad.detach().clone() for p in params]
-
-
-def _equal(before: list[Tensor | None], after: list[Tensor | None]) -> bool:
-    return all(
-        (a is None and b is None) or (a is not None and b is not None and torch.equal(a, b))
-        for a, b in zip(before, after, strict=True)
-    )
-
-
-KEPT = (
-    "It returns the result of an earlier call, in which the tensors had the same shapes, but other values. The shapes "
-    "do not say what the values are. Compute the result anew in each call."
-)
-BY_SHAPES = (
-    "It is right with {}, but wrong with {}. The shapes are the same, so a part that belongs to the values may have "
-    "been chosen by the shapes: kept from an earlier call, or written into the code."
-)
-
-
-def _explained(
-    calls: list[_Call], answer: Callable, cases: Sequence[Case], explain: Callable[[list[_Call]], Iterator]
-) -> Iterator[Misconception]:
-    """Yield known mistakes. Raise `Wrong` for what can go wrong in the same way in each exercise."""
-    yield from _unlike_the_first(calls, answer, cases)
-    yield from explain(calls)
-
-
-def _unlike_the_first(calls: list[_Call], answer: Callable, cases: Sequence[Case]) -> Iterator[Misconception]:
-    rights = [_flat(answer(*case.make())) for case in cases]
-    results = [_flat(call.result) for call in calls]
-    pairs = list(zip(results, rights, strict=True))
-    off = [
-        case.what
-        for case, call, (got, right) in zip(cases, calls, pairs, strict=True)
-        if not call.can_be_explained() or (got - right).norm() > CLOSE * right.norm()
-    ]
-    if off == [cases[0].what + AND_OTHERS]:
-        if results[-1].shape == rights[0].shape and (results[-1] - rights[0]).norm() <= CLOSE * rights[0].norm():
-            raise Wrong(KEPT)
-        raise Wrong(BY_SHAPES.format(cases[0].what, *off))
-    for decimals in range(1, 8):
-        if all(torch.equal(got, right.round(decimals=decimals)) for got, right in pairs):
-            raise Wrong(
-                f"The numbers are right, but rounded to {decimals} decimal places. The lesson goes on computing with "
-                "them, and the errors would add up. Return the numbers as they are."
-            )
-    yield from ()
-
-
 # What to say about errors whose message contains one of these pieces; the first one counts
-OF_LISTS = {
-    "unpack": (
-        "There are more values than names for them, or fewer. `params` may hold any number of tensors: a loop goes "
-        "over all of them, and zip over two lists side by side."
-    ),
-    "index out of range": "How many tensors there are is len(params).",
-    "The size of tensor": (
-        "Tensors meet there whose shapes do not fit. Is each one paired with its own partner, and is each sum or mean "
-        "taken over the right axis?"
-    ),
-    "stack expects each tensor": "The tensors in `params` may differ in shape, so they cannot be stacked.",
-    "an't multiply sequence": "A list of tensors cannot be multiplied as a whole. Go through its tensors one by one.",
-    "'list' object is not callable": (
-        "A list is called there as if it were a function. Are your function's arguments in the right order? loss comes "
-        "first, then params."
-    ),
-    "'list'": "A whole list meets something else there. Go through the lists tensor by tensor.",
-    "'tuple'": "A whole tuple of tensors meets something else there. Go through its tensors one by one.",
-    "same dtype": "Tensors of different precisions meet there. Keep to the precision of `params`.",
-    "inhomogeneous": "The tensors may differ in shape, so they do not fit into one array. Go through them one by one.",
-}
 OF_GRADIENTS = {
     "'NoneType' object": (
         "Something is None there. One function that returns nothing is backward(); torch.autograd.grad returns the "
@@ -351,11 +138,6 @@ OF_GRADIENTS = {
     "loss() takes 1 positional": "loss takes the whole list as its one argument, as in loss(params).",
     "only for scalar outputs": "Only one number can be differentiated like that, and this is more than one.",
 }
-
-
-def _tip(says: str, tips: Mapping[str, str]) -> str | None:
-    error = says.partition(", at line ")[0]
-    return next((tip for piece, tip in tips.items() if piece in error), None)
 
 
 # hessian_vector
@@ -409,17 +191,19 @@ class _Second:
         entries = torch.cat([g.flatten() for g in gradients])
         self.params = params
         self.value = loss(params).item()
-        self.hessian = torch.stack([_flat(self._derivative(entry)) for entry in entries])
-        self.g, self.p, self.v = _flat(gradients), _flat(params), _flat(vector)
+        self.hessian = torch.stack([flattened(self._derivative(entry)) for entry in entries])
+        self.g, self.p, self.v = flattened(gradients), flattened(params), flattened(vector)
         dot = sum((g.detach() * v).sum() for g, v in zip(gradients, vector, strict=True))
-        self.from_vector = _flat(self._derivative(dot) if dot.requires_grad else [torch.zeros_like(p) for p in params])
+        self.from_vector = flattened(
+            self._derivative(dot) if dot.requires_grad else [torch.zeros_like(p) for p in params]
+        )
 
     def _derivative(self, of: Tensor) -> tuple[Tensor, ...]:
         return torch.autograd.grad(of, self.params, retain_graph=True, allow_unused=True, materialize_grads=True)
 
     def each(self, values: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
         """Return the values, where each tensor's have been changed. A result of one number fills the tensor."""
-        return _flat(change(piece).expand_as(piece) for piece in _like(values, self.params))
+        return flattened(change(piece).expand_as(piece) for piece in _like(values, self.params))
 
     def by_tensor(self) -> list[Tensor]:
         """Return for each tensor of the vector what it contributes to the product."""
@@ -428,7 +212,7 @@ class _Second:
 
     def reordered(self, values: Tensor, order: Callable[[list[Tensor]], list[Tensor]]) -> Tensor:
         """Return the values with order(the values of each tensor), where they are all of one shape."""
-        return _flat(order(_like(values, self.params))) if _of_one_shape(self.params) else values
+        return flattened(order(_like(values, self.params))) if of_one_shape(self.params) else values
 
     def blocks(self) -> Tensor:
         """Return the Hessian's diagonal blocks, in a matrix that is zero elsewhere."""
@@ -681,7 +465,7 @@ PARTS: dict[str, Callable[[_Second], Tensor]] = {
 }
 
 
-def _still_has_its_graph(call: _Call) -> bool:
+def _still_has_its_graph(call: Call) -> bool:
     try:
         torch.autograd.grad(call.losses[-1], call.arguments[1], retain_graph=True)
     except (IndexError, RuntimeError):  # no loss was computed, or its graph was freed when the gradients were taken
@@ -689,7 +473,7 @@ def _still_has_its_graph(call: _Call) -> bool:
     return True
 
 
-def _hessian_vector_tip(says: str, call: _Call) -> str | None:
+def _hessian_vector_tip(says: str, call: Call) -> str | None:
     if "element 0 of tensors does not require grad" in says:
         if not all(loss.requires_grad for loss in call.losses):
             return CUT_BEFORE_FIRST
@@ -699,7 +483,7 @@ def _hessian_vector_tip(says: str, call: _Call) -> str | None:
             "grad_outputs needs the shapes of what is differentiated. The loss is one number; the gradients have the "
             "shapes of the vector. In which of the two differentiations does the vector belong?"
         )
-    return _tip(says, OF_LISTS | OF_GRADIENTS)
+    return tip_for(says, OF_LISTS | OF_GRADIENTS)
 
 
 def _the_product(result: Any, arguments: tuple) -> Numbers:
@@ -709,24 +493,24 @@ def _the_product(result: Any, arguments: tuple) -> Numbers:
             "It returns one number, such as the dot product g·v. H·v is a list of tensors like `params`, with one "
             "number for each parameter. How does g·v change with each of them?"
         )
-    return _numbers(result, arguments[1], "the product")
+    return numbers_of(result, arguments[1], "the product")
 
 
-def _facts_of_product(cases: Sequence[Case], calls: list[_Call]) -> str | None:
+def _facts_of_product(cases: Sequence[Case], calls: list[Call]) -> str | None:
     """Say what the product is, if it is a sum of known parts."""
     exact = 100 * EXACT if all(t.dtype == torch.float64 for call in calls for t in call.result) else CLOSE
     seconds = [_Second(*case.make()) for case in cases]  # fresh ones, whose graphs nobody has freed
-    solved = [s.hessian @ _flat(call.result) - s.v for call, s in zip(calls, seconds, strict=True)]
+    solved = [s.hessian @ flattened(call.result) - s.v for call, s in zip(calls, seconds, strict=True)]
     if all(rest.norm() <= 1e-6 * s.v.norm() for rest, s in zip(solved, seconds, strict=True)):
         return (
             "It solves H·x = v: multiplied with the Hessian, this result gives the vector back. What is asked for is "
             "H·v itself, with no inverse."
         )
     by_tensor = [
-        _weights(call.result, *([part] for part in second.by_tensor()), error=exact)
+        weights_of_parts(call.result, *([part] for part in second.by_tensor()), error=exact)
         for call, second in zip(calls, seconds, strict=True)
     ]
-    if None not in by_tensor and all(w == 0 or _same(1, w) for weights in by_tensor for w in weights):
+    if None not in by_tensor and all(w == 0 or all_same(1, w) for weights in by_tensor for w in weights):
         parts = next((weights for weights in by_tensor if 0 in weights), [])
         used = [f"vector[{i}]" for i, weight in enumerate(parts) if weight]
         if not used:  # it is exactly right, or zero
@@ -737,27 +521,27 @@ def _facts_of_product(cases: Sequence[Case], calls: list[_Call]) -> str | None:
         )
     fitted = []
     for call, second in zip(calls, seconds, strict=True):
-        weights = _weights(call.result, *([part(second)] for part in PARTS.values()), error=exact)
+        weights = weights_of_parts(call.result, *([part(second)] for part in PARTS.values()), error=exact)
         if weights is None:
             return None if None in by_tensor else _unequal(by_tensor)
         fitted.append(dict(zip(PARTS, weights, strict=True)))
     others = {name for of_call in fitted for name, weight in of_call.items() if weight} - {"H·v"}
     wrong = (
-        i for i, of_call in enumerate(fitted) if not _same(1, of_call["H·v"]) or sum(map(bool, of_call.values())) > 1
+        i for i, of_call in enumerate(fitted) if not all_same(1, of_call["H·v"]) or sum(map(bool, of_call.values())) > 1
     )
     shown = next(wrong, 0)
-    what = f"With the arguments {_code('hessian_vector', shown)} this is {_sum_in_words(fitted[shown])}"
-    if others == {"v"} and all(_same(1, of_call["v"]) and of_call["H·v"] < 0 for of_call in fitted):
+    what = f"With the arguments {code_of('hessian_vector', shown)} this is {sum_in_words(fitted[shown])}"
+    if others == {"v"} and all(all_same(1, of_call["v"]) and of_call["H·v"] < 0 for of_call in fitted):
         return (
             f"{what}, a whole step of the recursion that comes next in the lesson. That step belongs to Exercise 2. "
             "Return H·v alone."
         )
-    if others == {"v"} and all(_same(1, of_call["H·v"]) for of_call in fitted):
+    if others == {"v"} and all(all_same(1, of_call["H·v"]) for of_call in fitted):
         return f"{what}, so a multiple of the vector is added to the product, as for damping. Return H·v alone."
     if others:
         return f"{what}, where it should be H·v alone."
     factors = [of_call["H·v"] for of_call in fitted]
-    if not _same(*factors):
+    if not all_same(*factors):
         times = [f"{factor:.4g} times H·v with {case.what}" for factor, case in zip(factors, cases, strict=True)]
         return f"This is {' and '.join(times)}. By what is the product multiplied or divided?"
     return (
@@ -767,9 +551,9 @@ def _facts_of_product(cases: Sequence[Case], calls: list[_Call]) -> str | None:
 
 
 def _unequal(by_tensor: list[list[float]]) -> str:
-    shown, weights = next((i, each) for i, each in enumerate(by_tensor) if not _same(1, *each))
+    shown, weights = next((i, each) for i, each in enumerate(by_tensor) if not all_same(1, *each))
     return (
-        f"The tensors of the vector do not count equally. With the arguments {_code('hessian_vector', shown)} they "
+        f"The tensors of the vector do not count equally. With the arguments {code_of('hessian_vector', shown)} they "
         f"count {' and '.join(f'{weight:.4g}' for weight in weights)} times in the result, and each should count once."
     )
 
@@ -780,11 +564,11 @@ UNDIVIDED = (
 )
 
 
-def _nearness(calls: list[_Call]) -> str | None:
+def _nearness(calls: list[Call]) -> str | None:
     """Say so if the product is nearly right, apart from one factor."""
     factors, errors = [], []
     for call in calls:
-        got, want = _flat(call.result), _flat(solutions.hessian_vector(*call.arguments))
+        got, want = flattened(call.result), flattened(solutions.hessian_vector(*call.arguments))
         factors.append((got @ want / (want @ want)).item())
         errors.append(((got - factors[-1] * want).norm() / got.norm()).item())
     if not max(errors) < 0.1:  # not a number for a result that is zero
@@ -801,7 +585,7 @@ def _nearness(calls: list[_Call]) -> str | None:
     return None
 
 
-def _explain_product(cases: Sequence[Case], calls: list[_Call]) -> Iterator[Misconception]:
+def _explain_product(cases: Sequence[Case], calls: list[Call]) -> Iterator[Misconception]:
     yield from HESSIAN_VECTOR_MISTAKES
     if not all(call.can_be_explained() for call in calls):
         return
@@ -814,7 +598,7 @@ def _explain_product(cases: Sequence[Case], calls: list[_Call]) -> Iterator[Misc
 def _examine_hessian_vector(attempt: Callable) -> None:
     first, others = HESSIAN_VECTOR_CASES[:2], [*HESSIAN_VECTOR_CASES[:3], OTHER_HESSIAN_VECTOR_CASE]
     for cases, tolerance in ((first, EXACT), (others, EXACT), (HESSIAN_VECTOR_CASES, None)):
-        _agree(
+        agree_on_lists(
             attempt,
             answer=solutions.hessian_vector,
             cases=cases,
@@ -1055,24 +839,24 @@ def _meta_gradient_of(result: Any, arguments: tuple) -> Numbers:
             "It returns one number, such as the query loss after adaptation. What is asked for is its gradient, a "
             "list of tensors like `params`."
         )
-    return _numbers(result, params, "the meta-gradient")
+    return numbers_of(result, params, "the meta-gradient")
 
 
-def _facts_of_meta_gradient(calls: list[_Call]) -> str | None:
+def _facts_of_meta_gradient(calls: list[Call]) -> str | None:
     """Say how often each of the two parts counts: the query gradient at θ_K, and what the walk back subtracts."""
     found = []
     for call in calls:
         first = _recursion(*call.arguments, which="none")
         right = solutions.meta_gradient(*call.arguments)
         term = [a - b for a, b in zip(right, first, strict=True)]
-        weights = _weights(call.result, first, term)
+        weights = weights_of_parts(call.result, first, term)
         if weights is None:
             return None
         found.append(weights)
-    if not all(_same(*of_part) for of_part in zip(*found, strict=True)):
+    if not all(all_same(*of_part) for of_part in zip(*found, strict=True)):
         return None
     a, b = found[0]
-    if _same(1, a, b):
+    if all_same(1, a, b):
         return None
     return (
         f"This is {a:.4g} times the first-order part, the query gradient at θ_K, and {b:.4g} times the rest that the "
@@ -1080,14 +864,14 @@ def _facts_of_meta_gradient(calls: list[_Call]) -> str | None:
     )
 
 
-def _explain_meta_gradient(calls: list[_Call]) -> Iterator[Misconception]:
+def _explain_meta_gradient(calls: list[Call]) -> Iterator[Misconception]:
     yield from META_GRADIENT_MISTAKES
     if not all(call.can_be_explained() for call in calls):
         return
     errors = []
     for call in calls:
-        right = _flat(solutions.meta_gradient(*call.arguments))
-        errors.append(((_flat(call.result) - right).norm() / right.norm()).item())
+        right = flattened(solutions.meta_gradient(*call.arguments))
+        errors.append(((flattened(call.result) - right).norm() / right.norm()).item())
     if 0 < max(errors) < 1e-3:
         raise Wrong(
             f"This is the meta-gradient, but only approximately: the relative error is {max(errors):.0e}, as with "
@@ -1099,19 +883,19 @@ def _explain_meta_gradient(calls: list[_Call]) -> Iterator[Misconception]:
     yield from combined(_recursion, WRONG_TURNS)
 
 
-def _meta_gradient_tip(says: str, call: _Call) -> str | None:
+def _meta_gradient_tip(says: str, call: Call) -> str | None:
     if "element 0 of tensors does not require grad" in says:
         return (
             "What is differentiated there does not depend on a tensor that autograd follows. A point that is made by "
             "detach() has to be told so: detach().requires_grad_()."
         )
-    return _tip(says, OF_LISTS | OF_GRADIENTS)
+    return tip_for(says, OF_LISTS | OF_GRADIENTS)
 
 
 def _examine_meta_gradient(attempt: Callable) -> None:
     first, others = META_GRADIENT_CASES[:2], [*META_GRADIENT_CASES[:3], OTHER_META_GRADIENT_CASE]
     for cases, tolerance in ((first, NEARLY_EXACT), (others, NEARLY_EXACT), (META_GRADIENT_CASES, None)):
-        _agree(
+        agree_on_lists(
             attempt,
             answer=solutions.meta_gradient,
             cases=cases,
@@ -1253,21 +1037,21 @@ def _terms(result: Any, arguments: tuple) -> Numbers:
     found = {}
     for name, tensors in zip(("AvgGrad", "AvgGradInner"), result, strict=True):
         _expect_precision(tensors, params, name)
-        numbers = _numbers(tensors, params, name)
+        numbers = numbers_of(tensors, params, name)
         found |= {key.replace("result", name): tensor for key, tensor in numbers.items()}
     return found
 
 
 def _examine_two_terms(attempt: Callable) -> None:
     def tried(first_loss: LossOfParams, second_loss: LossOfParams, params: list[Tensor]) -> Any:
-        before = _grads((params,))
+        before = grads_of((params,))
         try:
             result = attempt(first_loss, second_loss, params)
         except Wrong as stopped:
             says = str(stopped)
-            words = _tip(says, OF_LISTS | OF_GRADIENTS) if says.startswith("It stopped with") else None
+            words = tip_for(says, OF_LISTS | OF_GRADIENTS) if says.startswith("It stopped with") else None
             raise Wrong(f"{says}. {words}" if words else says) from None
-        if not _equal(before, _grads((params,))):
+        if not equal_grads(before, grads_of((params,))):
             raise Wrong(GRAD_LEFT)
         return result
 

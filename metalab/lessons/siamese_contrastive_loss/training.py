@@ -8,41 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe
 from ..kit.exercise import Exercise
+from ..kit.training_step import Embedding, single, taken_step
 from . import solutions
 
-
-def _alone(mistakes: list[Misconception]) -> list[Misconception]:
-    """Return the mistakes that are no pair of two."""
-    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]
-
-
 # train_on_group
-
-
-class Embedding(torch.nn.Module):
-    """A small embedding with a batch norm, whose parameters still carry the gradient of a batch before."""
-
-    def __init__(self, pixels: int, size: int) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(size)
-        start, stale = (torch.randn(pixels, size, generator=generator, dtype=torch.float32) for _ in range(2))
-        self.start = start
-        self.weight = torch.nn.Parameter(start.clone())
-        self.weight.grad = 0.1 * stale
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Embed pictures [B, 1, H, W]: [B, size]. Each number is normalised over the batch."""
-        h = x.flatten(1) @ self.weight
-        h = (h - h.mean(0)) * (h.var(0, correction=0) + 1e-3).rsqrt()
-        return 0.5 * h.tanh()
 
 
 def _train_on_group_case(characters: int, drawings: int, side: int, margin: float) -> Case:
     def make() -> tuple:
         generator = torch.Generator().manual_seed(characters)
-        embed = Embedding(side * side, 3 + characters)
+        embed = Embedding(side * side, 3 + characters, height=0.5)
         group = torch.rand(characters, drawings, 1, side, side, generator=generator, dtype=torch.float32)
         group = group + torch.rand(characters, 1, 1, side, side, generator=generator, dtype=torch.float32)
         return embed, torch.optim.SGD(embed.parameters(), lr=0.5), group, margin
@@ -178,14 +155,7 @@ _KNOWN_STEPS = combined(
         },
     },
 )
-TRAIN_ON_GROUP_MISTAKES = _alone(_KNOWN_STEPS)
-
-
-def _step(result: Any, arguments: tuple) -> Numbers:
-    """Return the loss, and how the parameters changed. Raise `Wrong` for what is no loss."""
-    loss = torch.tensor(number(result, "The loss"))
-    embed = arguments[0]
-    return {"the loss": loss.float(), "the change of the parameters": embed.weight.detach() - embed.start}
+TRAIN_ON_GROUP_MISTAKES = single(_KNOWN_STEPS)
 
 
 def _examine_train_on_group(attempt: Callable) -> None:
@@ -194,7 +164,7 @@ def _examine_train_on_group(attempt: Callable) -> None:
         name="train_on_group",
         cases=TRAIN_ON_GROUP_CASES,
         right=solutions.train_on_group,
-        numbers=_step,
+        numbers=taken_step,
         mistakes=_KNOWN_STEPS,
     )
 
@@ -330,7 +300,7 @@ _KNOWN_TRIPLETS = combined(
         },
     },
 )
-HARDEST_TRIPLETS_MISTAKES = _alone(_KNOWN_TRIPLETS)
+HARDEST_TRIPLETS_MISTAKES = single(_KNOWN_TRIPLETS)
 
 
 def _triplets(result: Any, arguments: tuple) -> Numbers:
