@@ -2239,6 +2239,12 @@ def _(support_z, query_z):
     return split(d == d.min(dim=1).values)
 
 
+@wrong(exercises.one_shot_answers, "the pair that min(dim=1) returns")
+def _(support_z, query_z):
+    distances = torch.cdist(query_z, support_z)
+    return (distances == distances.min(dim=1, keepdim=True)).float()
+
+
 # train_on_group
 
 
@@ -2354,6 +2360,9 @@ wrong(exercises.train_on_group, "The labels are in the wrong order")(
 wrong(exercises.train_on_group, "Each drawing is also paired with itself")(
     group_step(pairs=lambda b: torch.triu_indices(b, b), distance_of=lambda a, b: (a - b).norm(dim=1))
 )
+wrong(exercises.train_on_group, "also those on its diagonal")(
+    group_step(pairs=lambda b: torch.ones(b, b).nonzero().T, distance_of=lambda a, b: (a - b).norm(dim=1))
+)
 wrong(exercises.train_on_group, "next to one another in the batch")(
     group_step(pairs=lambda b: (torch.arange(b - 1), torch.arange(1, b)))
 )
@@ -2365,6 +2374,9 @@ wrong(exercises.train_on_group, "It takes the mean over all pairs alike")(
 )
 wrong(exercises.train_on_group, "It adds the two means")(
     group_step(mean=lambda losses, same: losses[same].mean() + losses[~same].mean())
+)
+wrong(exercises.train_on_group, "Only the mean of the different pairs is halved")(
+    group_step(mean=lambda losses, same: losses[same].mean() + losses[~same].mean() / 2)
 )
 wrong(exercises.train_on_group, "It is the sum over all pairs")(group_step(mean=lambda losses, same: losses.sum()))
 wrong(exercises.train_on_group, "Only the same pairs count")(group_step(mean=lambda losses, same: losses[same].mean()))
@@ -2492,6 +2504,11 @@ wrong(HARDEST, "the mean distance to the drawings of other characters")(
 wrong(HARDEST, "the nearest of all other drawings for n")(
     triplets_with(n_of=lambda d, same: (d + 1e6 * torch.eye(len(d))).min(1).values)
 )
+wrong(HARDEST, "a product with the mask has made 0")(triplets_with(n_of=lambda d, same: (d * ~same).min(1).values))
+wrong(HARDEST, "Some of the losses are infinite")(
+    triplets_with(p_of=lambda d, same: d.masked_fill(~same, torch.inf).max(1).values)
+)
+wrong(HARDEST, "Every loss is 0")(triplets_with(n_of=lambda d, same: torch.full((len(d),), torch.inf)))
 wrong(HARDEST, "the smallest distance of the whole batch")(triplets_with(n_of=lambda d, same: d[~same].min()))
 wrong(HARDEST, "The difference is turned round")(triplets_with(whole=lambda p, n, m: F.relu(n - p + m)))
 wrong(HARDEST, "The margin is subtracted")(triplets_with(whole=lambda p, n, m: F.relu(p - n - m)))

@@ -761,7 +761,9 @@ def _three_tensors(pairs: Any, count: int) -> list[Tensor]:
         raise Wrong(f"It should return the three tensors first, second and same; yours is {describe(pairs)}.")
     for name, part in zip(NAMES, pairs, strict=True):
         if not isinstance(part, Tensor):
-            raise Wrong(f"{name} should be one tensor, as a network needs it; yours is {describe(part)}.")
+            raise Wrong(
+                f"{name} should be one tensor, as a network needs it; yours is {describe(part)}.{_maker(name, part)}"
+            )
     shapes, wanted = [list(part.shape) for part in pairs], [[count, 28, 28], [count, 28, 28], [count]]
     if shapes != wanted and sorted(shapes) == sorted(wanted):
         raise Wrong("The three tensors come in another order. Return first, then second, then same.")
@@ -774,6 +776,15 @@ def _three_tensors(pairs: Any, count: int) -> list[Tensor]:
             "characters, and that works with bool alone. A comparison with == gives torch.bool."
         )
     return [pairs[0].detach().float(), pairs[1].detach().float(), pairs[2]]
+
+
+def _maker(name: str, part: Any) -> str:
+    """Say what makes a tensor of a list, as a sentence to append."""
+    if not isinstance(part, list | tuple):
+        return ""
+    if name == "same":
+        return " torch.tensor makes one of a list of True and False."
+    return " torch.stack makes one of a list of drawings."
 
 
 def _shape(got: list[int], want: list[int]) -> str:
@@ -918,7 +929,7 @@ def _not_halves(same: Tensor, images: Tensor) -> str | None:
     if share < 0.25:
         return (
             f"Only {100 * share:.0f} % of the pairs are of one character. Two drawings taken at random rarely are: one "
-            f"time in {images.shape[0]} here, and one in 964 with Omniglot's training characters. Decide the kind of a "
+            f"time in {images.shape[0]} here, and one in 806 with Omniglot's training characters. Decide the kind of a "
             "pair first, then draw a pair of that kind."
         )
     return (
@@ -1595,6 +1606,10 @@ _HELP_WITH_THE_ANSWERS = {
     "at non-singleton dimension 0": (
         "Each query is to be compared with each support, and there are not equally many of both. query_z[:, None] is "
         "[Q, 1, E]; minus support_z it gives all differences, [Q, N, E]."
+    ),
+    "'bool' object": (
+        "Python answered == with a single True or False, as for a tensor next to the pair that min(dim=1) returns. Its "
+        ".values are the minima, and so is amin(dim=1, keepdim=True)."
     ),
     "at non-singleton dimension 1": (
         "If a row's minimum or sum is to meet a table [Q, N], it needs the shape [Q, 1]: keepdim=True leaves it so."

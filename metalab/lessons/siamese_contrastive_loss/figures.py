@@ -172,7 +172,7 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
 
     controls = {
         "margin": slider("margin m", 1.0, 0.0, 2.0, 0.1),
-        "at": slider("distance d of a pair", 0.5, 0.0, 3.0, 0.1),
+        "at": slider("distance d of a pair", 0.7, 0.0, 3.0, 0.1),
     }
     return Panel(controls, redraw, alt="Panel: the contrastive loss over distance, with a slider for the margin.")
 

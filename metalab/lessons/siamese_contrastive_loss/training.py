@@ -65,6 +65,8 @@ def _stepped(
         i, j = torch.triu_indices(len(z), len(z), 0 if pairs == "itself" else 1)
         if pairs == "neighbours":
             i, j = everyone[:-1], everyone[1:]
+        elif pairs == "table":
+            i, j = torch.cartesian_prod(everyone, everyone).T
         other = z[j].detach() if pairs == "cut" else z[j]
         distance = (z[i] - other).square().sum(1).clamp(min=1e-12).sqrt()
         same = character[i] == character[j]
@@ -78,6 +80,7 @@ def _stepped(
         return {
             "halves": lambda: (alike.mean() + unlike.mean()) / 2,
             "both": lambda: alike.mean() + unlike.mean(),
+            "half of one": lambda: alike.mean() + unlike.mean() / 2,
             "all": lambda: losses.mean(),
             "sum": lambda: losses.sum(),
             "sums": lambda: (alike.sum() + unlike.sum()) / 2,
@@ -119,6 +122,9 @@ _KNOWN_STEPS = combined(
             "next to one another, so the characters are 0, 0, 1, 1, …: repeat_interleave, and not repeat.",
             "itself": "Each drawing is also paired with itself. Such a pair is at distance 0 whatever the network "
             "does, and makes the mean of the same pairs too small. torch.triu_indices(B, B, 1) leaves it out.",
+            "table": "Every entry of a table [B, B] counts, also those on its diagonal, where each drawing is paired "
+            "with itself. Such a pair is at distance 0 whatever the network does, and makes the mean of the same pairs "
+            "too small. torch.triu_indices(B, B, 1) leaves it out.",
             "neighbours": "Only drawings that stand next to one another in the batch are compared. The group has many "
             "more pairs, and they cost nothing to embed.",
             "cut": "The gradient flows through only one of the two drawings of each pair. Look for detach, no_grad, "
@@ -128,6 +134,8 @@ _KNOWN_STEPS = combined(
             "all": "It takes the mean over all pairs alike. Nearly all pairs are different pairs, so the same pairs "
             "hardly count. Take the mean of each kind first, and then half of either.",
             "both": "It adds the two means. The page asks for half of their sum, so that your loss is the engine's.",
+            "half of one": "Only the mean of the different pairs is halved: in a + b / 2 the division comes first. Put "
+            "the sum of the two means in parentheses.",
             "sum": "It is the sum over all pairs, so it grows with the group, and nearly all of it comes from the "
             "different pairs. Take the mean of each kind, and half of either.",
             "sums": "It adds the sums of the two kinds. There are far more different pairs, so take the mean of each "
@@ -239,6 +247,7 @@ def _of_triplets(
         "farthest": lambda: distance.masked_fill(same, -torch.inf).amax(1),
         "mean": lambda: (distance * ~same).sum(1) / (~same).sum(1),
         "of all": lambda: distance.masked_fill(torch.eye(len(same), dtype=torch.bool), torch.inf).amin(1),
+        "at 0": lambda: (distance * ~same).amin(1),
         "of the batch": lambda: distance.masked_fill(same, torch.inf).amin().expand(len(same)),
     }[negative]()
     gap = {
@@ -260,7 +269,15 @@ def _of_triplets(
     }[hinge]()
 
 
-_KNOWN_TRIPLETS = combined(
+_NO_TRIPLETS: list[Misconception] = [
+    (
+        "Every loss is 0. Is `same` True everywhere, so that no n is left? character == character compares each "
+        "drawing with itself, and character[:, None] == character is the table. Or does it take the easiest triplets, "
+        "with the nearest p and the farthest n? The hardest have the farthest p and the nearest n.",
+        lambda distance, character, margin: 0 * distance.sum(1),
+    ),
+]
+_KNOWN_TRIPLETS = _NO_TRIPLETS + combined(
     _of_triplets,
     {
         "positive": {
@@ -277,6 +294,9 @@ _KNOWN_TRIPLETS = combined(
             "mean": "It takes the mean distance to the drawings of other characters. The page asks for the nearest.",
             "of all": "It takes the nearest of all other drawings for n, whichever character they show. Leave out "
             "those of the anchor's character.",
+            "at 0": "The n that it finds is at distance 0, which is the anchor itself, or an entry that a product with "
+            "the mask has made 0. A minimum must not see the drawings of the anchor's character: "
+            "distance.masked_fill(same, torch.inf).",
             "of the batch": "It takes the smallest distance of the whole batch for every anchor. Each anchor has its "
             "own nearest n: the minimum of its row.",
         },
@@ -315,6 +335,12 @@ def _triplets(result: Any, arguments: tuple) -> Numbers:
         raise Wrong(f"With {count} drawings, the loss has the shape {list(result.shape)}; it should be [{count}].{why}")
     if not result.is_floating_point():
         raise Wrong(f"The losses have the dtype {result.dtype}, which cannot hold them.")
+    if result.isinf().any():
+        raise Wrong(
+            "Some of the losses are infinite, as when a maximum meets entries that were filled with torch.inf, or a "
+            "minimum entries that were filled with -torch.inf. Fill with -torch.inf what a maximum should not see, and "
+            "with torch.inf what a minimum should not see."
+        )
     return {"the loss of each anchor": result.detach()}
 
 
