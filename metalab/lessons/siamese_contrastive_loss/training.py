@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe
 from ..kit.exercise import Exercise
 from ..kit.training_step import Embedding, single, taken_step
 from . import solutions
