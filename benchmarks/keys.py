@@ -25,15 +25,16 @@ from metalab.files import check_replaceable, replace_file
 
 MEDIAN_GOAL, TAIL_GOAL = 60.0, 100.0  # milliseconds; the second for 95 of 100 keys
 PRESSES = 12  # to the right, and as many back, on each slider
+LONGEST_WAIT = 60_000.0  # milliseconds, for whatever the page does not show; then the command ends with an error
 
 ONWARD = re.compile("Next|See the results|Play again")  # a game's button that goes on
 
 LISTEN = """panel => {
   const image = panel.querySelector("img.metalab-picture");
   const game = panel.querySelector(".metalab-guesses");
-  window.taken = [];
+  const taken = window.taken = [];  // the panels before this one have lists of their own
   window.pressed = 0;
-  const done = () => { window.taken.push(performance.now() - window.pressed); };
+  const done = () => { taken.push(performance.now() - window.pressed); };
   document.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
   if (image) { image.addEventListener("load", done); return; }
   let said = game.innerText;
@@ -76,6 +77,7 @@ def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
     Raises:
         ImportError: playwright is not installed.
         RuntimeError: there is no browser.
+        playwright.sync_api.TimeoutError: a panel is not shown within a minute.
     """
     from playwright.sync_api import sync_playwright
 
@@ -83,30 +85,34 @@ def measure(*, presses: int = PRESSES) -> dict[str, list[float]]:
 
     if not CHROMIUM.exists():
         raise RuntimeError(f"no browser at {CHROMIUM}: let METALAB_CHROMIUM name one")
+    names = list(answering())
+    code = ["from benchmarks.panels import answering\npanels = answering()", *(f"panels[{n!r}].show()" for n in names)]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code], metadata=metadata)
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         place = Path(folder)
-        names = list(answering())
-        for number, name in enumerate(names):
-            code = f"from benchmarks.panels import answering\npanel = answering()[{name!r}]\npanel.show()"
-            metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-            cells = [nbformat.v4.new_code_cell(code)]
-            nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=metadata), place / f"{number}.ipynb")
+        nbformat.write(notebook, place / "keys.ipynb")
         with jupyterlab(place) as server:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            for number, name in enumerate(names):
-                page = browser.new_page(viewport={"width": 1300, "height": 1000})
-                open_notebook(page, server, f"{number}")
-                run_all(page)
-                live = page.locator(".metalab-panel, .metalab-guesses")
-                panel = page.locator(".jp-OutputArea-output", has=live).first
+            page = browser.new_page(viewport={"width": 1300, "height": 1000})
+            page.set_default_timeout(LONGEST_WAIT)
+            # One page and one kernel for all panels: to start them takes far longer than the keys do.
+            open_notebook(page, server, "keys")
+            run_all(page)
+            live = page.locator(".metalab-panel, .metalab-guesses")
+            panels = [
+                page.locator(".jp-CodeCell").nth(1 + number).locator(".jp-OutputArea-output", has=live).first
+                for number in range(len(names))
+            ]
+            for panel in panels:
                 panel.wait_for()
-                idle(page)
-                page.wait_for_timeout(1000)  # until the page has told its size, and the picture has been drawn for it
+            idle(page)
+            page.wait_for_timeout(1000)  # until the page has told its size, and the pictures have been drawn for it
+            for name, panel in zip(names, panels, strict=True):
                 panel.evaluate(LISTEN)
                 use(page, panel, presses)
                 found[name] = page.evaluate("window.taken")
-                page.close()
             browser.close()
     return found
 

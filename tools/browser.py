@@ -89,7 +89,10 @@ def idle(page):
     """Wait until the kernel has nothing to do: no cell waits for it either, as between two cells of Run All."""
     kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
     page.wait_for_function(f"{kernel}?.status === 'idle'")
-    expect(page.locator(".jp-InputPrompt", has_text="*")).to_have_count(0)
+    # Not by `expect`, which has a patience of its own, and a short one.
+    page.wait_for_function(
+        "![...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent.includes('*'))"
+    )
 
 
 def run_all(page):
