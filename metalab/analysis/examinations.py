@@ -151,6 +151,15 @@ class Examination:
     cannot: str
     run: Callable[[Make], tuple[str, str]]
 
+    @property
+    def question(self) -> str:
+        """Return what it does, in a sentence."""
+        return (self.run.__doc__ or "").strip().splitlines()[0]
+
+    def fits(self, patient: Patient) -> bool:
+        """Tell whether a patient has all that this examination needs."""
+        return all(_has(patient, name) for name in self.needs)
+
     def __call__(self, make: Make) -> Finding:
         """Examine the patient that `make` makes.
 
@@ -188,7 +197,7 @@ def examine(make: Make) -> Report:
         TypeError: `make` is no function, or does not return a `Patient`.
     """
     patient = _made(make)
-    return Report(e(make) for e in EXAMINATIONS.values() if all(_has(patient, name) for name in e.needs))
+    return Report(e(make) for e in EXAMINATIONS.values() if e.fits(patient))
 
 
 def _made(make: Make) -> Patient:

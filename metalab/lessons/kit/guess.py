@@ -16,7 +16,7 @@ Nobody has to guess. A guess belongs to its question and stays until the kernel 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -86,20 +86,26 @@ class Guess:
 class Choice(Guess):
     """A choice among options. `choice` makes one and displays it."""
 
-    def compare(self, answer: str, because: str = "") -> None:
+    def compare(self, answer: str, because: str = "", replies: Mapping[str, str] | None = None) -> None:
         """Print the reader's guess next to the answer.
 
         Args:
             answer: the option that is right.
             because: the reason, in whole sentences.
+            replies: what is said before the reason to whoever chose a wrong option, by the option.
 
         Raises:
-            ValueError: the answer is none of the options.
-            TypeError: the reason is no text.
+            ValueError: the answer is none of the options, or a reply is to none of them.
+            TypeError: the reason or a reply is no text.
         """
         one_of(list(self.answers), answer=answer)
         _text(because=because)
+        for option, reply in (replies or {}).items():
+            one_of(list(self.answers), replies=option)
+            _text(**{f"replies[{option!r}]": reply})
         right = self.made == answer
+        if replies and not right and self.made in replies:
+            because = f"{replies[self.made]} {because}"
         self._say("That is right." if right else f"The answer is {self.answers[answer]}.", because, right=right)
 
 
