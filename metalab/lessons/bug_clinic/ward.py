@@ -101,8 +101,8 @@ def embedding() -> nn.Module:
     """Return a small convolutional network with batch norm, from [B, 1, 28, 28] to [B, 144]."""
     blocks: list[nn.Module] = []
     for inputs in (1, 16, 16):
-        blocks += [nn.Conv2d(inputs, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), nn.ReLU()]
-    return seeded(lambda: nn.Sequential(*blocks[:8], nn.MaxPool2d(2), nn.Flatten()))
+        blocks += [nn.Conv2d(inputs, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
+    return seeded(lambda: nn.Sequential(*blocks, nn.Flatten()))
 
 
 def meta_learner(
