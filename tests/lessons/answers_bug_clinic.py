@@ -752,7 +752,7 @@ def _(lr):
 
 @wrong(exercises.make_learner, "network and step come in the wrong order")
 def _(lr):
-    return learner(lr)[0], learner(lr)[0]
+    return learner(lr)[::-1]
 
 
 # dense_step
@@ -913,13 +913,10 @@ def _(encoder, support_x, support_y, query_x):  # a head that is fitted
 
 
 @right(exercises.predict)
-def _(encoder, support_x, support_y, query_x):  # a copy that is fine-tuned, head and all
-    twin, ways = copy.deepcopy(encoder), int(support_y.max()) + 1
-    twin.head = nn.Linear(encoder(support_x).shape[1], ways)
-    sgd = torch.optim.SGD(twin.parameters(), lr=0.01)
-    for _ in range(100):
-        outer(sgd, F.cross_entropy(twin.head(twin(support_x)), support_y))
-    return twin.head(twin(query_x))
+def _(encoder, support_x, support_y, query_x):  # ridge regression to one-hot labels
+    support, wanted = encoder(support_x), F.one_hot(support_y).float()
+    inverse = torch.linalg.inv(support @ support.T + 0.1 * torch.eye(len(support)))
+    return encoder(query_x) @ support.T @ inverse @ wanted
 
 
 @right(exercises.predict)

@@ -730,7 +730,7 @@ def _expect_negative(limit: TimeLimit, network: nn.Module, step: Callable, lr: f
     steps = int(4 / lr)
     for n in range(1, steps + 1):
         loss = _call(limit, step, x, y, n)
-        if loss < 0.3:
+        if loss < 0.1:
             return
     out = float(_output(network, x).mean())
     if bool((_output(network, x) >= 0).all()):
