@@ -159,14 +159,11 @@ def _(params, tasks, inner_lr):
 def _(params, tasks, inner_lr):
     losses = torch.zeros(len(tasks), dtype=params[0].dtype)
     for i, (sx, sy, qx, qy) in enumerate(tasks):
-        error = mlp(params, sx) - sy
-        grads = torch.autograd.grad(error.square().mean(), params, create_graph=True)
-        w1, b1, w2, b2 = (p - inner_lr * g for p, g in zip(params, grads, strict=True)) if len(params) == 4 else [0] * 4
-        if len(params) == 4:
-            out = torch.relu(qx @ w1 + b1) @ w2 + b2
-        else:
-            out = mlp([p - inner_lr * g for p, g in zip(params, grads, strict=True)], qx)
-        losses[i] = F.mse_loss(out, qy)
+        adapted = [p.clone() for p in params]
+        error = mlp(adapted, sx) - sy
+        for j, g in enumerate(torch.autograd.grad(error.square().mean(), adapted, create_graph=True)):
+            adapted[j] = adapted[j] - inner_lr * g
+        losses[i] = F.mse_loss(mlp(adapted, qx), qy)
     return losses.mean()
 
 
@@ -750,6 +747,14 @@ def _(lr):
     return learner(lr)[1]
 
 
+ONE_FOR_ALL = dense()
+
+
+@wrong(exercises.make_learner, "it returns the same network")
+def _(lr):
+    return learner(lr, ONE_FOR_ALL)
+
+
 @wrong(exercises.make_learner, "network and step come in the wrong order")
 def _(lr):
     return learner(lr)[::-1]
@@ -864,6 +869,16 @@ def _(layers, optimizer, pictures, labels):
     loss = F.cross_entropy(layers(pictures.flatten(1)), labels)
     outer(optimizer, loss)
     return loss
+
+
+@wrong(exercises.dense_step, "Right with 6 pictures, but wrong with 9 pictures")
+def _(layers, optimizer, pictures, labels):  # no step of the optimizer
+    loss = F.cross_entropy(layers(pictures.flatten(1)), labels)
+    grads = torch.autograd.grad(loss, list(layers.parameters()))
+    with torch.no_grad():
+        for p, g in zip(layers.parameters(), grads, strict=True):
+            p -= optimizer.param_groups[0]["lr"] * g
+    return loss.item()
 
 
 @wrong(exercises.dense_step, "The loss is the squared error of the probabilities")

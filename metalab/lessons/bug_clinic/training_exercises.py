@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...analysis.diagnosis import FIRST_TASK, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
+from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
 from ..kit.exercise import Exercise
 from ..kit.isolation import TimeLimit
@@ -294,7 +294,7 @@ FIRST_ORDER = (
 
 def _named(says: str) -> str:
     """Return a diagnosis, with what may be behind it in a loop over tasks."""
-    if says.startswith(LAST_TASK) or says.startswith(FIRST_TASK):
+    if says.startswith((LAST_TASK, FIRST_TASK)):
         return f"{says} Or does a zero_grad() inside the loop wipe out what other tasks have left?"
     return says
 
@@ -312,7 +312,8 @@ def _examine_adapted_loss(attempt: Callable) -> None:
             "the loss as a tensor."
         )
     found = diagnose(attempt)
-    if found.order is None and found.says != UNKNOWN:
+    of_length = found.says.startswith("This points exactly along")  # which the loss itself tells better
+    if found.order is None and found.says != UNKNOWN and not of_length:
         raise Wrong(_named(found.says))
     if "added up" in found.says:
         raise Wrong(
@@ -330,7 +331,7 @@ def _examine_adapted_loss(attempt: Callable) -> None:
     if found.order == 1:
         raise Wrong(FIRST_ORDER)
     if found.order is None:
-        raise Wrong(UNKNOWN)
+        raise Wrong(found.says)
 
 
 adapted_loss = Exercise(
@@ -370,17 +371,20 @@ def filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
     return module
 
 
-def _meta_step_case(count: int, points: int, hidden: int, adam: bool) -> Case:
+def _meta_step_case(count: int, points: int, hidden: int, adam: bool, dtype: torch.dtype) -> Case:
     def make() -> tuple[nn.Module, torch.optim.Optimizer, list[Task], float]:
         layers = nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, 1)
-        network = filled(nn.Sequential(*layers).double(), seed=hidden)
+        network = filled(nn.Sequential(*layers).to(dtype), seed=hidden)
         kind = torch.optim.Adam if adam else torch.optim.SGD
-        return network, kind(network.parameters(), lr=0.05), _waves(count, points, torch.float64), 0.04
+        return network, kind(network.parameters(), lr=0.05), _waves(count, points, dtype), 0.04
 
     return Case(what=f"{count} tasks and {'Adam' if adam else 'SGD'}", make=make)
 
 
-META_STEP_CASES = [_meta_step_case(3, 4, 6, adam=False), _meta_step_case(5, 6, 8, adam=True)]
+META_STEP_CASES = [
+    _meta_step_case(3, 4, 6, adam=False, dtype=torch.float64),
+    _meta_step_case(5, 6, 8, adam=True, dtype=torch.float32),
+]
 
 SHARED = (
     "When the optimizer takes its step, the network's weights are no longer those that came in: inner steps have moved "
@@ -443,7 +447,7 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
 
 
 def _all_near(some: list[Tensor], others: list[Tensor]) -> bool:
-    return all(torch.allclose(a, b, rtol=1e-9, atol=1e-11) for a, b in zip(some, others, strict=True))
+    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(some, others, strict=True))
 
 
 def _expect_one_step(seen: list, moved: list[bool], tasks: int) -> None:
@@ -478,7 +482,7 @@ def _expect_meta_gradient(got: list[Tensor], stale: list[Tensor], case: Case) ->
                 "The gradients of the step before are still in .grad, and this step's are added to them. Clear them "
                 "with optimizer.zero_grad() before the backward pass."
             )
-        raise Wrong(_named(found.says))
+        raise Wrong(_named(found.says.replace(FIRST_TOO, "")))  # as it may be here
 
 
 def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
@@ -495,7 +499,7 @@ def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
     mean = {"right": sum(after) / len(after), "before": sum(before) / len(before)}
     mean |= {"sum": sum(after), "support": sum(support) / len(support), "last": after[-1]}
     value = loss_of(result)
-    if abs(value - mean["right"]) <= 1e-6 * mean["right"]:
+    if abs(value - mean["right"]) <= 1e-5 * mean["right"]:
         return
     words = {
         "before": "that of the queries before adaptation",
@@ -504,7 +508,7 @@ def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
         "last": "that of the last task alone",
     }
     for what, says in words.items():
-        if abs(value - mean[what]) <= 1e-6 * mean[what]:
+        if abs(value - mean[what]) <= 1e-5 * mean[what]:
             raise Wrong(f"The step is right, but the loss that it returns is {says}.")
     raise Wrong(
         f"The step is right, but the loss that it returns is {value:.6g}, with {case.what}. The mean query loss after "
@@ -611,6 +615,11 @@ def _examine_make_learner(attempt: Callable) -> None:
         end = torch.cat([p.detach().flatten() for p in network.parameters()])
         _expect_training(start, lr, losses, end, case)
         other, other_step = _pair(attempt(lr))
+        if other is network:
+            raise Wrong(
+                "Called twice, it returns the same network, which the first training has changed already. Make the "
+                "network, and its optimizer, inside of make_learner."
+            )
         _expect_negative(limit, other, other_step, lr)
 
 
@@ -778,18 +787,18 @@ class _Layers(nn.Sequential):
         self.start = [p.detach().clone() for p in self.parameters()]
 
 
-def _dense_step_case(batch: int, lr: float) -> Case:
+def _dense_step_case(batch: int, lr: float, decay: float) -> Case:
     def make() -> tuple[nn.Module, torch.optim.Optimizer, Tensor, Tensor]:
         generator = torch.Generator().manual_seed(batch)
         layers = _Layers(batch)
         pictures = torch.rand(batch, 1, 28, 28, generator=generator, dtype=torch.float32)
         labels = torch.randint(10, (batch,), generator=generator)
-        return layers, torch.optim.SGD(layers.parameters(), lr=lr), pictures, labels
+        return layers, torch.optim.SGD(layers.parameters(), lr=lr, weight_decay=decay), pictures, labels
 
     return Case(what=f"{batch} pictures", make=make, sizes={"the number of pictures": batch})
 
 
-DENSE_STEP_CASES = [_dense_step_case(6, 0.1), _dense_step_case(9, 0.03)]
+DENSE_STEP_CASES = [_dense_step_case(6, 0.1, decay=0.0), _dense_step_case(9, 0.03, decay=0.2)]
 
 
 def _dense_step(
