@@ -7,10 +7,10 @@ STAMP := .venv/installed
 COLAB := build/colab-venv/installed
 RUN := .venv/bin/python -m
 
-.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels keys gpu speedrun few-shot challenge margins pictures rooms results clean
+.PHONY: help lab test test-colab lessons notebooks times refresh colab diff bench panels keys gpu speedrun few-shot challenge margins false-alarms pictures rooms results clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 lab: $(STAMP)  ## open your copies of the lessons in JupyterLab (FOLDER=~/lessons, ARGS="--no-browser --port 9999")
 	$(RUN) tools.lab $(if $(FOLDER),--folder "$(FOLDER)") $(ARGS)
@@ -69,6 +69,9 @@ challenge: $(STAMP)  ## train for the author's one-shot challenge on a GPU (ARGS
 
 margins: $(STAMP)  ## run every lesson with other seeds: do its checks hold with a margin? Hours (ARGS="--json FILE")
 	$(RUN) benchmarks margins $(ARGS)
+
+false-alarms: $(STAMP)  ## examine the package's own learners over seeds: is one called ill? (ARGS="--json FILE")
+	$(RUN) benchmarks false-alarms $(ARGS)
 
 pictures: $(STAMP)  ## take README's pictures from today's panels, in a browser (chromium), into docs/
 	METALAB_TEST_ALL=1 METALAB_SCREENSHOTS=docs $(RUN) pytest tests/browser/test_pictures_of_readme.py $(ARGS)

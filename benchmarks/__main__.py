@@ -9,6 +9,7 @@ python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95
 python -m benchmarks few-shot              # lesson 2's comparisons over training seeds
 python -m benchmarks distances             # lesson 3's comparison over training seeds
 python -m benchmarks challenge             # how few errors one network makes in the author's challenge
+python -m benchmarks false-alarms          # whether an examination ever calls a sound learner ill, over seeds
 python -m benchmarks margins               # how wide the margins of the lessons' checks are, over seeds
 python -m benchmarks report                # results/README.md and its figures, from what was measured
 """
@@ -31,6 +32,7 @@ COMMANDS = {
     "few-shot": "measure lesson 2's comparisons over training seeds",
     "distances": "measure lesson 3's comparison over training seeds",
     "challenge": "train for the author's one-shot challenge, and measure what each ingredient buys",
+    "false-alarms": "examine sound learners over seeds: is one ever called ill?",
     "margins": "measure how wide the margins of the lessons' checks are, over seeds and threads",
     "report": "write the results page",
 }

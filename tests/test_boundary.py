@@ -17,7 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
-from metalab.analysis import diagnosis, paired, representations, roc, second_order
+from metalab.analysis import diagnosis, examinations, paired, patients, representations, roc, second_order
 from metalab.learners import (
     ANIL,
     MAML,
@@ -160,6 +160,13 @@ GROUPS = {"distance": lambda: floats(2, 6, 6), "drawings": 2, "margin": 0.2}
 @cache
 def trainer():
     return train.Trainer(SINE, lambda g: sine.sample(2, 5, 5, g))
+
+
+PATIENTS = ("step", "batch", "loss", "gradient", "predict", "task", "meta_loss", "loss_after", "distance", "pairs")
+
+
+def a_patient():
+    return patients.patient_of(SINE, lambda g: sine.sample(2, 5, 5, g))
 
 
 def problem():
@@ -534,6 +541,52 @@ ROWS = {
         lambda: {"function": lambda params, tasks, inner_lr: sum(p.sum() for p in params), "problem": problem()},
         {"problem": OPTIONAL},
     ),
+    "analysis.examinations.Patient": Row(
+        examinations.Patient,
+        lambda: {
+            "parameters": [floats(3)],
+            **dict.fromkeys(PATIENTS, constant(None)),
+            "order": 2,
+            "splits": {"training": {"a": [("Greek", "α")]}},
+            "new_alphabets": True,
+            "transductive": False,
+            "adapts": True,
+            "floor": 0.0,
+        },
+        {
+            "parameters": {"[]", "{}"},
+            **dict.fromkeys(PATIENTS, OPTIONAL),
+            "splits": {"{}", "None"},
+            **dict.fromkeys(("new_alphabets", "transductive", "adapts"), FLAG),
+            "floor": {"-1", "0", "1.5"},
+        },
+    ),
+    "analysis.examinations.Examination.__call__": Row(
+        examinations.EXAMINATIONS["several steps"], maker(make=a_patient)
+    ),
+    "analysis.examinations.examine": Row(examinations.examine, maker(make=a_patient)),
+    "analysis.patients.patient_of": Row(
+        patients.patient_of,
+        lambda: {
+            "learner": SINE,
+            "sample": lambda g: sine.sample(2, 5, 5, g),
+            "tasks": lambda g: sine.sample(2, 5, 5, g),
+            "pictures": floats(2, 1, 28, 28),
+            "seed": 1,
+            "outer_lr": 0.1,
+            "optimizer": optim.Adam,
+            "params": MLP.init(seeded()),
+            "steps": 1,
+        },
+        {
+            "tasks": OPTIONAL,
+            "pictures": OPTIONAL,
+            "seed": FROM_0,
+            "outer_lr": AT_LEAST_0,
+            "params": OPTIONAL,
+            "steps": FROM_0,
+        },
+    ),
     "analysis.representations.linear_cka": Row(
         representations.linear_cka,
         maker(x=lambda: floats(3, 4), y=lambda: floats(3, 5)),
@@ -606,6 +659,9 @@ EXCUSED = {
     "learners.maml.through_step": HELPER,
     "learners.maml.rate_of": HELPER,
     "analysis.diagnosis.Diagnosis": RESULT,
+    "analysis.examinations.Finding": RESULT,
+    "analysis.examinations.Report": RESULT,
+    "analysis.examinations.Examination": "a row of the table of examinations, which our own code makes",
     "analysis.roc.Roc": RESULT,
     "analysis.roc.Decision": RESULT,
     "analysis.second_order.GradientComparison": RESULT,

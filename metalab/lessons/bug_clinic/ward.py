@@ -23,16 +23,19 @@ from ..kit.figures import BLACK, LOOKS, figure, finish, smooth
 from ..kit.panels import paragraph, show_widget
 from ..kit.reader import say
 
-INNER_LR, OUTER_LR = 0.01, 1e-3  # of the learners on sines, as in lesson 1
+INNER_LR, OUTER_LR = 0.01, 3e-3  # of the learners on sines
 TASKS, SHOTS, QUERIES = 10, 5, 10
 
 # Data
 
 
 def sine_tasks(generator: torch.Generator) -> list[Task]:
-    """Draw a meta-batch of ten tasks of lesson 1, each with 5 support points and 10 queries, [5, 1] and [10, 1]."""
+    """Draw a meta-batch of ten tasks of lesson 1, each with 5 support points and 10 queries, [5, 1] and [10, 1].
+
+    All is in double precision, in which finite differences are exact to many digits.
+    """
     e = sine.sample(TASKS, SHOTS, QUERIES, generator)
-    return list(zip(e.support_x, e.support_y, e.query_x, e.query_y, strict=True))
+    return list(zip(*(t.double() for t in (e.support_x, e.support_y, e.query_x, e.query_y)), strict=True))
 
 
 def sine_task(generator: torch.Generator) -> Task:
@@ -78,11 +81,11 @@ def one_each(classes: Sequence[tuple[str, str]]) -> dict[str, list[tuple[str, st
 
 
 def sine_params(seed: int = 0) -> list[Tensor]:
-    """Draw the parameters [w1, b1, w2, b2, w3, b3] of a network 1-40-40-1, as leaf tensors."""
+    """Draw the parameters [w1, b1, w2, b2, w3, b3] of a network 1-40-40-1, as leaf tensors in double precision."""
     generator = torch.Generator().manual_seed(seed)
     shapes = [(1, 40), (40,), (40, 40), (40,), (40, 1), (1,)]
     draws = [torch.randn(s, generator=generator) / s[0] ** 0.5 if len(s) == 2 else torch.zeros(s) for s in shapes]
-    return [p.requires_grad_() for p in draws]
+    return [p.double().requires_grad_() for p in draws]
 
 
 def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -93,8 +96,12 @@ def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
 
 
 def sine_network() -> nn.Module:
-    """Return a network from [B, 1] to [B, 1] with two hidden layers of 40."""
-    return seeded(lambda: nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 1)))
+    """Return a network from [B, 1] to [B, 1] with two hidden layers of 40, in double precision."""
+
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 1)).double()
+
+    return seeded(make)
 
 
 def embedding() -> nn.Module:
@@ -149,6 +156,11 @@ def train(make: Callable[[], Patient], steps: int) -> tuple[Patient, list[float]
     """Make a patient and train it for some steps. Return it, and the loss of each step."""
     patient, generator = make(), torch.Generator().manual_seed(1)
     return patient, [float(patient.step(patient.batch(generator))) for _ in range(steps)]
+
+
+def falls(losses: Sequence[float]) -> bool:
+    """Tell whether the last 20 training losses are below 90 % of the first 20, in the mean."""
+    return sum(losses[-20:]) < 0.9 * sum(losses[:20])
 
 
 def accuracy(patient: Patient, tasks: int = 100, seed: int = 2) -> float:
