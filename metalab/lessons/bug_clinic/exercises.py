@@ -102,14 +102,15 @@ def _expect_unchanged(before: tuple, module: nn.Module, name: str) -> None:
 
 def _scores(result: Any, q: _Questions, query_x: Tensor) -> Tensor:
     """Return scores [Q, N] that no graph hangs on. Raise `Wrong` for what is none."""
-    shots, count = len(q.support_y), len(query_x)
+    examples, count = len(q.support_y), len(query_x)
     want = f"It should return scores of shape [Q, N] = [{count}, {q.ways}]"
     if not isinstance(result, Tensor):
         raise Wrong(f"{want}, as one tensor; yours is {describe(result)}.")
     scores, shape = result.detach(), list(result.shape)
     if shape == [count, q.ways]:
-        if scores.dtype == torch.bool or not scores.is_floating_point():
-            raise Wrong(f"{want}, in floating point; yours have the dtype {scores.dtype}. Are these answers, one-hot?")
+        if scores.dtype == torch.bool:
+            raise Wrong(f"{want}, numbers of which the largest wins; yours are True or False.")
+        scores = scores.double()
         if not scores.isfinite().all():
             raise Wrong("Some of the scores are not finite. Is there a mean of no examples, or a division by zero?")
         return scores
@@ -117,9 +118,9 @@ def _scores(result: Any, q: _Questions, query_x: Tensor) -> Tensor:
         raise Wrong(f"{want}; yours has one number for each query. Return the scores, and leave argmax to the caller.")
     if shape == [q.ways, count]:
         raise Wrong(f"{want}; yours is transposed. The first axis is that of the queries.")
-    if shape == [count, shots]:
+    if shape == [count, examples]:
         raise Wrong(
-            f"{want}; yours has the shape {shape}, one score for each of the {shots} support examples. Gather those "
+            f"{want}; yours has the shape {shape}, one score for each of the {examples} support examples. Gather those "
             "of a class into one score, by its mean or its nearest example."
         )
     if hasattr(q.network, "head") and shape == [count, q.network.head.out_features]:
@@ -390,17 +391,18 @@ def _examine_scores(clinic: _Clinic, tasks: list[_Questions]) -> None:
     together = clinic.scores(q)
     turned = clinic.scores(q, query_x=q.query_x.flip(0)).flip(0)
     alone = torch.cat([clinic.scores(q, query_x=one[None]) for one in q.query_x])
-    scale = float(together.std())
-    if (turned - together).abs().max() > 0.01 * scale + 1e-6:
+    near = 0.01 * float(together.std()) + 1e-6
+    changed = (alone - together).abs().amax(1) > near
+    if (turned - together).abs().max() > near and not changed[0]:  # the first one has none before it
         raise Wrong(
             "The scores of a query depend on which queries come before it. Are statistics updated with one query, and "
             "then used for the next one? Measure them on the support set alone, or begin anew for each query."
         )
-    if (changed := ((alone - together).abs().amax(1) > 0.01 * scale + 1e-6).sum()) > 0:
+    if changed.any():
         raise Wrong(
-            f"{changed} of {len(alone)} queries get other scores when they are asked alone: in train mode, a batch "
-            "norm takes its statistics from the whole batch, the other queries with it. Which pictures may take part "
-            "when one query is normalised?"
+            f"{changed.sum()} of {len(alone)} queries get other scores when they are asked alone: in train mode, a "
+            "batch norm takes its statistics from the whole batch, the other queries with it. Which pictures may take "
+            "part when one query is normalised?"
         )
     clinic.expect_right(tasks, explain)
     clinic.expect_to_follow_labels(q)

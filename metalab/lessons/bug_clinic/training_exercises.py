@@ -612,8 +612,7 @@ def _examine_make_learner(attempt: Callable) -> None:
         _expect_network(network)
         start = copy.deepcopy(network)
         losses = [_call(limit, step, x, y, n) for n, (x, y) in enumerate(_batches(), start=1)]
-        end = torch.cat([p.detach().flatten() for p in network.parameters()])
-        _expect_training(start, lr, losses, end, case)
+        _expect_training(start, network, lr, losses, case)
         other, other_step = _pair(attempt(lr))
         if other is network:
             raise Wrong(
@@ -683,7 +682,9 @@ def _expect_network(network: nn.Module) -> None:
         )
 
 
-def _expect_training(start: nn.Module, lr: float, losses: list[float], end: Tensor, case: Case) -> None:
+def _expect_training(start: nn.Module, trained: nn.Module, lr: float, losses: list[float], case: Case) -> None:
+    end = torch.cat([p.detach().flatten() for p in trained.parameters()])
+
     def same(how: str) -> tuple[bool, bool]:
         their_losses, their_end = _trained(copy.deepcopy(start), lr, how)
         return (
@@ -704,6 +705,16 @@ def _expect_training(start: nn.Module, lr: float, losses: list[float], end: Tens
             if _clipped(start):
                 says = f"{says} {CLIPPED}"
             raise Wrong(says)
+    still = [
+        name
+        for (name, p), (_, q) in zip(trained.named_parameters(), start.named_parameters(), strict=True)
+        if torch.equal(p, q)
+    ]
+    if still:
+        raise Wrong(
+            f"Some parameters of the network never move: {', '.join(still)}. The optimizer needs all of "
+            "network.parameters()."
+        )
     if steps:
         raise Wrong(
             f"The steps are right, but what step returns, {losses[0]:.6g} at first, is not the mean squared error "
@@ -821,7 +832,7 @@ def _dense_step(
         x = pictures.reshape(784, -1).T
     if pixels == "transposed":
         x = pictures.mT.flatten(1)
-    groups = zip(x.split(1), labels.split(1), strict=True) if steps == "each" else [(x, labels)]
+    groups = zip(x.split(1), labels.split(1), strict=True) if steps.startswith("each") else [(x, labels)]
     groups = {"first": [(x[:1], labels[:1])], "last": [(x[-1:], labels[-1:])]}.get(steps, groups)
 
     def value(x: Tensor, labels: Tensor) -> Tensor:
@@ -835,8 +846,8 @@ def _dense_step(
         }.get(logits, lambda: out)()
         if loss == "squared":
             return F.mse_loss(out.softmax(1), F.one_hot(labels, 10).float())
-        if loss == "nll":
-            return F.nll_loss(out, labels)
+        if loss.startswith("nll"):
+            return F.nll_loss(out.softmax(1) if loss == "nll of softmax" else out, labels)
         return F.cross_entropy(out, labels, reduction=reduction)
 
     values = []
@@ -847,15 +858,21 @@ def _dense_step(
         total.backward()
         if gradients == "lost":
             optimizer.zero_grad()
-        if steps != "none":
+        for _ in range({"none": 0, "twice": 2}.get(steps, 1)):
             optimizer.step()
         values.append(total.item())
     if returns == "after":
         with torch.no_grad():
             return value(x, labels).item()
-    return values[-1] if returns == "last" else sum(values) / len(values)
+    if steps == "each, sum":
+        return sum(values)
+    return values[-1] if steps == "each, last" else sum(values) / len(values)
 
 
+FOR_EACH = (
+    "It steps once for each picture, so that later pictures meet other weights than earlier ones, and the noise of "
+    "single pictures rules. One step on the whole batch is asked for."
+)
 _DENSE_STEP: list[Misconception] = combined(
     _dense_step,
     {
@@ -870,6 +887,8 @@ _DENSE_STEP: list[Misconception] = combined(
         },
         "loss": {
             "squared": "The loss is the squared error of the probabilities. The cross-entropy is asked for.",
+            "nll of softmax": "nll_loss expects logarithms of probabilities and gets the probabilities themselves. "
+            "cross_entropy takes the logits, and does both.",
             "nll": "nll_loss expects logarithms of probabilities and gets logits. cross_entropy takes logits.",
         },
         "reduction": {
@@ -880,8 +899,8 @@ _DENSE_STEP: list[Misconception] = combined(
             "backward().",
         },
         "steps": {
-            "each": "It steps once for each picture, so that later pictures meet other weights than earlier ones, and "
-            "the noise of single pictures rules. One step on the whole batch is asked for.",
+            **dict.fromkeys(("each", "each, last", "each, sum"), FOR_EACH),
+            "twice": "It takes two steps of the optimizer. One is asked for.",
             "first": "Only the first picture is used. The mean goes over all pictures of the batch.",
             "last": "Only the last picture is used. The mean goes over all pictures of the batch.",
             "none": "The weights do not change: no step of the optimizer follows, or its gradients were cleared just "
@@ -909,6 +928,7 @@ OF_PICTURES = {
         "picture, and keep the axis of the batch: pictures.flatten(1)."
     ),
     "Expected floating point type for target": "cross_entropy takes logits [B, 10] first, and then labels [B].",
+    "not implemented for 'Long'": "cross_entropy takes logits [B, 10] first, and then labels [B].",
     "Expected target size": "The logits still have more than the two axes [B, 10]. Was each picture flattened?",
 }
 
