@@ -651,7 +651,7 @@ def _examine_one_split(attempt: Callable, case: Case) -> None:
     _expect_a_partition(train, test, classes)
     count = min(max(round(share * len(alphabets)), 1), len(alphabets) - 1)
     for train, test in splits:
-        _expect_no_shared_alphabet(train, test, classes, share)
+        _expect_no_shared_alphabet(train, test, classes)
         _expect_a_partition(train, test, classes)
     sizes = {len({a for a, _ in test}) for _, test in splits}
     if sizes != {count}:
@@ -674,7 +674,7 @@ def _expect_a_partition(train: list, test: list, classes: list) -> None:
         raise Wrong(f"Some classes come twice, as {twice}. Every class belongs to one side, once.")
 
 
-def _expect_no_shared_alphabet(train: list, test: list, classes: list, share: float) -> None:
+def _expect_no_shared_alphabet(train: list, test: list, classes: list) -> None:
     both = {a for a, _ in train} & {a for a, _ in test}
     if not both:
         return
@@ -683,10 +683,8 @@ def _expect_no_shared_alphabet(train: list, test: list, classes: list, share: fl
             f"The characters' names were split: train and test share no name such as character01, but {len(both)} "
             f"alphabets, as {min(both)}. Split the names of the alphabets, which come first in each class."
         )
-    if both == {a for a, _ in classes if (a, _) in classes and sum(b == a for b, _ in classes) > 1}:
-        how = "every alphabet was split in itself"
-    else:
-        how = "the characters were split, and not the alphabets"
+    each = both == {a for a, _ in classes}
+    how = "every alphabet was split in itself" if each else "the characters were split, and not the alphabets"
     raise Wrong(
         f"Train and test share {len(both)} alphabets, as {min(both)}: {how}. A network that knows some characters of "
         "an alphabet knows its style, so that the test would be easier than one with new alphabets. Draw alphabets."

@@ -54,7 +54,7 @@ def _with_tips(attempt: Callable, tips: Mapping[str, str]) -> Callable:
     return tried
 
 
-def loss_of(result: Any, what: str = "The loss") -> float:
+def _loss_of(result: Any, what: str = "The loss") -> float:
     """Return a loss as a plain number. Raise `Wrong` for what is none, or still has its graph."""
     value = number(result, what)
     if isinstance(result, Tensor) and result.requires_grad:
@@ -361,7 +361,7 @@ adapted_loss = Exercise(
 # meta_step
 
 
-def filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
+def _filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
     """Return the module with normal random parameters, the same ones whatever was drawn before."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -374,7 +374,7 @@ def filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
 def _meta_step_case(count: int, points: int, hidden: int, adam: bool, dtype: torch.dtype) -> Case:
     def make() -> tuple[nn.Module, torch.optim.Optimizer, list[Task], float]:
         layers = nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, 1)
-        network = filled(nn.Sequential(*layers).to(dtype), seed=hidden)
+        network = _filled(nn.Sequential(*layers).to(dtype), seed=hidden)
         kind = torch.optim.Adam if adam else torch.optim.SGD
         return network, kind(network.parameters(), lr=0.05), _waves(count, points, dtype), 0.04
 
@@ -443,7 +443,7 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
             "The optimizer takes the right step, but the weights are not where it led. Are they set once more after "
             "it, as when saved weights are put back too late?"
         )
-    _expect_loss(result, network, case)
+    _expect_loss(result, case)
 
 
 def _all_near(some: list[Tensor], others: list[Tensor]) -> bool:
@@ -485,7 +485,7 @@ def _expect_meta_gradient(got: list[Tensor], stale: list[Tensor], case: Case) ->
         raise Wrong(_named(found.says.replace(FIRST_TOO, "")))  # as it may be here
 
 
-def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
+def _expect_loss(result: Any, case: Case) -> None:
     network, _optimizer, tasks, inner_lr = case.make()
     names, params = zip(*network.named_parameters(), strict=True)
     before, after, support = [], [], []
@@ -498,7 +498,7 @@ def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
         after.append(F.mse_loss(torch.func.functional_call(network, adapted, (qx,)), qy).item())
     mean = {"right": sum(after) / len(after), "before": sum(before) / len(before)}
     mean |= {"sum": sum(after), "support": sum(support) / len(support), "last": after[-1]}
-    value = loss_of(result)
+    value = _loss_of(result)
     if abs(value - mean["right"]) <= 1e-5 * mean["right"]:
         return
     words = {
@@ -655,7 +655,7 @@ def _call(limit: TimeLimit, step: Callable, x: Tensor, y: Tensor, n: int) -> flo
         raise Wrong(f"The {which} call of step stops with {type(error).__name__}: {first}") from None
     if result is None:
         raise Wrong("step(x, y) returns nothing. It should return the loss as a float.")
-    return loss_of(result, "What step returns")
+    return _loss_of(result, "What step returns")
 
 
 def _output(network: nn.Module, x: Tensor) -> Tensor:
@@ -729,13 +729,11 @@ CLIPPED = (
     "And the network's output is never negative, so that it cannot fit a wave's lower half. Is there a ReLU, or "
     "something like it, after its last layer?"
 )
-UNFITTED = "After 400 steps on targets of -1.5, the network's output is {:.3g}."
 
 
 def _clipped(network: nn.Module) -> bool:
     """Tell whether no output is negative, and all targets below zero are out of reach."""
-    last = [p for p in network.parameters()][-1]
-    if last.numel() != 1:
+    if list(network.parameters())[-1].numel() != 1:  # its last layer has no bias
         return bool((_output(network, torch.linspace(-10, 10, 401)[:, None]) >= 0).all())
     twin = copy.deepcopy(network)
     with torch.no_grad():
@@ -794,7 +792,7 @@ class _Layers(nn.Sequential):
 
     def __init__(self, seed: int) -> None:
         super().__init__(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-        filled(self.float(), seed, scale=0.1)
+        _filled(self.float(), seed, scale=0.1)
         self.start = [p.detach().clone() for p in self.parameters()]
 
 
@@ -937,7 +935,7 @@ def _taken(result: Any, arguments: tuple) -> Numbers:
     layers = arguments[0]
     changes = [(p.detach() - s).flatten() for p, s in zip(layers.parameters(), layers.start, strict=True)]
     return {
-        "the loss": torch.tensor(loss_of(result), dtype=torch.float32),
+        "the loss": torch.tensor(_loss_of(result), dtype=torch.float32),
         "the change of the weights": torch.cat(changes),
     }
 
