@@ -54,7 +54,7 @@ def _with_tips(attempt: Callable, tips: Mapping[str, str]) -> Callable:
     return tried
 
 
-def loss_of(result: Any, what: str = "The loss") -> float:
+def _loss_of(result: Any, what: str = "The loss") -> float:
     """Return a loss as a plain number. Raise `Wrong` for what is none, or still has its graph."""
     value = number(result, what)
     if isinstance(result, Tensor) and result.requires_grad:
@@ -361,7 +361,7 @@ adapted_loss = Exercise(
 # meta_step
 
 
-def filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
+def _filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
     """Return the module with normal random parameters, the same ones whatever was drawn before."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -374,7 +374,7 @@ def filled(module: nn.Module, seed: int, scale: float = 0.7) -> nn.Module:
 def _meta_step_case(count: int, points: int, hidden: int, adam: bool, dtype: torch.dtype) -> Case:
     def make() -> tuple[nn.Module, torch.optim.Optimizer, list[Task], float]:
         layers = nn.Linear(1, hidden), nn.Tanh(), nn.Linear(hidden, 1)
-        network = filled(nn.Sequential(*layers).to(dtype), seed=hidden)
+        network = _filled(nn.Sequential(*layers).to(dtype), seed=hidden)
         kind = torch.optim.Adam if adam else torch.optim.SGD
         return network, kind(network.parameters(), lr=0.05), _waves(count, points, dtype), 0.04
 
@@ -443,7 +443,7 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
             "The optimizer takes the right step, but the weights are not where it led. Are they set once more after "
             "it, as when saved weights are put back too late?"
         )
-    _expect_loss(result, network, case)
+    _expect_loss(result, case)
 
 
 def _all_near(some: list[Tensor], others: list[Tensor]) -> bool:
@@ -485,7 +485,7 @@ def _expect_meta_gradient(got: list[Tensor], stale: list[Tensor], case: Case) ->
         raise Wrong(_named(found.says.replace(FIRST_TOO, "")))  # as it may be here
 
 
-def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
+def _expect_loss(result: Any, case: Case) -> None:
     network, _optimizer, tasks, inner_lr = case.make()
     names, params = zip(*network.named_parameters(), strict=True)
     before, after, support = [], [], []
@@ -498,7 +498,7 @@ def _expect_loss(result: Any, _network: nn.Module, case: Case) -> None:
         after.append(F.mse_loss(torch.func.functional_call(network, adapted, (qx,)), qy).item())
     mean = {"right": sum(after) / len(after), "before": sum(before) / len(before)}
     mean |= {"sum": sum(after), "support": sum(support) / len(support), "last": after[-1]}
-    value = loss_of(result)
+    value = _loss_of(result)
     if abs(value - mean["right"]) <= 1e-5 * mean["right"]:
         return
     words = {
@@ -612,8 +612,7 @@ def _examine_make_learner(attempt: Callable) -> None:
         _expect_network(network)
         start = copy.deepcopy(network)
         losses = [_call(limit, step, x, y, n) for n, (x, y) in enumerate(_batches(), start=1)]
-        end = torch.cat([p.detach().flatten() for p in network.parameters()])
-        _expect_training(start, lr, losses, end, case)
+        _expect_training(start, network, lr, losses, case)
         other, other_step = _pair(attempt(lr))
         if other is network:
             raise Wrong(
@@ -656,7 +655,7 @@ def _call(limit: TimeLimit, step: Callable, x: Tensor, y: Tensor, n: int) -> flo
         raise Wrong(f"The {which} call of step stops with {type(error).__name__}: {first}") from None
     if result is None:
         raise Wrong("step(x, y) returns nothing. It should return the loss as a float.")
-    return loss_of(result, "What step returns")
+    return _loss_of(result, "What step returns")
 
 
 def _output(network: nn.Module, x: Tensor) -> Tensor:
@@ -683,7 +682,9 @@ def _expect_network(network: nn.Module) -> None:
         )
 
 
-def _expect_training(start: nn.Module, lr: float, losses: list[float], end: Tensor, case: Case) -> None:
+def _expect_training(start: nn.Module, trained: nn.Module, lr: float, losses: list[float], case: Case) -> None:
+    end = torch.cat([p.detach().flatten() for p in trained.parameters()])
+
     def same(how: str) -> tuple[bool, bool]:
         their_losses, their_end = _trained(copy.deepcopy(start), lr, how)
         return (
@@ -704,6 +705,16 @@ def _expect_training(start: nn.Module, lr: float, losses: list[float], end: Tens
             if _clipped(start):
                 says = f"{says} {CLIPPED}"
             raise Wrong(says)
+    still = [
+        name
+        for (name, p), (_, q) in zip(trained.named_parameters(), start.named_parameters(), strict=True)
+        if torch.equal(p, q)
+    ]
+    if still:
+        raise Wrong(
+            f"Some parameters of the network never move: {', '.join(still)}. The optimizer needs all of "
+            "network.parameters()."
+        )
     if steps:
         raise Wrong(
             f"The steps are right, but what step returns, {losses[0]:.6g} at first, is not the mean squared error "
@@ -718,13 +729,11 @@ CLIPPED = (
     "And the network's output is never negative, so that it cannot fit a wave's lower half. Is there a ReLU, or "
     "something like it, after its last layer?"
 )
-UNFITTED = "After 400 steps on targets of -1.5, the network's output is {:.3g}."
 
 
 def _clipped(network: nn.Module) -> bool:
     """Tell whether no output is negative, and all targets below zero are out of reach."""
-    last = [p for p in network.parameters()][-1]
-    if last.numel() != 1:
+    if list(network.parameters())[-1].numel() != 1:  # its last layer has no bias
         return bool((_output(network, torch.linspace(-10, 10, 401)[:, None]) >= 0).all())
     twin = copy.deepcopy(network)
     with torch.no_grad():
@@ -783,7 +792,7 @@ class _Layers(nn.Sequential):
 
     def __init__(self, seed: int) -> None:
         super().__init__(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
-        filled(self.float(), seed, scale=0.1)
+        _filled(self.float(), seed, scale=0.1)
         self.start = [p.detach().clone() for p in self.parameters()]
 
 
@@ -821,7 +830,7 @@ def _dense_step(
         x = pictures.reshape(784, -1).T
     if pixels == "transposed":
         x = pictures.mT.flatten(1)
-    groups = zip(x.split(1), labels.split(1), strict=True) if steps == "each" else [(x, labels)]
+    groups = zip(x.split(1), labels.split(1), strict=True) if steps.startswith("each") else [(x, labels)]
     groups = {"first": [(x[:1], labels[:1])], "last": [(x[-1:], labels[-1:])]}.get(steps, groups)
 
     def value(x: Tensor, labels: Tensor) -> Tensor:
@@ -835,8 +844,8 @@ def _dense_step(
         }.get(logits, lambda: out)()
         if loss == "squared":
             return F.mse_loss(out.softmax(1), F.one_hot(labels, 10).float())
-        if loss == "nll":
-            return F.nll_loss(out, labels)
+        if loss.startswith("nll"):
+            return F.nll_loss(out.softmax(1) if loss == "nll of softmax" else out, labels)
         return F.cross_entropy(out, labels, reduction=reduction)
 
     values = []
@@ -847,15 +856,21 @@ def _dense_step(
         total.backward()
         if gradients == "lost":
             optimizer.zero_grad()
-        if steps != "none":
+        for _ in range({"none": 0, "twice": 2}.get(steps, 1)):
             optimizer.step()
         values.append(total.item())
     if returns == "after":
         with torch.no_grad():
             return value(x, labels).item()
-    return values[-1] if returns == "last" else sum(values) / len(values)
+    if steps == "each, sum":
+        return sum(values)
+    return values[-1] if steps == "each, last" else sum(values) / len(values)
 
 
+FOR_EACH = (
+    "It steps once for each picture, so that later pictures meet other weights than earlier ones, and the noise of "
+    "single pictures rules. One step on the whole batch is asked for."
+)
 _DENSE_STEP: list[Misconception] = combined(
     _dense_step,
     {
@@ -870,6 +885,8 @@ _DENSE_STEP: list[Misconception] = combined(
         },
         "loss": {
             "squared": "The loss is the squared error of the probabilities. The cross-entropy is asked for.",
+            "nll of softmax": "nll_loss expects logarithms of probabilities and gets the probabilities themselves. "
+            "cross_entropy takes the logits, and does both.",
             "nll": "nll_loss expects logarithms of probabilities and gets logits. cross_entropy takes logits.",
         },
         "reduction": {
@@ -880,8 +897,8 @@ _DENSE_STEP: list[Misconception] = combined(
             "backward().",
         },
         "steps": {
-            "each": "It steps once for each picture, so that later pictures meet other weights than earlier ones, and "
-            "the noise of single pictures rules. One step on the whole batch is asked for.",
+            **dict.fromkeys(("each", "each, last", "each, sum"), FOR_EACH),
+            "twice": "It takes two steps of the optimizer. One is asked for.",
             "first": "Only the first picture is used. The mean goes over all pictures of the batch.",
             "last": "Only the last picture is used. The mean goes over all pictures of the batch.",
             "none": "The weights do not change: no step of the optimizer follows, or its gradients were cleared just "
@@ -909,6 +926,7 @@ OF_PICTURES = {
         "picture, and keep the axis of the batch: pictures.flatten(1)."
     ),
     "Expected floating point type for target": "cross_entropy takes logits [B, 10] first, and then labels [B].",
+    "not implemented for 'Long'": "cross_entropy takes logits [B, 10] first, and then labels [B].",
     "Expected target size": "The logits still have more than the two axes [B, 10]. Was each picture flattened?",
 }
 
@@ -917,7 +935,7 @@ def _taken(result: Any, arguments: tuple) -> Numbers:
     layers = arguments[0]
     changes = [(p.detach() - s).flatten() for p, s in zip(layers.parameters(), layers.start, strict=True)]
     return {
-        "the loss": torch.tensor(loss_of(result), dtype=torch.float32),
+        "the loss": torch.tensor(_loss_of(result), dtype=torch.float32),
         "the change of the weights": torch.cat(changes),
     }
 
