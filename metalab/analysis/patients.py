@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import function, shapes, whole
-from ..learners import MAML, Learner, MatchingNet, Reptile, SparseMAML
+from ..learners import MAML, Learner, MatchingNet, MultiStepLoss, Reptile, SparseMAML
 from ..losses import mse
 from ..nets import MLP, Params
 from ..optim import Adam, Optimizer
@@ -79,12 +79,21 @@ def patient_of(
             return replace(drawn, query_x=drawn.support_x, query_y=drawn.support_y)
         return drawn
 
-    def exact_gradient(batch: Any) -> tuple[Params, dict[str, Tensor]]:
+    def gradient(batch: Any, learner: Learner = learner) -> tuple[Params, dict[str, Tensor]]:
         in_double = {name: p.double() for name, p in trainer.params.items()}
         if isinstance(batch, Episode | Tensor):
             return learner.meta_gradient(in_double, batch.to(torch.float64))
         images, labels = batch
         return learner.meta_gradient(in_double, (images.double(), labels))
+
+    def loss(batch: Any) -> Tensor:
+        if not isinstance(learner, MultiStepLoss):
+            return gradient(batch)[1]["loss"]
+        total = torch.zeros((), dtype=torch.float64)  # its metric is the last step's loss, but it descends a mean
+        for k in range(1, learner.inner_steps + 1):
+            weight = 1 / learner.inner_steps if learner.importance is None else learner.importance[k - 1]
+            total += weight * gradient(batch, replace(learner, inner_steps=k, importance=None))[1]["loss"]
+        return total
 
     def step(batch: Any) -> float:
         trainer.sample = lambda _generator: batch
@@ -109,8 +118,8 @@ def patient_of(
         parameters=trainer.params,
         step=step,
         batch=batch,
-        loss=lambda batch: exact_gradient(batch)[1]["loss"],
-        gradient=lambda batch: {name: g.float() for name, g in exact_gradient(batch)[0].items()},
+        loss=loss,
+        gradient=lambda batch: {name: g.float() for name, g in gradient(batch)[0].items()},
         predict=predict,
         task=task,
         meta_loss=_asked_about_sines(learner) if type(learner) is MAML and learner.inner_steps else None,
