@@ -79,21 +79,28 @@ def patient_of(
             return replace(drawn, query_x=drawn.support_x, query_y=drawn.support_y)
         return drawn
 
-    def gradient(batch: Any, learner: Learner = learner) -> tuple[Params, dict[str, Tensor]]:
-        in_double = {name: p.double() for name, p in trainer.params.items()}
+    def in_double(batch: Any) -> tuple[Params, Any]:
+        params = {name: p.double() for name, p in trainer.params.items()}
         if isinstance(batch, Episode | Tensor):
-            return learner.meta_gradient(in_double, batch.to(torch.float64))
+            return params, batch.to(torch.float64)
         images, labels = batch
-        return learner.meta_gradient(in_double, (images.double(), labels))
+        return params, (images.double(), labels)
 
     def loss(batch: Any) -> Tensor:
-        if not isinstance(learner, MultiStepLoss):
-            return gradient(batch)[1]["loss"]
-        total = torch.zeros((), dtype=torch.float64)  # its metric is the last step's loss, but it descends a mean
-        for k in range(1, learner.inner_steps + 1):
-            weight = 1 / learner.inner_steps if learner.importance is None else learner.importance[k - 1]
-            total += weight * gradient(batch, replace(learner, inner_steps=k, importance=None))[1]["loss"]
-        return total
+        params, batch = in_double(batch)
+        if not isinstance(learner, MAML):
+            return learner.meta_gradient(params, batch)[1]["loss"]
+        trajectory = learner.adapt(params, batch)
+        counts = [1.0]
+        if isinstance(learner, MultiStepLoss):
+            steps = learner.inner_steps
+            counts = [1 / steps] * steps if learner.importance is None else learner.importance.tolist()
+        judged = [learner.loss(learner.answer(theta, batch), batch.query_y) for theta in trajectory[-len(counts) :]]
+        return sum(count * each.mean() for count, each in zip(counts, judged, strict=True))
+
+    def gradient(batch: Any) -> Params:
+        found, _metrics = learner.meta_gradient(*in_double(batch))
+        return {name: g.float() for name, g in found.items()}
 
     def step(batch: Any) -> float:
         trainer.sample = lambda _generator: batch
@@ -119,7 +126,7 @@ def patient_of(
         step=step,
         batch=batch,
         loss=loss,
-        gradient=lambda batch: {name: g.float() for name, g in gradient(batch)[0].items()},
+        gradient=gradient,
         predict=predict,
         task=task,
         meta_loss=_asked_about_sines(learner) if type(learner) is MAML and learner.inner_steps else None,

@@ -305,14 +305,19 @@ def predicting(predict, task=blobs, **more):
     return lambda: Patient(predict=predict, task=task, **more)
 
 
+def climb(*given, **more):
+    return descend(*given, **{"lr": 0.3} | more, sign=1)
+
+
 FIXED = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 sick("no adaptation at all", "another support set", "order of the gradient", "memory over inner steps")(
     maml(no_adaptation)
 )
 sick("an encoder with a head of its own", "another support set")(predicting(lambda sx, sy, qx: qx @ FIXED))
-sick("an inner step that climbs", "another support set", "order of the gradient")(
-    maml(lambda *given, **more: descend(*given, **{"lr": 0.3} | more, sign=1))
+sick("an inner step that climbs", "another support set")(
+    maml(climb, make_net=lambda: net(6, 3), task=blobs, loss=F.cross_entropy, meta_loss=None)
 )
+sick("an inner step that climbs, on sines", "order of the gradient")(maml(climb))
 sick("the farthest class", "another support set")(predicting(lambda *given: -prototype_scores(lambda x: x, *given)))
 
 
