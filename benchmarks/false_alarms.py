@@ -119,8 +119,10 @@ def table(runs: list[dict[str, Any]]) -> str:
     for one in runs:
         for examination, state in one["states"].items():
             counts.setdefault(examination, Counter())[state] += 1
-    sound_learners = len({(one["tasks"], one["learner"]) for one in runs})
-    seeds = len({one["seed"] for one in runs})
-    lines = [f"{sound_learners} learners, {seeds} seeds, {len(runs)} patients", f"{'':24}  well   open  ill"]
+    count = len({(one["tasks"], one["learner"]) for one in runs})
+    seeds, alarms = len({one["seed"] for one in runs}), sum(bool(one["alarms"]) for one in runs)
+    learner = "learner" if count == 1 else "learners"
+    lines = [f"{count} {learner}, seeds of each: {seeds}, patients: {len(runs)}, alarms: {alarms}"]
+    lines.append(f"{'':24}  well   open  ill")
     lines += [f"{name:24} {c['well']:5d}  {c['open']:5d} {c['ill']:4d}" for name, c in counts.items()]
     return "\n".join(lines)

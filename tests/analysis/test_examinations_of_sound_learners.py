@@ -334,12 +334,15 @@ def test_the_first_order_of_libraries_is_named(make):
     assert set(report.ill) <= {"memory over inner steps", "finite differences"}, str(report)
 
 
-@pytest.mark.parametrize(("tasks", "name"), list(learners()))
+FEW = [of for of in learners() if SEEDS > 1 or of[0] == "sine" or of[1] in ("prototypical", "koch", "triplet")]
+
+
+@pytest.mark.parametrize(("tasks", "name"), FEW)
 def test_our_own_learners_are_never_called_ill(tasks, name):
-    for steps in STEPS[:1]:
-        report = examine(lambda of=steps: sound(tasks, name, 0, of))
-        assert report.ill == [], str(report)
-        assert len(report) >= 10
+    steps = STEPS[tasks == "sine"]
+    report = examine(lambda: sound(tasks, name, 0, steps))
+    assert report.ill == [], str(report)
+    assert len(report) >= 10
 
 
 def test_no_warning_is_printed():
