@@ -40,7 +40,7 @@ from .roc import roc
 
 Make = Callable[[], "Patient"]
 Classes = Mapping[Any, Sequence[tuple[str, str]]]  # for each class, the characters in it: (alphabet, character)
-SURE = 6.0  # standard errors from chance; with 30 tasks, luck leads further away in about one of a million cases
+SURE = 5.0  # standard errors from chance; with 100 tasks, luck leads further away in about one of a million cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,7 +244,9 @@ def _examination(*needs: str, shows: str, cannot: str) -> Callable[[Callable], E
 
 
 def examine(make: Make) -> Report:
-    """Do every examination that the patient's functions allow. One that stops with an error has found something.
+    """Do every examination that the patient's functions allow.
+
+    One that stops with an error has found something; others that stop with the same error cannot tell.
 
     Raises:
         TypeError: `make` is no function, or does not return a `Patient`.
@@ -257,7 +259,9 @@ def examine(make: Make) -> Report:
             try:
                 report.append(examination(make))
             except Exception as error:  # whatever is wrong with it, the finding says so
-                report.append(Finding(examination.name, "ill", f"It stops with {_in_words(error)}"))
+                words = _in_words(error)
+                state = "open" if any(finding.says.endswith(words) for finding in report) else "ill"
+                report.append(Finding(examination.name, state, f"It stops with {words}"))
     return report
 
 
@@ -390,7 +394,8 @@ def _spread(answers: Tensor) -> float:
 
 def _changed(a: Tensor, b: Tensor, tolerance: float) -> Tensor:
     """Tell which queries' predictions differ by more than a share of how much they vary: [Q]."""
-    gap = torch.where(a == b, 0.0, (a - b).abs().double())  # infinite scores may agree, too
+    same = (a == b) | (a.isnan() & b.isnan())  # infinite scores may agree, too
+    gap = torch.where(same, 0.0, (a - b).abs().double())
     return ~(gap <= tolerance * _spread(torch.cat([a, b])) + 1e-12).flatten(1).all(1)
 
 
@@ -450,6 +455,7 @@ def several_steps(make: Make) -> tuple[str, str]:
     still = [name for name, a, b in zip(names, before, start, strict=True) if torch.equal(a, b)]
     if len(still) == len(names):
         return "ill", "No parameter has moved after six steps."
+    still = [name for name in still if _matters(make, name)]
     if still:
         return "ill", f"Of {len(names)} parameters, these have not moved after six steps: {', '.join(still)}."
     if even and all(even):
@@ -457,7 +463,22 @@ def several_steps(make: Make) -> tuple[str, str]:
             "At every step, all parameters move by the same amount. Adam does so at its first step only: this "
             "optimizer is made anew each time, so that it never has a mean of gradients to go by."
         )
-    return "well", f"Six steps pass, and each of the {len(names)} parameters moves."
+    return "well", f"Six steps pass, and each of the {len(names)} parameters moves that the loss depends on."
+
+
+def _matters(make: Make, name: str) -> bool:
+    """Tell whether the loss changes when a parameter is changed a lot. Some shifts, for instance, cancel out."""
+    losses = []
+    for size in (0, 1, 30):
+        patient = _made(make)
+        batch, p = patient.batch(_generator()), patient.trained[name]
+        with torch.no_grad():
+            p.add_(
+                size * (1 + p.abs().max()) * torch.randn(p.shape, generator=_generator(), dtype=p.dtype).to(p.device)
+            )
+        _seed()
+        losses.append(_number((patient.loss or patient.step)(batch), "loss" if patient.loss else "step"))
+    return any(not abs(loss - losses[0]) <= 1e-3 * abs(losses[0]) for loss in losses)
 
 
 @_examination(
@@ -475,16 +496,20 @@ def gradients(make: Make) -> tuple[str, str]:
     found = _gradient(patient, patient.batch(_generator()))
     if isinstance(found, str):
         return "ill", found
+    missing = [name for name, g in found.items() if g is None or not g.any()]
+    idle = [name for name in missing if len(missing) < len(found) and not _matters(make, name)]
     parts = []
     for what, names in (
-        ("None (no path leads from it to the loss)", [n for n, g in found.items() if g is None]),
-        ("zero", [n for n, g in found.items() if g is not None and not g.any()]),
+        ("None (no path leads from it to the loss)", [n for n in missing if found[n] is None and n not in idle]),
+        ("zero", [n for n in missing if found[n] is not None and n not in idle]),
         ("not finite", [n for n, g in found.items() if g is not None and not g.isfinite().all()]),
     ):
         if names:
             parts.append(f"{what}: {', '.join(names)}")
     if parts:
         return "ill", f"Of {len(found)} gradients, {'; '.join(parts)}."
+    if idle:
+        return "well", f"{len(found) - len(idle)} gradients are there. The loss does not depend on: {', '.join(idle)}."
     return "well", f"All {len(found)} gradients are there, finite, and not zero."
 
 
@@ -533,7 +558,8 @@ def _is_list(value: object) -> bool:
 def one_batch(make: Make) -> tuple[str, str]:
     """Train on one batch over and over. The loss has to become small, and the predictions on that batch right.
 
-    Of a batch of tasks, only the first is taken. "Small" is half of the first loss, measured from the `floor`.
+    Of a batch of tasks, only the first is taken. "Small" is a third of the first loss, measured from the `floor`:
+    softmax twice leaves more of it.
     """
     patient = _made(make)
     batch = patient.batch(_generator())
@@ -546,7 +572,7 @@ def one_batch(make: Make) -> tuple[str, str]:
         losses.append(_number(patient.step(batch), "step"))
     moved = f"the loss goes from {losses[0]:.3g} to {losses[-1]:.3g} within {len(losses)} steps on one and the same "
     moved += "task" if tasks else "batch"
-    if not losses[-1] - patient.floor <= 0.5 * (losses[0] - patient.floor):
+    if not losses[-1] - patient.floor <= (losses[0] - patient.floor) / 3:
         third, last = (sum(quarter) / 200 for quarter in (losses[400:600], losses[600:800]))
         if len(losses) == 800 and third - last > 0.01 * (losses[0] - patient.floor):
             return "open", f"It is slow: {moved}, and still falls. Does a larger learning rate help?"
@@ -659,10 +685,14 @@ def _slope(value: Callable[[], float], p: Tensor, along: Tensor, h: float) -> fl
 def order_of_the_gradient(make: Make) -> tuple[str, str]:
     """Ask for a meta-gradient and compare it with the right ones and the usual wrong ones (`diagnose`)."""
     patient = _made(make)
-    steps = [diagnose(patient.meta_loss, Problem.sine(inner_steps=k)) for k in (1, 2, 3, 4, 5, 10)]
-    found = next((d for d in steps if d.order is not None), steps[0])  # the number of inner steps is the patient's
-    if found.order is None:
-        return "ill", found.says
+    first = None
+    for steps in (1, 2, 3, 4, 5, 10):  # the number of inner steps is the patient's
+        found = diagnose(patient.meta_loss, Problem.sine(inner_steps=steps))
+        first = first or found
+        if found.order is not None:
+            break
+    else:
+        return "ill", first.says
     return ("well" if found.order == patient.order else "ill"), found.says
 
 
@@ -780,6 +810,8 @@ def another_support_set(make: Make) -> tuple[str, str]:
     own, other, same = [], [], True
     for (sx, sy, qx, qy), (ox, oy, *_) in zip(tasks, tasks[1:] + tasks[:1], strict=True):
         a, b = _answer(patient, sx, sy, qx), _answer(patient, ox, oy, qx)
+        if a.isnan().any() or b.isnan().any():
+            return "open", "Some of its answers are no numbers (nan)."
         same = same and not _differ(a, b, 1e-6)
         own.append(_loss(a, qy))
         other.append(_loss(b, qy))
@@ -789,8 +821,8 @@ def another_support_set(make: Make) -> tuple[str, str]:
         return "ill", "The answers do not depend on the support set: with that of another task they are the same."
     mean = [sum(values) / len(values) for values in (own, other)]
     says = f"the mean query loss is {mean[0]:.3g} after the task's own support set, {mean[1]:.3g} after another's"
-    if _t([a - b for a, b in zip(own, other, strict=True)]) > SURE:
-        return "ill", f"It adapts the wrong way: {says}."
+    if (worse := sum(a > b for a, b in zip(own, other, strict=True))) >= 28:  # by luck, in one of two million cases
+        return "ill", f"It adapts the wrong way: {says}, and {worse} of 30 tasks fare worse after their own."
     return "well", f"It reads its support set: {says}."
 
 
@@ -883,6 +915,8 @@ def alone(make: Make) -> tuple[str, str]:
     for _ in range(10):
         sx, sy, qx, _qy = _task(patient, generator)
         together = _answer(patient, sx, sy, qx)
+        if _changed(together, _answer(patient, sx, sy, qx), 0.01).any():
+            return "open", "The same question gets another answer the second time, so that answers cannot be compared."
         back = _answer(patient, sx, sy, qx.flip(0)).flip(0)
         turned += int(_changed(together, back, 0.01).sum())
         total += len(qx)
@@ -986,13 +1020,20 @@ def classes_across_splits(make: Make) -> tuple[str, str]:
                 )
     for one, other in combinations(inside, 2):
         if both := inside[one] & inside[other]:
-            return "ill", f"{one} and {other} share {len(both)} characters, as {' '.join(reversed(min(both)))}."
+            return (
+                "ill",
+                f"The splits {one} and {other} share {_count(both, 'character')}: {' '.join(reversed(min(both)))}.",
+            )
         alphabets = {a for a, _ in inside[one]} & {a for a, _ in inside[other]}
         if alphabets and patient.new_alphabets:
-            return "ill", f"{one} and {other} share {len(alphabets)} alphabets, as {min(alphabets)}."
+            return "ill", f"The splits {one} and {other} share {_count(alphabets, 'alphabet')}: {min(alphabets)}."
     sizes = ", ".join(f"{name} {len(members)}" for name, members in inside.items())
     what = "alphabet" if patient.new_alphabets else "character"
     return "well", f"No two splits share an {what}, and each class is one character ({sizes})."
+
+
+def _count(things: set, what: str) -> str:
+    return f"one {what}" if len(things) == 1 else f"{len(things)} {what}s, among them"
 
 
 # Verification

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import function, shapes, whole
-from ..learners import MAML, Learner, MatchingNet, Reptile, SparseMAML
+from ..learners import MAML, Learner, MatchingNet, MultiStepLoss, Reptile, SparseMAML
 from ..losses import mse
 from ..nets import MLP, Params
 from ..optim import Adam, Optimizer
@@ -79,12 +79,28 @@ def patient_of(
             return replace(drawn, query_x=drawn.support_x, query_y=drawn.support_y)
         return drawn
 
-    def exact_gradient(batch: Any) -> tuple[Params, dict[str, Tensor]]:
-        in_double = {name: p.double() for name, p in trainer.params.items()}
+    def in_double(batch: Any) -> tuple[Params, Any]:
+        params = {name: p.double() for name, p in trainer.params.items()}
         if isinstance(batch, Episode | Tensor):
-            return learner.meta_gradient(in_double, batch.to(torch.float64))
+            return params, batch.to(torch.float64)
         images, labels = batch
-        return learner.meta_gradient(in_double, (images.double(), labels))
+        return params, (images.double(), labels)
+
+    def loss(batch: Any) -> Tensor:
+        params, batch = in_double(batch)
+        if not isinstance(learner, MAML):
+            return learner.meta_gradient(params, batch)[1]["loss"]
+        trajectory = learner.adapt(params, batch)
+        counts = [1.0]
+        if isinstance(learner, MultiStepLoss):
+            steps = learner.inner_steps
+            counts = [1 / steps] * steps if learner.importance is None else learner.importance.tolist()
+        judged = [learner.loss(learner.answer(theta, batch), batch.query_y) for theta in trajectory[-len(counts) :]]
+        return sum(count * each.mean() for count, each in zip(counts, judged, strict=True))
+
+    def gradient(batch: Any) -> Params:
+        found, _metrics = learner.meta_gradient(*in_double(batch))
+        return {name: g.float() for name, g in found.items()}
 
     def step(batch: Any) -> float:
         trainer.sample = lambda _generator: batch
@@ -109,8 +125,8 @@ def patient_of(
         parameters=trainer.params,
         step=step,
         batch=batch,
-        loss=lambda batch: exact_gradient(batch)[1]["loss"],
-        gradient=lambda batch: {name: g.float() for name, g in exact_gradient(batch)[0].items()},
+        loss=loss,
+        gradient=gradient,
         predict=predict,
         task=task,
         meta_loss=_asked_about_sines(learner) if type(learner) is MAML and learner.inner_steps else None,

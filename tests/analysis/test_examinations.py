@@ -1,0 +1,275 @@
+"""The toolbox itself: what it leaves as it was, what it says of functions that return something else, and its page."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from clinic import blobs, maml, prototypical, sines
+
+from benchmarks import false_alarms
+from benchmarks.__main__ import main
+from metalab.analysis.examinations import EXAMINATIONS, Patient, examine
+from metalab.analysis.patients import patient_of
+from metalab.learners import MAML, Contrastive, FineTuning, MatchingNet, MultiStepLoss, Reptile
+from metalab.losses import mse
+from metalab.nets import MLP, Conv4
+from metalab.tasks import Groups, glyphs, sine
+
+PAGE = Path(__file__).parents[2] / "docs/examinations.md"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+# What is left as it was
+
+
+def test_a_patient_that_is_handed_out_twice_is_as_before():
+    patient = prototypical()()
+    module = patient.parameters
+    module.eval()
+    values = {name: p.clone() for name, p in module.state_dict().items()}
+    grads = [torch.full_like(p, 3.0) for p in module.parameters()]
+    for p, g in zip(module.parameters(), grads, strict=True):
+        p.grad = g
+    examine(lambda: patient)
+    assert all(torch.equal(p, values[name]) for name, p in module.state_dict().items())
+    assert all(p.grad is g and (g == 3).all() for p, g in zip(module.parameters(), grads, strict=True))
+    assert not any(part.training for part in module.modules())
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_where_gradients_are_off_they_are_on_for_the_patient(context):
+    with context():
+        report = examine(maml())
+        assert not torch.is_grad_enabled()
+    assert report.ill == [], str(report)
+
+
+def test_the_same_patient_gets_the_same_report():
+    torch.manual_seed(1)
+    first = str(examine(prototypical()))
+    torch.manual_seed(2)
+    assert str(examine(prototypical())) == first
+
+
+# What a patient's functions return
+
+
+def scores(sx, sy, qx):
+    return -torch.cdist(qx, sx[sy.sort().indices][::2])
+
+
+def needed(**given):
+    return lambda: Patient(**{"task": blobs, "predict": scores} | given)
+
+
+@pytest.mark.parametrize(
+    ("examination", "make", "words"),
+    [
+        (
+            "alone",
+            needed(predict=lambda *_: None),
+            r"predict returned None for 6 queries; it must return scores \[Q, cl",
+        ),
+        ("alone", needed(predict=lambda *given: scores(*given).argmax(1)), r"predict returned a tensor of shape \[6\]"),
+        (
+            "alone",
+            needed(predict=lambda *given: scores(*given)[:2]),
+            r"predict returned a tensor of shape \[2, 3\] for 6",
+        ),
+        ("alone", needed(task=sines, predict=lambda sx, sy, qx: qx[:, 0]), r"it must return values \[Q, out\]"),
+        ("alone", needed(task=lambda g: blobs(g)[:3]), "task returned .* it must return .support x, support y"),
+        ("alone", needed(task=lambda g: (*blobs(g)[:3], torch.zeros(2))), "task returned tensors of the shapes"),
+        ("several steps", needed(parameters=[torch.ones(2)], step=lambda b: None, batch=blobs), "step returned None"),
+        ("one batch", needed(parameters=[torch.ones(2)], step=lambda b: "0.1", batch=blobs), "step returned '0.1'"),
+        ("memory over training", needed(step=lambda b: torch.ones(2), batch=blobs), r"step returned a tensor of shape"),
+        (
+            "gradients",
+            needed(parameters=[torch.ones(2)], loss=len, gradient=lambda b: [], batch=blobs),
+            "gradient retur",
+        ),
+        ("gradients", lambda: Patient(parameters=lambda: 3, loss=len, batch=blobs), "parameters=3 must be"),
+        ("side of the pairs", lambda: Patient(distance=torch.dist, pairs=lambda g: None), "pairs returned None"),
+        (
+            "side of the pairs",
+            lambda: Patient(distance=lambda a, b: 3, pairs=lambda g: (torch.ones(2), torch.ones(2), torch.eye(2)[0])),
+            "distance returned 3 for 2 pairs",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_told_by_the_name_of_the_function(examination, make, words):
+    with pytest.raises(TypeError, match=words):
+        EXAMINATIONS[examination](make)
+    report = examine(make) if "parameters=3" not in words else None
+    assert report is None or any("stops with" in finding.says for finding in report)
+
+
+def test_an_examination_says_what_it_needs():
+    with pytest.raises(ValueError, match='returned a patient without parameters; the examination "same start" needs'):
+        EXAMINATIONS["same start"](needed())
+
+
+def test_an_error_is_reported_once():
+    def broken(*_):
+        raise RuntimeError("no such layer\nand more")
+
+    report = examine(needed(predict=broken))
+    assert report.ill == ["another support set"]
+    assert "RuntimeError: no such layer" in str(report)
+    assert "and more" not in str(report)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_answers_may_have_another_precision_and_a_graph(dtype):
+    def predict(sx, sy, qx):
+        return (scores(sx, sy, qx) * torch.ones((), requires_grad=True)).to(dtype)
+
+    assert examine(needed(predict=predict)).ill == []
+
+
+def test_tasks_with_one_query_leave_open_what_needs_two():
+    def one(generator):
+        sx, sy, qx, qy = blobs(generator)
+        place = int(torch.randint(6, (), generator=generator))
+        return sx, sy, qx[place : place + 1], qy[place : place + 1]
+
+    report = examine(needed(task=one))
+    assert report.ill == [], str(report)
+    assert {f.examination for f in report if f.state == "open"} == {"alone", "constant output"}
+
+
+def test_uneven_classes_are_no_alarm_when_labels_are_shuffled():
+    def uneven(generator):
+        sx, sy, qx, qy = blobs(generator, ways=2, shots=6, queries=6)
+        kept = torch.tensor([0, 1, 2, 3, 4, 5, 6])
+        return sx[kept], sy[kept], qx[kept], qy[kept]
+
+    def nearest(sx, sy, qx):
+        return F.one_hot(sy[torch.cdist(qx, sx).argmin(1)], 2).double()
+
+    assert EXAMINATIONS["shuffled labels"](needed(task=uneven, predict=nearest)).state == "well"
+
+
+def test_what_is_odd_on_purpose_is_left_open_and_not_ill():
+    def joint(sx, sy, qx):
+        return qx.sin()
+
+    assert EXAMINATIONS["another support set"](needed(task=sines, predict=joint)).state == "ill"
+    assert EXAMINATIONS["another support set"](needed(task=sines, predict=joint, adapts=False)).state == "open"
+
+    def over_the_queries(*given):
+        return scores(*given).softmax(0)
+
+    assert EXAMINATIONS["alone"](needed(predict=over_the_queries)).state == "ill"
+    assert EXAMINATIONS["alone"](needed(predict=over_the_queries, transductive=True)).state == "open"
+
+
+# The package's own learners
+
+
+def drawings():
+    return glyphs.draw(alphabets=2, characters=6, drawings=8)
+
+
+def test_a_learner_is_trained_first_and_predicts_alike():
+    learner = MAML(MLP(), mse, inner_lr=0.01)
+    fresh, trained = (patient_of(learner, lambda g: sine.sample(4, 10, 10, g), steps=steps) for steps in (0, 5))
+    task = fresh.task(torch.Generator().manual_seed(0))
+    episode = sine.sample(4, 10, 10, torch.Generator().manual_seed(0))
+    answers = learner.predict(trained.parameters, episode)[0]
+    assert torch.allclose(trained.predict(*task[:3]), answers, atol=1e-6)
+    assert not torch.equal(fresh.predict(*task[:3]), trained.predict(*task[:3]))
+
+
+@pytest.mark.parametrize("learner", [MAML(MLP(), mse, 0.01, 3), MultiStepLoss(MLP(), mse, 0.01, 3)])
+def test_the_loss_is_the_one_that_is_descended(learner):
+    patient = patient_of(learner, lambda g: sine.sample(4, 10, 10, g), steps=5)
+    assert EXAMINATIONS["finite differences"](lambda: patient).state == "well"
+    if type(learner) is MAML:
+        batch = patient.batch(torch.Generator().manual_seed(0))
+        assert math.isclose(patient.loss(batch), patient.step(batch), rel_tol=1e-4)
+
+
+def test_a_wrong_gradient_of_a_learner_is_found():
+    class Half(MAML):
+        def meta_gradient(self, params, episode):
+            gradient, metrics = super().meta_gradient(params, episode)
+            return {name: g / 2 for name, g in gradient.items()}, metrics
+
+    def make():
+        return patient_of(Half(MLP(), mse, inner_lr=0.01), lambda g: sine.sample(4, 10, 10, g), steps=5)
+
+    assert "finite differences" in examine(make).ill
+
+
+def test_first_order_is_named():
+    patient = patient_of(MAML(MLP(), mse, inner_lr=0.01, order=1), lambda g: sine.sample(4, 10, 10, g))
+    assert patient.order == 1
+    assert EXAMINATIONS["order of the gradient"](lambda: patient).state == "well"
+    second = Patient(meta_loss=patient.meta_loss, order=2)
+    assert EXAMINATIONS["order of the gradient"](lambda: second).state == "ill"
+
+
+def test_what_the_adapter_knows_of_a_learner():
+    groups = Groups(drawings(), 4, 2)
+    siamese = patient_of(Contrastive(Conv4(channels=4)), lambda g: groups(1, g))
+    assert EXAMINATIONS["side of the pairs"](lambda: siamese).state == "well"
+    matching = patient_of(MatchingNet(Conv4(channels=4)), lambda g: drawings().sample(1, 5, 1, 1, g))
+    assert matching.floor == pytest.approx(math.log(1 + 4 / math.e))
+    reptile = Reptile(MLP(), mse, inner_lr=0.01)
+    patient = patient_of(reptile, lambda g: reptile.stream(sine.sample(2, 50, 3, g), g))
+    batch = patient.batch(torch.Generator().manual_seed(0))
+    assert torch.equal(batch.query_x, batch.support_x), "its loss is taken on what it trains on"
+    assert patient.order == 1
+
+
+def test_fine_tuning_needs_tasks():
+    learner, characters = FineTuning(Conv4(12, channels=4), inner_steps=3), drawings()
+    with pytest.raises(ValueError, match="tasks=None must be a function that draws episodes"):
+        patient_of(learner, lambda g: characters.batch(20, g))
+
+    def make():
+        return patient_of(learner, lambda g: characters.batch(20, g), tasks=lambda g: characters.sample(1, 3, 1, 2, g))
+
+    for name in ("several steps", "gradients", "finite differences", "alone", "same start"):
+        finding = EXAMINATIONS[name](make)
+        assert finding.state == "well", str(finding)
+
+
+# The page
+
+
+def test_page_and_registry_agree():
+    page = PAGE.read_text()
+    entries = re.findall(
+        r"^\*\*(.+)\*\* needs (.+?)\. .*\n\n- \*Shows\*: (.+)\.\n- \*Cannot show\*: (.+)\.$", page, re.M
+    )
+    written = {
+        name.lower(): (tuple(re.findall("`(.+?)`", needs)), shows, cannot) for name, needs, shows, cannot in entries
+    }
+    assert written == {name: (e.needs, e.shows, e.cannot) for name, e in EXAMINATIONS.items()}
+    arguments = set(re.findall(r"^\| `(\w+)=", page, re.M))
+    assert arguments <= set(Patient.__dataclass_fields__)
+
+
+def test_the_examples_of_the_page_run_and_find_what_the_page_says(capsys):
+    known = {}
+    outputs = []
+    for code in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S):
+        exec(code, known)
+        outputs.append(capsys.readouterr().out)
+    ills = [re.findall("✗ ([a-z ]+):", output) for output in outputs]
+    assert ills == [["finite differences"], ["finite differences"], ["one batch"], []]
+
+
+def test_the_command_counts_no_alarm_and_goes_on_where_it_stopped(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(false_alarms, "learners", lambda: [("sine", "joint")])
+    for seeds in (1, 2):
+        assert main(["false-alarms", "--seeds", str(seeds), "--json", str(tmp_path / "found.json")]) == 0
+        assert f"1 learner, seeds of each: {seeds}, patients: {seeds}, alarms: 0" in capsys.readouterr().out
