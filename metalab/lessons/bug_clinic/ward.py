@@ -104,6 +104,11 @@ def sine_network() -> nn.Module:
     return seeded(make)
 
 
+def small_network() -> nn.Module:
+    """Return a network from [B, 1] to [B, 1] with one hidden layer of 40."""
+    return seeded(lambda: nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 1)))
+
+
 def embedding() -> nn.Module:
     """Return a small convolutional network with batch norm, from [B, 1, 28, 28] to [B, 144]."""
     blocks: list[nn.Module] = []
