@@ -25,7 +25,7 @@ def threads_as_before():
 
 @pytest.fixture(autouse=True)
 def ctrl_c_is_heard():
-    """Ctrl-C raises its error, although a shell starts its background jobs deaf to it, and a test may have left it so."""
+    """Ctrl-C raises its error. A shell starts its background jobs deaf to it, and another test may have left it so."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
