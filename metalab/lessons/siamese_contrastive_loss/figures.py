@@ -152,7 +152,7 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
         drawn[same] = line, *ax.plot([0], [0], "o", color=color, markersize=9)
     line_of_margin = ax.axvline(0, color=GREY, linestyle=":", label="margin m")
     ax.set_ylim(-0.2, 4.2)
-    finish(ax, "the contrastive loss of one pair", "distance d of the two embeddings", "loss", legend=True)
+    finish(ax, "the loss of one pair", "distance d of the pair", "loss", legend=True)
     canvas = Canvas(fig, [line_of_margin, *(artist for artists in drawn.values() for artist in artists)])
 
     def redraw(margin: float, at: float) -> tuple[Canvas, str]:
