@@ -72,8 +72,8 @@ ABOUT = {
     "it. To share it among processes or GPUs, start it by torchrun --nproc-per-node 2 -m metalab train …",
     "evaluate": "Test a trained network on tasks that it was never trained on. The protocol is printed with the means "
     "and their 95 % confidence intervals.",
-    "orders": "Compare second-order MAML with first-order MAML and its successors: short trainings with several seeds, "
-    "for equal steps and for equal time. They cannot be compared with published numbers. The file is written after "
+    "orders": "Compare second-order MAML with first-order MAML: short trainings with several seeds, for equal steps "
+    "and for equal time. They cannot be compared with published numbers. The file is written after "
     "every training, and a second call with the same file continues it.",
     "data": "Fetch Omniglot if it is not on disk, and print where it is. It is searched for in the folder that "
     "METALAB_DATA names and then in your cache. If it is in neither, it is downloaded into the cache (16 MB).",

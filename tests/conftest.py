@@ -3,6 +3,7 @@
 import metalab  # noqa: F401, I001 - before torch, which reads what this sets
 
 import base64
+import signal
 
 import pytest
 import torch
@@ -20,6 +21,12 @@ def threads_as_before():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """Ctrl-C raises its error. A shell starts its background jobs deaf to it, and another test may have left it so."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -43,10 +43,11 @@ class GradientComparison:
         return math.degrees(math.acos(max(-1.0, min(1.0, self.cosine))))
 
     def __str__(self) -> str:
-        lines = [f"{name:<28}{error:10.1e}" for name, error in self.errors.items()]
+        title, width = "relative error", 2 + max(map(len, self.errors))
+        lines = [f"{name:<{width}}{error:{len(title)}.1e}" for name, error in self.errors.items()]
         return "\n".join(
             [
-                f"{'':<28}{'relative error':>10}",
+                f"{'':<{width}}{title}",
                 *lines,
                 f"first and second order: {self.angle:.1f}° apart, cosine {self.cosine:.4f}",
                 f"finite differences along {self.directions} directions ({self.left_out} left out because of kinks)",

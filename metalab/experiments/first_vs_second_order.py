@@ -1,13 +1,13 @@
-"""Does the second order matter? MAML of both orders and its successors are trained alike, with several seeds.
+"""Does the second order matter? MAML of both orders is trained alike in several settings, with several seeds.
 
-The trainings are short, so that all of them together take half an hour on one core. They compare the algorithms with
-one another, and their scores cannot be compared with published numbers. Every outer learning rate falls to zero in a
-straight line over its training, which makes short trainings comparable. Trainings with the same seed start from the
-same parameters, and both orders of MAML see the same tasks.
+The trainings are short, so that all of them together take half an hour on one core. They compare the orders with each
+other, and their scores cannot be compared with published numbers. Every outer learning rate falls to zero in a straight
+line over its training, which makes short trainings comparable. Trainings with the same seed start from the same
+parameters and see the same tasks. MAML's variants are compared in `variants`.
 
 "Equal time" is not measured during the trainings, because the clock says little on a busy machine. Instead, steps of
-all the algorithms are timed in turn, and the medians of these times say how many steps of an algorithm take as long as
-the given number of second-order steps.
+both orders are timed in turn, and the medians of these times say how many first-order steps take as long as the given
+number of second-order steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,93 +26,63 @@ import torch
 from filelock import FileLock, Timeout
 
 from .. import __version__
-from ..analysis.paired import Interval, compare
+from ..analysis.paired import Interval, Verdict, compare
 from ..arguments import one_of, real, whole
 from ..files import check_replaceable, replace_file
-from ..learners.meta_sgd import RATE
-from ..learners.sparse_maml import GATE
-from ..nets import Params
 from ..tasks import Characters
 from ..train import Diverged, Trainer
 from . import machine, scoring
 from .settings import Settings
 from .timing import medians_in_turn
 
-ORDERS = {1: "fomaml", 2: "maml"}
-EVERYONE = ("maml", "fomaml", "anil", "meta_sgd", "sparse_maml", "reptile")
-TIMED = 25  # rounds of timing; every algorithm takes one step in each
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-MARGIN = 1.2  # two errors within this factor of each other count as equal
-MOST_SEEDS = 20  # all the trainings of one seed take an hour
+FIRST, SECOND = ALGORITHMS = ("fomaml", "maml")
+TIMED = 25  # rounds of timing; either order takes one step in each
+MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several algorithms on the same tasks, with settings that differ from the papers'.
+    """Both orders on the same tasks, with settings that differ from the paper's.
 
     Args:
         title: the name of the comparison.
         tasks: "sine" or "omniglot".
-        algorithms: the algorithms that are compared.
         steps: the number of meta-steps of second-order MAML.
-        everybody: the settings that all the algorithms are given.
-        given: the settings that all but Reptile are given. Reptile keeps the inner and outer loop of its paper.
+        given: the settings of both.
     """
 
     title: str
     tasks: str
-    algorithms: tuple[str, ...]
     steps: int
-    everybody: dict[str, Any]
-    given: dict[str, Any] = field(default_factory=dict)
+    given: dict[str, Any]
 
     def settings(self, algorithm: str, steps: int, seed: int) -> Settings:
         """Return the settings of one training."""
-        given = self.everybody | ({} if algorithm == "reptile" else self.given)
-        return Settings.of(self.tasks, algorithm, **given, steps=steps, seed=seed)
+        return Settings.of(self.tasks, algorithm, **self.given, steps=steps, seed=seed)
 
 
-LITTLE = {"shots": 1, "channels": 32}
+CHARACTERS = {"shots": 1, "channels": 32, "outer_lr": 1e-2, "meta_batch": 8}
 COMPARISONS = {
     "sine": Comparison(
         "Sine, 10 shots, 1 inner step of 0.01",
         "sine",
-        EVERYONE,
         6000,
-        {"shots": 10},
-        {"inner_lr": 0.01, "inner_steps": 1, "outer_lr": 3e-3},
+        {"shots": 10, "inner_lr": 0.01, "inner_steps": 1, "outer_lr": 3e-3},
     ),
     "sine, small steps": Comparison(
         "Sine, 10 shots, 5 inner steps of 0.001",
         "sine",
-        ("maml", "fomaml"),
         3000,
-        {"shots": 10},
-        {"inner_lr": 0.001, "inner_steps": 5, "outer_lr": 3e-3},
+        {"shots": 10, "inner_lr": 0.001, "inner_steps": 5, "outer_lr": 3e-3},
     ),
     "omniglot": Comparison(
-        "Omniglot 5-way 1-shot, 1 inner step of 0.4",
-        "omniglot",
-        EVERYONE,
-        500,
-        LITTLE,
-        {"inner_lr": 0.4, "inner_steps": 1, "outer_lr": 1e-2, "meta_batch": 8},
+        "Omniglot 5-way 1-shot, 1 inner step of 0.4", "omniglot", 500, CHARACTERS | {"inner_lr": 0.4, "inner_steps": 1}
     ),
     "omniglot, several steps": Comparison(
-        "Omniglot 5-way 1-shot, 3 inner steps of 0.1",
-        "omniglot",
-        ("maml", "fomaml"),
-        500,
-        LITTLE,
-        {"inner_lr": 0.1, "inner_steps": 3, "outer_lr": 1e-2, "meta_batch": 8},
+        "Omniglot 5-way 1-shot, 3 inner steps of 0.1", "omniglot", 500, CHARACTERS | {"inner_lr": 0.1, "inner_steps": 3}
     ),
     "omniglot, large steps": Comparison(
-        "Omniglot 5-way 1-shot, 1 inner step of 2",
-        "omniglot",
-        ("maml", "fomaml"),
-        500,
-        LITTLE,
-        {"inner_lr": 2.0, "inner_steps": 1, "outer_lr": 1e-2, "meta_batch": 8},
+        "Omniglot 5-way 1-shot, 1 inner step of 2", "omniglot", 500, CHARACTERS | {"inner_lr": 2.0, "inner_steps": 1}
     ),
 }
 
@@ -132,34 +102,35 @@ def trainer(settings: Settings) -> Trainer:
         settings.learner(),
         settings.sampler(characters(settings.split)),
         outer_lr=lambda step: settings.outer_lr * (1 - (step - 1) / settings.steps),
-        optimizer=settings.recipe.optimizer,
         seed=settings.seed,
     )
 
 
 def step_times(comparison: Comparison) -> dict[str, float]:
-    """Return each algorithm's median time of a meta-step, sampling included, in milliseconds of one thread."""
+    """Return the median time of a meta-step of either order, sampling included, in milliseconds of one thread."""
     steps = max(comparison.steps, 2 * TIMED)  # a rate that falls to 0 at the end of a training must not end before
-    trainers = {name: trainer(comparison.settings(name, steps, 0)) for name in comparison.algorithms}
+    trainers = {name: trainer(comparison.settings(name, steps, 0)) for name in ALGORITHMS}
     return medians_in_turn({name: each.step for name, each in trainers.items()}, rounds=TIMED, clock=time.process_time)
 
 
 def plan(comparison: Comparison, step_ms: dict[str, float], seeds: range) -> Iterator[dict[str, Any]]:
-    """Yield the trainings, seed by seed: every algorithm for equal steps, and first-order MAML also for equal time."""
+    """Yield the trainings, seed by seed: both orders for equal steps, and first order also for equal time."""
+    longer = round(comparison.steps * step_ms[SECOND] / step_ms[FIRST])
     for seed in seeds:
-        for name in comparison.algorithms:
-            yield {"algorithm": name, "equal": "steps", "steps": comparison.steps, "seed": seed}
-            if name == ORDERS[1]:
-                steps = round(comparison.steps * step_ms["maml"] / step_ms[name])
-                yield {"algorithm": name, "equal": "time", "steps": steps, "seed": seed}
+        for name, equal, steps in (
+            (SECOND, "steps", comparison.steps),
+            (FIRST, "steps", comparison.steps),
+            (FIRST, "time", longer),
+        ):
+            yield {"algorithm": name, "equal": equal, "steps": steps, "seed": seed}
 
 
 def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
-    """Train as planned, and test with as many inner steps as in training (Reptile with as many as in its paper's test).
+    """Train as planned, and test with as many inner steps as in training.
 
     Returns:
-        The plan together with the error of the test (the MSE, or 1 − accuracy) and its protocol, what was learned about
-        the inner step, and, if the loss ceased to be finite, the last step at which it was known to be finite.
+        The plan together with the error of the test (the MSE, or 1 − accuracy) and its protocol, and, if the loss
+        ceased to be finite, the last step at which it was known to be finite.
     """
     settings = comparison.settings(planned["algorithm"], planned["steps"], planned["seed"])
     training = trainer(settings)
@@ -171,9 +142,8 @@ def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
     except Diverged:
         found["diverged_after"] = training.steps  # it is tested with the parameters it had then
     seconds = time.process_time() - start
-    results = list(scoring.results(settings, training.params))
-    as_trained = [result for result in results if result.protocol["inner steps"] == settings.inner_steps]
-    result = results[-1] if settings.recipe.tested == "on minibatches" else as_trained[0]
+    tested = scoring.results(settings, training.params)
+    result = next(result for result in tested if result.protocol["inner steps"] == settings.inner_steps)
     error = result.score.mean if result.measure == "MSE" else 1 - result.score.mean
     return {
         **planned,
@@ -184,27 +154,7 @@ def measure(comparison: Comparison, planned: dict[str, Any]) -> dict[str, Any]:
         "test_seed": result.protocol["seed"],
         "seconds": round(seconds, 1),
         **found,
-        **learned(training.params),
     }
-
-
-def learned(params: Params) -> dict[str, Any]:
-    """Return what was learned about the inner step, by parameter.
-
-    For Meta-SGD these are the `QUANTILES` of the rates, and for sparse-MAML the shares of gates that are open.
-    """
-    levels = torch.tensor(QUANTILES)
-    rates = {
-        name.removeprefix(RATE): [float(f"{q:.4g}") for q in p.flatten().quantile(levels).tolist()]
-        for name, p in params.items()
-        if name.startswith(RATE)
-    }
-    gates = {
-        name.removeprefix(GATE): round((p >= 0).float().mean().item(), 4)
-        for name, p in params.items()
-        if name.startswith(GATE)
-    }
-    return ({"rates": rates} if rates else {}) | ({"open": gates} if gates else {})
 
 
 # The findings
@@ -215,24 +165,9 @@ def errors(measured: dict[str, Any], algorithm: str, equal: str) -> dict[int, fl
     return {r["seed"]: r["error"] for r in measured["runs"] if (r["algorithm"], r["equal"]) == (algorithm, equal)}
 
 
-def ratio(measured: dict[str, Any], equal: str) -> Interval:
-    """Return first order's error as a multiple of second order's: the geometric mean over pairs of the same seed."""
-    first, second = errors(measured, ORDERS[1], equal), errors(measured, ORDERS[2], "steps")
-    return compare(first, second).ratio
-
-
-def verdict(found: Interval) -> str:
-    """Say what an interval of the ratio means.
-
-    A tie is an interval within a factor of `MARGIN` both ways. An interval that merely contains 1 is undecided.
-    """
-    if found.low > MARGIN:
-        return "first order clearly loses"
-    if found.high < 1 / MARGIN:
-        return "first order clearly wins"
-    if found.low > 1 / MARGIN and found.high < MARGIN:
-        return "a tie"
-    return "undecided"
+def verdict(measured: dict[str, Any], equal: str) -> Verdict:
+    """Compare first order's error with second order's, over pairs of the same seed."""
+    return compare(errors(measured, FIRST, equal), errors(measured, SECOND, "steps"))
 
 
 def table(measured: dict[str, Any]) -> str:
@@ -247,10 +182,9 @@ def table(measured: dict[str, Any]) -> str:
                 interval = f"{scale * found.mean:7.3g}  ({scale * found.low:.3g} … {scale * found.high:.3g})"
                 lines.append(f"  {name:11} equal {equal:5}  {interval:28} {ms:7.2f} ms a step, {len(values)} seeds")
     for equal in ("steps", "time"):
-        if len(errors(measured, ORDERS[1], equal)) > 1:
-            found = ratio(measured, equal)
-            words = f"{found.mean:.2f} ({found.low:.2f} … {found.high:.2f}) times second order's: {verdict(found)}"
-            lines.append(f"  at equal {equal}, first order's error is {words}")
+        if len(errors(measured, FIRST, equal)) > 1:
+            found = verdict(measured, equal)
+            lines.append(f"  at equal {equal}, first order's error is {found.ratio} times second order's: {found}")
     return "\n".join(lines)
 
 
@@ -351,7 +285,6 @@ def about(comparison: Comparison) -> dict[str, Any]:
         "title": comparison.title,
         "tasks": comparison.tasks,
         "steps": comparison.steps,
-        "everybody": comparison.everybody,
         "given": comparison.given,
     }
 
@@ -369,7 +302,6 @@ def start(path: Path) -> dict[str, Any]:
             "threads": 1,
             "metalab": __version__,
             "torch": torch.__version__,
-            "quantiles": list(QUANTILES),
             "comparisons": {},
         }
     try:

@@ -119,8 +119,10 @@ def test_kinks_everywhere_are_an_error(monkeypatch):
 
 
 def test_a_comparison_prints_as_a_table():
-    text = str(GradientComparison({"engine": 1.5e-9, "first order": 0.25}, 0.0, 31, 1)).splitlines()
-    assert text[1].split() == ["engine", "1.5e-09"]
+    errors = {"finite differences themselves": 1.5e-9, "first order": 0.25}
+    text = str(GradientComparison(errors, 0.0, 31, 1)).splitlines()
+    assert len({len(line) for line in text[:3]}) == 1, "the numbers stand below their title"
+    assert text[1].split() == ["finite", "differences", "themselves", "1.5e-09"]
     assert text[2].split() == ["first", "order", "2.5e-01"]
     assert text[3:] == [
         "first and second order: 90.0° apart, cosine 0.0000",

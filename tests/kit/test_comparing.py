@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from metalab.lessons.kit.comparing import Case, Trial, Wrong, agree, combined, compare, describe, number
+from metalab.lessons.kit.comparing import Case, Trial, Wrong, agree, combined, compare, describe, number, with_help
 
 
 def mean_square(x, y):
@@ -132,3 +132,16 @@ def test_what_is_not_one_number_is_described(value, words):
     with pytest.raises(Wrong) as wrong:
         number(value, "the mean")
     assert str(wrong.value) == f"the mean should be one number; yours is {words}."
+
+
+def test_an_error_is_told_with_what_usually_causes_it():
+    def stops(message):
+        raise Wrong(message)
+
+    helped = with_help(stops, {"size 15": "Take the sizes from the arguments."})
+    with pytest.raises(Wrong, match=r"size 15, at line 3: `z\[i\]`\. Take the sizes"):
+        helped("It stopped with IndexError: size 15, at line 3: `z[i]`")
+    for message in ("It stopped with IndexError: size 4, at line 15: `size 15`", "The size 15 is wrong."):
+        with pytest.raises(Wrong) as told:
+            helped(message)
+        assert str(told.value) == message

@@ -253,7 +253,7 @@ CASES = {
             {name: [0.05, 0.9, 5.0] for name in LAYERS[:6]}, "what first order leaves out: sines"
         ),
     ],
-    (orders, "draw_ratios"): [lambda d: orders.draw_ratios(evidence.orders()[1], evidence.MARGIN)],
+    (orders, "draw_ratios"): [lambda d: orders.draw_ratios(evidence.orders()[1])],
     (orders, "draw_over_training"): [
         lambda d: orders.draw_over_training(
             evidence.over_training().table("sine", "largest"), "the largest curvature, sines", "αλ", reference=1.0

@@ -308,6 +308,21 @@ def test_a_picture_whose_parts_have_fixed_places_is_scaled_as_a_whole():
     assert picture.image.layout.width == "160px"
 
 
+class High(panels.Canvas):
+    """A canvas that makes itself twice as high as it is wide, whatever height it is offered."""
+
+    def fit(self, width, height, ratio=1.0):
+        super().fit(width, 2 * width, ratio)
+
+
+def test_a_picture_that_needs_more_height_is_not_pressed_together():
+    picture = LivePicture()
+    picture.draw(High(bar(3)), "a bar")
+    picture.room._told({"new": [160, 300, 1.0]})
+    assert pixels(picture.image.value).shape == (320, 160, 3)
+    assert (picture.image.layout.width, picture.image.layout.max_height) == ("160px", "320px")
+
+
 def test_labels_have_the_room_of_the_longest():
     box = grid([slider("steps", 3, 0, 10, 1), slider("a long label", 3, 0, 10, 1), widgets.Button(description="go")])
     assert [each.style.description_width for each in box.children[:2]] == ["12ch", "12ch"]

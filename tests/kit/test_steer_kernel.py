@@ -22,7 +22,7 @@ from metalab.lessons.kit.steering import kernel as module
 
 ROOT = Path(__file__).parents[2]
 PYTHONS = {"local": Path(sys.executable), "colab": ROOT / "build/colab-venv/bin/python"}
-PATIENCE = 20  # seconds; for a kernel that hangs
+PATIENCE = 60  # seconds; for a kernel that hangs
 
 START = """
 import torch

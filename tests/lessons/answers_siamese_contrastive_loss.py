@@ -2255,7 +2255,7 @@ loss_of = solutions.contrastive_loss
 def _(embed, optimizer, group, margin):
     """With the table of all distances, and a mask of the pairs above its diagonal."""
     P, K = group.shape[:2]
-    z = embed(group.reshape(P * K, *group.shape[2:]))
+    z = embed(group.reshape(-1, 1, 28, 28))
     label = torch.arange(P * K) // K
     distance = (z[:, None] - z).square().sum(2).clamp(min=1e-12).sqrt()
     above = torch.ones_like(distance).triu(1).bool()
@@ -2356,6 +2356,15 @@ wrong(exercises.train_on_group, "The first drawings of all characters are embedd
 )
 wrong(exercises.train_on_group, "The labels are in the wrong order")(
     group_step(labels=lambda p, k: torch.arange(p).repeat(k))
+)
+wrong(exercises.train_on_group, "Every two drawings in a row count as one character")(
+    group_step(labels=lambda _p, _k: torch.arange(60).repeat_interleave(2))
+)
+wrong(exercises.train_on_group, "not from the cell above (60, 2 and 120)")(
+    group_step(labels=lambda _p, _k: torch.arange(120) // 2, pairs=lambda _b: torch.triu_indices(120, 120, 1))
+)
+wrong(exercises.train_on_group, "group.flatten(0, 1) makes one batch")(
+    group_step(embed_all=lambda embed, group: embed(group))
 )
 wrong(exercises.train_on_group, "Each drawing is also paired with itself")(
     group_step(pairs=lambda b: torch.triu_indices(b, b), distance_of=lambda a, b: (a - b).norm(dim=1))

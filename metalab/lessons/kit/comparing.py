@@ -111,6 +111,28 @@ def call_in(case: Case, attempt: Callable, arguments: tuple, *, first: Case) -> 
         ) from None
 
 
+def with_help(attempt: Callable, explanations: Mapping[str, str]) -> Callable:
+    """Wrap a reader's function, so that the message says more where it stops.
+
+    Args:
+        attempt: the reader's function.
+        explanations: what usually causes an error, each by a piece of the error's own message. The first one whose
+            piece occurs is told.
+    """
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return attempt(*arguments)
+        except Wrong as wrong:
+            error = str(wrong).partition(", at line ")[0]
+            known = [explanation for piece, explanation in explanations.items() if piece in error]
+            if not known or not error.startswith("It stopped with"):
+                raise
+            raise Wrong(f"{wrong}. {known[0]}") from None
+
+    return call
+
+
 def _made(message: str, mistake: Callable, cases: Sequence[Case], numbers: Callable) -> tuple[str, Iterator[Numbers]]:
     """Return a mistake's message, and its numbers in each case. They are computed when they are asked for."""
 

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
-from .canvas import NARROWEST, Canvas
+from .canvas import NARROWEST, Canvas, size_of
 from .figures import compact, show
 from .reader import a_reader_watches
 from .room import WIDEST, Room
@@ -117,6 +117,8 @@ class LivePicture:
             self._last.fit(width / scale, height / scale, ratio * scale)
         self.image.value = self._last.jpeg()
         self.image.layout.width = f"{width:g}px"
+        drawn = size_of(self._last.figure)  # some canvases make themselves as high as they need to be
+        self.image.layout.max_height = f"{width * drawn[1] / drawn[0]:g}px"
 
     def still(self) -> bytes:
         """Return the picture as a PNG that can stay in a notebook; nothing if there is none yet."""

@@ -48,7 +48,10 @@ export default { render };
 
 # What is on the page for all panels. A dark page turns a picture's colours over, and keeps their hues.
 STYLE = f"""<style>
-.metalab-picture {{ max-width: min(100%, {WIDEST}px); max-height: {100 * TALLEST:g}vh; height: auto; }}
+.metalab-picture {{
+  max-width: min(100%, {WIDEST}px); max-height: {100 * TALLEST:g}vh; height: auto;
+  object-fit: contain; object-position: left top;
+}}
 [data-jp-theme-light="false"] .metalab-picture, html[theme="dark"] .metalab-picture {{
   filter: invert(0.93) hue-rotate(180deg);
 }}

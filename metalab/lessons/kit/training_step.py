@@ -28,7 +28,13 @@ class Embedding(torch.nn.Module):
         self.weight.grad = 0.1 * stale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed pictures [B, 1, H, W]: [B, size]. Each number is normalised over the batch."""
+        """Embed pictures [B, 1, H, W]: [B, size]. Each number is normalised over the batch.
+
+        Raises:
+            ValueError: they have another shape.
+        """
+        if x.dim() != 4 or x.shape[1] != 1:
+            raise ValueError(f"embed takes a batch of pictures [B, 1, H, W], and was given {list(x.shape)}")
         h = x.flatten(1) @ self.weight
         h = (h - h.mean(0)) * (h.var(0, correction=0) + 1e-3).rsqrt()
         return self.height * h.tanh()

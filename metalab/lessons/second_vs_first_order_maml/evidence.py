@@ -1,4 +1,4 @@
-"""What longer measurements found, as shipped with the lesson, and the words for it.
+"""What longer measurements found, as shipped with the lesson.
 
 `orders` reads the trainings of both orders that `python -m metalab orders` measured, and nothing else in this lesson
 knows the form of its file. `over_training` reads what `python -m metalab.experiments.order_over_training` measured.
@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...analysis.paired import Interval, compare
-from ...arguments import real
+from ...analysis.paired import Interval, Verdict, compare
 
 ORDERS = Path(__file__).with_name("measured.json")
 OVER_TRAINING = Path(__file__).with_name("over_training.json")
-MARGIN = 1.2  # errors within this factor of each other are called equivalent
 SETTINGS = {  # the comparisons of the file that the lesson speaks of, in its words
     "sine": "sines, one step of 0.01",
     "sine, small steps": "sines, five steps of 0.001",
@@ -34,20 +32,18 @@ class Comparison:
     """First order's test error as a multiple of second order's, in one setting.
 
     Args:
-        steps: the ratio where both orders were given as many meta-steps.
-        time: the ratio where first order was given as much time, and so more meta-steps.
+        steps: the comparison where both orders were given as many meta-steps.
+        time: the comparison where first order was given as much time, and so more meta-steps.
         meta_steps: how many meta-steps second order was given.
-        seeds: how many trainings there are of each kind.
         longer: the error of first order with more meta-steps, minus that with fewer.
     """
 
-    steps: Interval
-    time: Interval
+    steps: Verdict
+    time: Verdict
     meta_steps: int
-    seeds: int
     longer: Interval
 
-    def __getitem__(self, equal: str) -> Interval:
+    def __getitem__(self, equal: str) -> Verdict:
         return self.steps if equal == "steps" else self.time
 
 
@@ -63,36 +59,12 @@ def orders() -> tuple[str, dict[str, Comparison]]:
 
         second, first, longer = errors("maml", "steps"), errors("fomaml", "steps"), errors("fomaml", "time")
         found[words] = Comparison(
-            compare(first, second).ratio,
-            compare(longer, second).ratio,
+            compare(first, second),
+            compare(longer, second),
             measured["steps"],
-            len(second),
             Interval.of([longer[seed] - first[seed] for seed in sorted(first.keys() & longer.keys())]),
         )
     return data["command"], found
-
-
-def verdict(found: Interval, margin: float = MARGIN) -> str:
-    """Say what an interval of first order's error, as a multiple of second order's, shows.
-
-    Two questions are answered. Does the interval leave out 1, so that there is a difference? And is the whole interval
-    inside the margin, so that the difference is too small to matter, or outside, so that it is not?
-
-    Raises:
-        TypeError, ValueError: the margin is no number above 1.
-    """
-    real(above=1, margin=margin)
-    which = "worse" if found.low > 1 else "better" if found.high < 1 else None
-    if 1 / margin < found.low and found.high < margin:
-        return f"{which}, but equivalent" if which else "equivalent"
-    if found.low > margin or found.high < 1 / margin:
-        return f"{which} by more than the margin"
-    return f"{which}, by how much is open" if which else "open"
-
-
-def interval(found: Interval, digits: int = 2) -> str:
-    """Return an interval as text: "1.38 (1.10 … 1.73)"."""
-    return f"{found.mean:.{digits}f} ({found.low:.{digits}f} … {found.high:.{digits}f})"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ...analysis.paired import MARGIN
 from ...checkpoint import shipped
 from ...learners.maml import MAML
 from ...losses import mse
@@ -498,23 +499,25 @@ def draw_shares(shares: dict[str, list[float]], title: str) -> Figure:
     return fig
 
 
-def draw_ratios(found: dict[str, Comparison], margin: float) -> Figure:
+def draw_ratios(found: dict[str, Comparison]) -> Figure:
     """Draw first order's test error as a multiple of second order's, with intervals over seeds, for several settings.
+
+    The thin bar is the 95 % interval, and the thick one the 90 % interval. The margin is shaded.
 
     Args:
         found: what each setting has shown, by its name.
-        margin: the factor within which a difference counts as too small to matter; it is shaded.
     """
     fig, ax = figure(height=0.62 * len(found) + 1.7)
     ax.set_xscale("log")
-    ax.axvspan(1 / margin, margin, color=GREY, alpha=0.18, linewidth=0, label=f"within a factor of {margin:g}")
+    ax.axvspan(1 / MARGIN, MARGIN, color=GREY, alpha=0.18, linewidth=0, label=f"within a factor of {MARGIN}")
     ax.axvline(1, color=GREY, linewidth=1)
-    for row, intervals in enumerate(found.values()):
+    for row, comparison in enumerate(found.values()):
         for (equal, marker, color), shift in zip(EQUAL, (-0.16, 0.16), strict=True):
-            each = intervals[equal]
-            ax.plot([each.low, each.high], [row + shift] * 2, "-", color=color, linewidth=2.5)
+            verdict = comparison[equal]
+            for interval, width in ((verdict.ratio, 1.5), (verdict.narrow, 4.5)):
+                ax.plot([interval.low, interval.high], [row + shift] * 2, "-", color=color, linewidth=width)
             label = f"equal {equal}" if row == 0 else None
-            ax.plot(each.mean, row + shift, marker, color=color, label=label)
+            ax.plot(verdict.ratio.mean, row + shift, marker, color=color, label=label, markersize=8)
     ax.set_yticks(range(len(found)), found)
     ax.set_ylim(len(found) - 0.5, -0.5)
     finish(ax, "does the order matter?", "error of first order / error of second order", "", legend=True)

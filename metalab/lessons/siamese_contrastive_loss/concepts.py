@@ -26,7 +26,7 @@ REPAIRED = [
     "Koch, both",
     "supervised contrastive, τ=1/40",
 ]
-COMPARED = PAPERS + REPAIRED  # over several seeds
+COMPARED = PAPERS + REPAIRED
 
 
 def measured() -> dict[str, Any]:
@@ -105,11 +105,11 @@ def points(score: Score) -> str:
 def print_family(results: dict[str, Any], learners: list[str], part: str = "validation") -> None:
     """Print the accuracies of several learners: mean ± 95 % interval over the seeds."""
     kinds = {"5-way, any": "5-way", "20-way, any": "20-way", "5-way, one": "5-way", "20-way, one": "20-way"}
-    print(f"{'':30}{'any alphabets':>21}{'one alphabet':>28}")
-    print(f"{'':30}" + "".join(f"{ways:>14}" for ways in kinds.values()))
+    print(f"{'':32}{'any alphabets':>21}{'one alphabet':>28}")
+    print(f"{'':32}" + "".join(f"{ways:>14}" for ways in kinds.values()))
     for name in learners:
         cells = [over_seeds(accuracies(results, name, kind, part)).percent() for kind in kinds]
-        print(f"{name:30}" + "".join(f"{cell:>14}" for cell in cells))
+        print(f"{name:32}" + "".join(f"{cell:>14}" for cell in cells))
 
 
 def draw_siamese() -> Figure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,7 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Trial, Wrong, agree, call_in, combined, compare, describe
+from ..kit.comparing import (
+    Case,
+    Misconception,
+    Numbers,
+    Trial,
+    Wrong,
+    agree,
+    call_in,
+    combined,
+    compare,
+    describe,
+    with_help,
+)
 from ..kit.exercise import Exercise
 from . import solutions
 from .training import HARDEST_TRIPLETS_MISTAKES as HARDEST_TRIPLETS_MISTAKES
@@ -23,27 +35,6 @@ __all__ = ["contrastive_loss", "draw_pairs", "hardest_triplets", "one_shot_answe
 
 
 # What the checks share
-
-
-def _with_help(attempt: Callable, explanations: Mapping[str, str]) -> Callable:
-    """Wrap a reader's function, so that the message says more where it stops.
-
-    Args:
-        attempt: the reader's function.
-        explanations: what errors mean, each by a piece of the error's own message.
-    """
-
-    def call(*arguments: Any) -> Any:
-        try:
-            return attempt(*arguments)
-        except Wrong as wrong:
-            says = str(wrong)
-            known = [explanation for piece, explanation in explanations.items() if piece in says]
-            if not known or not says.startswith("It stopped with"):
-                raise
-            raise Wrong(f"{says}. {known[0]}") from None
-
-    return call
 
 
 def _distinct(
@@ -564,7 +555,7 @@ def _observations(attempt: Callable) -> list[Misconception]:
 
 def _examine_contrastive_loss(attempt: Callable) -> None:
     called = agree(
-        _with_help(attempt, _HELP_WITH_THE_LOSS),
+        with_help(attempt, _HELP_WITH_THE_LOSS),
         name="contrastive_loss",
         cases=CONTRASTIVE_LOSS_CASES,
         right=solutions.contrastive_loss,
@@ -1618,7 +1609,7 @@ _HELP_WITH_THE_ANSWERS = {
 
 
 def _examine_one_shot_answers(attempt: Callable) -> None:
-    call = _with_help(attempt, _HELP_WITH_THE_ANSWERS)
+    call = with_help(attempt, _HELP_WITH_THE_ANSWERS)
     trials, tables = [], []
     for number, case in enumerate(ONE_SHOT_ANSWERS_CASES):
         arguments, ours = case.make(), case.make()

@@ -152,7 +152,7 @@ def margin_panel(loss: Callable[[Tensor, Tensor, float], Tensor] = contrastive_l
         drawn[same] = line, *ax.plot([0], [0], "o", color=color, markersize=9)
     line_of_margin = ax.axvline(0, color=GREY, linestyle=":", label="margin m")
     ax.set_ylim(-0.2, 4.2)
-    finish(ax, "the contrastive loss of one pair", "distance d of the two embeddings", "loss", legend=True)
+    finish(ax, "the loss of one pair", "distance d of the pair", "loss", legend=True)
     canvas = Canvas(fig, [line_of_margin, *(artist for artists in drawn.values() for artist in artists)])
 
     def redraw(margin: float, at: float) -> tuple[Canvas, str]:
@@ -286,7 +286,9 @@ def train_with_embedding(
 
     Args:
         trainer: the training of a Siamese learner.
-        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result.
+        steps: the budget. It is counted in steps and not in seconds, so that a slower machine gets the same result. The
+            curves are means of the last 25 steps, and of fewer in a short training, which would otherwise be mostly
+            the way of its first steps out of the mean.
         shown: receives 21 pictures, the first before the training.
         title: the title of the figure.
         score: returns the score of the current parameters on unseen characters. It is called four times. If it is
@@ -296,6 +298,7 @@ def train_with_embedding(
         The steps that were taken.
     """
     tests: dict[int, Score] = {}
+    window = max(1, min(25, steps // 40))
     shown.add(trainer.steps, trainer.params)
 
     def draw(done: list[Step]) -> tuple[Figure, str]:
@@ -305,7 +308,7 @@ def train_with_embedding(
         axes = fig.subplot_mosaic(places, width_ratios=(5, 6))
         numbers = [step.number for step in done]
         for name, color, dash in (("same", BLUE, "-"), ("different", VERMILION, "--")):
-            means = smooth([-step.metrics[name] for step in done], 25)
+            means = smooth([-step.metrics[name] for step in done], window)
             axes["distance"].plot(numbers, means, dash, color=color, linewidth=2, label=f"{name} pairs")
         finish(axes["distance"], title, "" if score else "step", "distance d", legend=True)
         axes["distance"].set_ylim(bottom=0)
@@ -316,7 +319,7 @@ def train_with_embedding(
             f"{-metrics['same']:.2f}, of a different pair {-metrics['different']:.2f}"
         )
         if score:
-            share = 100 * smooth([step.metrics["accuracy"] for step in done], 25)
+            share = 100 * smooth([step.metrics["accuracy"] for step in done], window)
             axes["accuracy"].plot(numbers, share, color=BLUE, label="training")
         if tests:
             means, bars = zip(*((100 * s.mean, 100 * s.ci95) for s in tests.values()), strict=True)

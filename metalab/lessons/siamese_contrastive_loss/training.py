@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, with_help
 from ..kit.exercise import Exercise
 from ..kit.training_step import Embedding, single, taken_step
 from . import solutions
@@ -16,13 +17,16 @@ from . import solutions
 # train_on_group
 
 
-def _train_on_group_case(characters: int, drawings: int, side: int, margin: float) -> Case:
+SIDE, PATCH = 28, 6  # pixels: the page promises pictures of SIDE, which have ink in a patch in the middle only
+
+
+def _train_on_group_case(characters: int, drawings: int, margin: float) -> Case:
     def make() -> tuple:
         generator = torch.Generator().manual_seed(characters)
-        embed = Embedding(side * side, 3 + characters, height=0.5)
-        group = torch.rand(characters, drawings, 1, side, side, generator=generator, dtype=torch.float32)
-        group = group + torch.rand(characters, 1, 1, side, side, generator=generator, dtype=torch.float32)
-        return embed, torch.optim.SGD(embed.parameters(), lr=0.5), group, margin
+        embed = Embedding(SIDE * SIDE, 3 + characters, height=0.5)
+        group = torch.rand(characters, drawings, 1, PATCH, PATCH, generator=generator, dtype=torch.float32)
+        group = group + torch.rand(characters, 1, 1, PATCH, PATCH, generator=generator, dtype=torch.float32)
+        return embed, torch.optim.SGD(embed.parameters(), lr=0.5), F.pad(group, 4 * [(SIDE - PATCH) // 2]), margin
 
     return Case(
         what=f"{characters} characters with {drawings} drawings each and a margin of {margin}",
@@ -31,7 +35,7 @@ def _train_on_group_case(characters: int, drawings: int, side: int, margin: floa
     )
 
 
-TRAIN_ON_GROUP_CASES = (_train_on_group_case(5, 3, 6, 1.7), _train_on_group_case(4, 4, 5, 1.3))
+TRAIN_ON_GROUP_CASES = (_train_on_group_case(5, 3, 1.7), _train_on_group_case(4, 4, 1.3))
 
 
 def _stepped(
@@ -61,6 +65,8 @@ def _stepped(
         character = torch.arange(characters).repeat_interleave(drawings)
         if pairs == "interleaved":
             character = torch.arange(characters).repeat(drawings)
+        elif pairs == "of the cell":
+            character = torch.arange(60).repeat_interleave(2)
         everyone = torch.arange(len(z))
         i, j = torch.triu_indices(len(z), len(z), 0 if pairs == "itself" else 1)
         if pairs == "neighbours":
@@ -104,6 +110,14 @@ def _stepped(
     return found.detach()
 
 
+COPIED = (
+    "The sizes have to come from the arguments, and not from the cell above (60, 2 and 120): P, K = group.shape[:2], "
+    "and B = P * K."
+)
+_HELP_WITH_THE_STEP = {
+    "embed takes a batch": "The group is [P, K, 1, H, W]. group.flatten(0, 1) makes one batch of it, [B, 1, H, W].",
+    **dict.fromkeys(("is out of bounds for dimension 0", "[120", "(120)", "7140"), COPIED),
+}
 _KNOWN_STEPS = combined(
     _stepped,
     {
@@ -120,6 +134,8 @@ _KNOWN_STEPS = combined(
         "pairs": {
             "interleaved": "The labels are in the wrong order. group.flatten(0, 1) puts the drawings of a character "
             "next to one another, so the characters are 0, 0, 1, 1, …: repeat_interleave, and not repeat.",
+            "of the cell": "Every two drawings in a row count as one character, as in the cell above with its 60 "
+            f"characters of 2 drawings. {COPIED}",
             "itself": "Each drawing is also paired with itself. Such a pair is at distance 0 whatever the network "
             "does, and makes the mean of the same pairs too small. torch.triu_indices(B, B, 1) leaves it out.",
             "table": "Every entry of a table [B, B] counts, also those on its diagonal, where each drawing is paired "
@@ -168,7 +184,7 @@ TRAIN_ON_GROUP_MISTAKES = single(_KNOWN_STEPS)
 
 def _examine_train_on_group(attempt: Callable) -> None:
     agree(
-        attempt,
+        with_help(attempt, _HELP_WITH_THE_STEP),
         name="train_on_group",
         cases=TRAIN_ON_GROUP_CASES,
         right=solutions.train_on_group,

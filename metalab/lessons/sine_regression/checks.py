@@ -80,22 +80,6 @@ def compare_gradients(trials: list[Trial], known: list[tuple[str, list[dict[str,
         ) from None
 
 
-def advised(attempt: Callable, advice: dict[str, str]) -> Callable:
-    """Wrap the reader's function, so that a message about an error ends with what usually causes such an error."""
-
-    def call(*arguments: Any) -> Any:
-        try:
-            return attempt(*arguments)
-        except Wrong as wrong:
-            error = str(wrong).partition(", at line ")[0]
-            for piece, says in advice.items():
-                if error.startswith("It stopped with") and piece in error:
-                    raise Wrong(f"{wrong}. {says}") from None
-            raise
-
-    return call
-
-
 def expect_lists_kept(attempt: Callable, in_place: str) -> Callable:
     """Wrap the reader's function, so that a message about changed arguments says if only a list was changed.
 

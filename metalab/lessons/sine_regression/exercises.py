@@ -26,6 +26,7 @@ from ..kit.comparing import (
     agree,
     describe,
     number,
+    with_help,
 )
 from ..kit.exercise import Exercise
 from . import solutions
@@ -34,7 +35,6 @@ from .checks import (
     NAMES,
     Loss,
     Task,
-    advised,
     alone,
     and_,
     change_of,
@@ -117,7 +117,7 @@ KNOWN_INTERVALS = [
 
 
 def _examine_sample_task(attempt: Callable) -> None:
-    attempt = advised(attempt, {"torch._C.Generator": BY_NAME})
+    attempt = with_help(attempt, {"torch._C.Generator": BY_NAME})
     _expect_repeatable(attempt)
     tasks = torch.cat([_drawn(attempt, case, DRAWS) for case in SAMPLE_TASK_CASES])  # [draws, 2]
     for values, name in zip(tasks.T, INTERVALS, strict=True):
@@ -729,7 +729,7 @@ INNER_STEP_CASES = [
 
 
 def _examine_inner_step(attempt: Callable) -> None:
-    attempt = expect_lists_kept(advised(attempt, ADVICE), inner_step.in_place)
+    attempt = expect_lists_kept(with_help(attempt, ADVICE), inner_step.in_place)
     steps = []
     for case in INNER_STEP_CASES:
         arguments, ours = case.make(), case.make()
@@ -1467,7 +1467,7 @@ def _as_number(loss: Any, arguments: tuple) -> dict[str, Tensor]:
 def _examine_meta_loss(attempt: Callable) -> None:
     other_set = "Support and query have different numbers of points. Does a prediction for one set meet the other set?"
     attempt = expect_lists_kept(attempt, meta_loss.in_place)
-    attempt = advised(attempt, ADVICE | {"size of tensor": other_set, "values to unpack": TASKS_ARE_A_LIST})
+    attempt = with_help(attempt, ADVICE | {"size of tensor": other_set, "values to unpack": TASKS_ARE_A_LIST})
     values = []
     for case in META_LOSS_CASES:
         arguments, ours = case.make(), case.make()

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Trial, Wrong, agree, describe, number
+from ..kit.comparing import Case, Misconception, Trial, Wrong, agree, describe, number, with_help
 from ..kit.exercise import Exercise
 from . import solutions
 from .checks import (
     ADVICE,
     NAMES,
     Task,
-    advised,
     alone,
     and_,
     change_of,
@@ -380,7 +379,7 @@ def _examine_meta_train(attempt: Callable) -> None:
         return result
 
     # A stop inside `watch` or inside the reader's code says where; what `watch` refuses is told as it is.
-    watched = _refusals_told(advised(expect_lists_kept(watched, meta_train.in_place), advice))
+    watched = _refusals_told(with_help(expect_lists_kept(watched, meta_train.in_place), advice))
     for case in META_TRAIN_CASES[:1]:
         arguments = case.make()
         _expect_all_trained(_training(watched(*arguments), arguments))
@@ -608,7 +607,7 @@ INNER_LOOP_GRAPHS: list[Misconception] = [
 def _examine_inner_loop(attempt: Callable) -> None:
     no_steps = "With 0 steps the loop never runs. What should the function return then?"
     advice = ADVICE | {"local variable": no_steps}
-    attempt = expect_lists_kept(advised(attempt, advice), inner_loop.in_place)
+    attempt = expect_lists_kept(with_help(attempt, advice), inner_loop.in_place)
 
     def numbers(adapted: Any, arguments: tuple) -> dict[str, Tensor]:
         parts = list(adapted) if isinstance(adapted, tuple | list) else []
@@ -838,7 +837,7 @@ def _examine_tune(attempt: Callable) -> None:
         "'Errors' object": "`error` is a function: error(rate, split) returns one number.",
         "empty": "Is there no rate left after some were left out?",
     }
-    attempt = advised(attempt, advice)
+    attempt = with_help(attempt, advice)
     agree(
         attempt,
         name="tune",

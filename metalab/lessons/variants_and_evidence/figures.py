@@ -16,7 +16,22 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from ...analysis.paired import MARGIN, Interval, Verdict, compare, holm, t_quantile
-from ..kit.figures import BLACK, BLUE, GREEN, GREY, LOOKS, TEXT, VERMILION, figure, finish, legend_of_all, smooth
+from ..kit.canvas import TWO_COLUMNS, Canvas
+from ..kit.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LOOKS,
+    PURPLE,
+    TEXT,
+    VERMILION,
+    figure,
+    finish,
+    legend_of_all,
+    plural,
+    smooth,
+)
 from ..kit.panels import Panel, slider
 
 PARTS = ("sine", "omniglot")
@@ -255,7 +270,7 @@ MOST, EXPERIMENTS = 20, 1000
 OUTCOMES = {
     "fewer errors": BLUE,
     "more errors": VERMILION,
-    "different, but too little": "#CC79A7",
+    "different, but too little": PURPLE,
     "equivalent": GREEN,
     "undecided": GREY,
 }
@@ -287,7 +302,7 @@ def outcomes(means: np.ndarray, half95: np.ndarray, half90: np.ndarray, margin: 
 class _SeedsPicture:
     """What the panel shows."""
 
-    def __call__(self, ratio: float, spread: float, seeds: int, experiment: int) -> tuple[Figure, str]:
+    def __call__(self, ratio: float, spread: float, seeds: int, experiment: int) -> tuple[Canvas, str]:
         means, half95, half90 = running(np.log(ratio) + spread * _DRAWN)
         found = outcomes(means, half95, half90)
         one, at = found[experiment - 1], seeds - 2
@@ -306,22 +321,23 @@ class _SeedsPicture:
         left.set_xticks([2, 5, 10, 15, 20])
         finish(left, f"experiment {experiment}", "seeds so far", "ratio of the errors", legend=True)
         shares = [100 * float((found[:, at] == k).mean()) for k in range(len(OUTCOMES))]
-        right.barh(list(OUTCOMES), shares, color=list(OUTCOMES.values()))
+        right.barh([name.replace("but ", "but\n") for name in OUTCOMES], shares, color=list(OUTCOMES.values()))
         for row, share in enumerate(shares):
-            right.text(min(share + 1, 84), row, f"{share:.0f} %", va="center", fontsize=TEXT)
-        right.set_xlim(0, 100)
+            right.text(share + 3, row, f"{share:.0f} %", va="center", fontsize=TEXT)
+        right.set_xlim(0, 140)  # room for the numbers
+        right.set_xticks([0, 50, 100])
         right.invert_yaxis()
-        finish(right, f"{EXPERIMENTS:,} experiments, {seeds} seeds", "share of them, %")
+        finish(right, f"{EXPERIMENTS:,} experiments", "share of them, %")
         names, flips = list(OUTCOMES), int((one[1:] != one[:-1]).sum())
         ends = f"{np.exp(mean[at]):.2f} ({np.exp(mean[at] - wide[at]):.2f} … {np.exp(mean[at] + wide[at]):.2f})"
         words = (
             f"With {seeds} seeds, experiment {experiment} finds the ratio {ends}, and its outcome is: "
-            f"{names[one[at]]}. The truth is {ratio:.2f}. From 2 to {MOST} seeds, its outcome changes {flips} times. "
-            f"Of {EXPERIMENTS:,} experiments with {seeds} seeds, "
+            f"{names[one[at]]}. The truth is {ratio:.2f}. From 2 to {MOST} seeds, its outcome changes "
+            f"{plural(flips, 'time')}. Of {EXPERIMENTS:,} experiments with {seeds} seeds, "
             + ", ".join(f"{share:.0f} % end with “{name}”" for name, share in zip(names, shares, strict=True))
             + "."
         )
-        return fig, words
+        return Canvas(fig, narrowest=TWO_COLUMNS), words
 
 
 def seeds_panel() -> Panel:

@@ -120,7 +120,8 @@ class View:
         self.lines["change"].set_linewidth(1)
         self.numbers = []
         for number in range(1, MARKS + 1):
-            self.numbers += self.ax.plot([], [], color="black", marker=f"${number}$", markersize=9, linestyle="")
+            sign = {"color": "black", "marker": f"${number}$", "markersize": 9, "linestyle": ""}
+            self.numbers += self.ax.plot([], [], **sign, clip_on=False)  # whole, also at the end of the axis
         self._marked = self._named = None
         self._longest = 0  # how many losses the curve had when the axis was last fitted
         finish(self.ax, "loss so far", "meta-step", self.loss)
