@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import function, shapes, whole
-from ..learners import MAML, Learner, MatchingNet, MultiStepLoss, Reptile, SparseMAML
+from ..learners import MAML, Learner, MatchingNet, MultiStepLoss, Reptile, SparseMAML, SupervisedContrastive
 from ..losses import mse
 from ..nets import MLP, Params
 from ..optim import Adam, Optimizer
@@ -193,7 +193,13 @@ def _asked_about_sines(learner: MAML) -> Callable[[Sequence[Tensor], Sequence[Ta
 
 
 def _floor(learner: Learner, drawn: Any) -> float:
-    """Return the lowest loss that there can be: that of a matching network, whose cosines are from 0 to 1."""
+    """Return the lowest loss that there can be.
+
+    A matching network's cosines are from 0 to 1. A supervised contrastive loss shares its attention among the K − 1
+    other drawings of a character.
+    """
     if isinstance(learner, MatchingNet) and learner.first_scale is None and isinstance(drawn, Episode):
         return math.log1p((drawn.ways - 1) / math.e)
+    if isinstance(learner, SupervisedContrastive) and isinstance(drawn, Tensor):
+        return math.log(drawn.shape[2] - 1)
     return 0.0

@@ -13,7 +13,7 @@ from benchmarks import false_alarms
 from benchmarks.__main__ import main
 from metalab.analysis.examinations import EXAMINATIONS, Patient, examine
 from metalab.analysis.patients import patient_of
-from metalab.learners import MAML, Contrastive, FineTuning, MatchingNet, MultiStepLoss, Reptile
+from metalab.learners import MAML, Contrastive, FineTuning, MatchingNet, MultiStepLoss, Reptile, SupervisedContrastive
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Groups, glyphs, sine
@@ -222,6 +222,10 @@ def test_what_the_adapter_knows_of_a_learner():
     assert EXAMINATIONS["side of the pairs"](lambda: siamese).state == "well"
     matching = patient_of(MatchingNet(Conv4(channels=4)), lambda g: drawings().sample(1, 5, 1, 1, g))
     assert matching.floor == pytest.approx(math.log(1 + 4 / math.e))
+    triples = Groups(drawings(), 4, 3)
+    assert patient_of(SupervisedContrastive(Conv4(channels=4)), lambda g: triples(1, g)).floor == pytest.approx(
+        math.log(2)
+    )
     reptile = Reptile(MLP(), mse, inner_lr=0.01)
     patient = patient_of(reptile, lambda g: reptile.stream(sine.sample(2, 50, 3, g), g))
     batch = patient.batch(torch.Generator().manual_seed(0))
