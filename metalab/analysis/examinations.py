@@ -435,9 +435,11 @@ def several_steps(make: Make) -> tuple[str, str]:
     """Take six training steps on different batches, and look at how the parameters move."""
     patient, generator = _made(make), _generator()
     even = []  # for each late step, whether all parameters moved by the same amount
+    batches = []
     start = before = [p.detach().clone() for p in patient.trained.values()]
     for number in range(1, 7):
         batch = patient.batch(generator)
+        batches.append(_tensors(batch))
         try:
             loss = patient.step(batch)
         except Exception as error:  # whatever is wrong with it, the finding says so
@@ -458,12 +460,23 @@ def several_steps(make: Make) -> tuple[str, str]:
     still = [name for name in still if _matters(make, name)]
     if still:
         return "ill", f"Of {len(names)} parameters, these have not moved after six steps: {', '.join(still)}."
-    if even and all(even):
+    # From a gradient that never changes, any Adam makes even steps.
+    changing = any(not torch.equal(a, b) for a, b in zip(batches[0], batches[-1], strict=False))
+    if even and all(even) and changing:
         return "ill", (
             "At every step, all parameters move by the same amount. Adam does so at its first step only: this "
             "optimizer is made anew each time, so that it never has a mean of gradients to go by."
         )
     return "well", f"Six steps pass, and each of the {len(names)} parameters moves that the loss depends on."
+
+
+def _tensors(batch: Any) -> list[Tensor]:
+    """Return the tensors in nested tuples, lists and dicts."""
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if isinstance(batch, tuple | list):
+        return [tensor for part in batch for tensor in _tensors(part)]
+    return [batch.detach().clone()] if isinstance(batch, Tensor) else []
 
 
 def _matters(make: Make, name: str) -> bool:
@@ -1028,8 +1041,8 @@ def classes_across_splits(make: Make) -> tuple[str, str]:
         if alphabets and patient.new_alphabets:
             return "ill", f"The splits {one} and {other} share {_count(alphabets, 'alphabet')}: {min(alphabets)}."
     sizes = ", ".join(f"{name} {len(members)}" for name, members in inside.items())
-    what = "alphabet" if patient.new_alphabets else "character"
-    return "well", f"No two splits share an {what}, and each class is one character ({sizes})."
+    what = "an alphabet" if patient.new_alphabets else "a character"
+    return "well", f"No two splits share {what}, and each class is one character ({sizes})."
 
 
 def _count(things: set, what: str) -> str:
@@ -1042,8 +1055,7 @@ def _count(things: set, what: str) -> str:
 @_examination(
     "distance",
     "pairs",
-    shows='a network that learned the opposite, because the label 1 means "same" in one place and "different" in '
-    "another",
+    shows='a network that says the opposite, because the label 1 means "same" in one place and "different" in another',
     cannot="whether its distances are good ones",
 )
 def side_of_the_pairs(make: Make) -> tuple[str, str]:
@@ -1065,6 +1077,8 @@ def side_of_the_pairs(make: Make) -> tuple[str, str]:
         return "ill", "Some of its distances are no numbers (nan)."
     area = roc(-distance, same).auc
     says = f"a pair of the same class is nearer than one of different classes in {area:.0%} of all comparisons"
-    if 0.5 - area > SURE * 0.6 / math.sqrt(few):  # the standard error of the area at 0.5 is below 0.6 / √few
-        return "ill", f"{says[0].upper()}{says[1:]}: it learned the opposite."
+    other = len(same) - few
+    error = math.sqrt((len(same) + 1) / (12 * few * other))  # of the area, for distances without any order
+    if 0.5 - area > SURE * error:
+        return "ill", f"{says[0].upper()}{says[1:]}: it says the opposite."
     return "well", f"{says[0].upper()}{says[1:]} (50 % would be chance)."
