@@ -19,6 +19,7 @@ from metalab.nets import MLP, Conv4
 from metalab.optim import Adam, Descent
 from metalab.tasks import sine
 from metalab.train import Diverged, Step, Trainer
+from tools.browser import ALL
 
 
 @dataclass
@@ -673,7 +674,7 @@ def test_nothing_is_recorded_if_no_recording_is_to_be_kept(recorded):
     assert len(trainer.learner.seen) == 3
 
 
-@pytest.mark.parametrize("algorithm", [MAML, MetaSGD, ANIL])
+@pytest.mark.parametrize("algorithm", [MAML, MetaSGD, ANIL] if ALL else [MAML])
 def test_a_compiled_training_is_the_same_training(algorithm, monkeypatch):
     """The compiler has to take the whole of the meta-gradient: without a break, as on a GPU."""
     plain, calls = torch.compile, []

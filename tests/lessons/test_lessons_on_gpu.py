@@ -14,7 +14,7 @@ import noise
 import pytest
 import torch
 from fake_gpu import NAME, OnGPU, fake_gpu
-from test_accepted_answers import LESSONS, cells_of, exercises_of, shortened, users_of, without_asserts
+from test_accepted_answers import ALL, LESSONS, cells_of, exercises_of, shortened, users_of, without_asserts
 from torch.utils._pytree import tree_leaves
 
 import metalab.evaluate
@@ -25,6 +25,7 @@ from metalab.lessons.kit.steering import SteeringPanel
 from metalab.tasks import Characters, Groups, glyphs, omniglot
 from metalab.train import Trainer
 
+SOME = LESSONS if ALL else LESSONS[:1]  # METALAB_TEST_ALL takes the minutes that all of them take
 STEPS, EPISODES, DRAWINGS = 12, 4, 20  # the most that is trained on, tested on, and measured
 
 ON_CPU = ("PeakMemory", "medians")  # the cells with these names measure on the CPU, and take long
@@ -84,7 +85,7 @@ def short(drawn, monkeypatch):
     monkeypatch.setattr(Groups, "__call__", at_most(DRAWINGS, Groups.__call__, "groups"))
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("lesson", SOME)
 def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
     handed = []
 
@@ -116,7 +117,7 @@ def test_no_cell_mixes_devices(lesson, short, figures, monkeypatch, capsys):
     assert not any(isinstance(t, OnGPU) for t in handed), "an answer may make tensors, and they are on the CPU"
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("lesson", SOME)
 def test_every_cell_runs_without_omniglot(lesson, short, drawn, figures, monkeypatch, capsys):
     def load():
         raise omniglot.OmniglotNotFound("Nothing in any of the places that were tried.")
