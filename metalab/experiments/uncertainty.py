@@ -54,7 +54,7 @@ INNER_STEPS = 10  # of MAML, at a test
 FEW = (10, 100, 1000)  # training tasks of the second part
 POINTS = 20  # that are known of each of these
 TEST_SEED = 1
-FAILED = 100.0
+FAILED = 100.0  # a task with a larger error is left out and counted
 Sampler = Callable[[torch.Generator], Episode]
 Predictive = Callable[[Episode], tuple[Tensor, Tensor]]
 
@@ -217,7 +217,7 @@ def judge(answer: Predictive, episode: Episode) -> dict[str, Any]:
     Returns:
         "error": the mean squared error from the measurements, noise included; "nll": the mean negative log-likelihood
         in nats; "coverage": for each of LEVELS, the share of the measurements in the interval; "failed": how many tasks
-        are left out of the three, because the error is above FAILED or no number: gradient steps have diverged there.
+        are left out of the three, because the error is above FAILED or no number, as where gradient steps diverge.
     """
     mean, variance = answer(episode)
     good = (mean - episode.query_y).square().mean((1, 2)) < FAILED
