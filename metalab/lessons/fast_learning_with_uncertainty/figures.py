@@ -110,7 +110,6 @@ def draw_bands(
     points: Mapping[str, tuple[Tensor, Tensor]] | tuple[Tensor, Tensor],
     truth: Tensor | None = None,
     *,
-    columns: int = 2,
     seen: float | None = None,
 ) -> tuple[Figure, str]:
     """Draw the answers to one task next to each other, each with its 90 % band.
@@ -120,11 +119,11 @@ def draw_bands(
         at: the queries [1, Q, 1].
         points: the points [K, 1], x and y; or those of each answer by its title.
         truth: the wave [1, Q, 1].
-        columns: how many pictures stand in a row.
         seen: the x up to which there were points in training, marked by a line.
     """
+    columns = 2 if len(answers) <= 4 else 3
     rows = -(-len(answers) // columns)
-    fig, axes = figure(9, 2.8 * rows + 0.6, nrows=rows, ncols=columns, sharey=True, squeeze=False)
+    fig, axes = figure(9, 3.4 if rows == 1 else 5, nrows=rows, ncols=columns, sharey=True, squeeze=False)
     words = []
     for ax in axes.flat[len(answers) :]:
         ax.axis("off")
@@ -234,7 +233,7 @@ def draw_few(results: Mapping[str, Any], methods: Sequence[str]) -> tuple[Figure
     """Draw the error on new waves over the number of training waves: each seed as a dot, and the medians as a line."""
     fig, axes = figure(9, 4.2, ncols=len(methods), squeeze=False)
     counts = (*study.FEW, None)
-    names = [f"{n:,}" if n else "new ones" for n in counts]
+    names = [f"{n:,}" if n else "new" for n in counts]
     words = []
     for ax, method in zip(axes[0], methods, strict=True):
         for on, color, mark, dash in (("seen", ORANGE, "s", "--"), ("new", BLUE, "o", "-")):
@@ -246,7 +245,7 @@ def draw_few(results: Mapping[str, Any], methods: Sequence[str]) -> tuple[Figure
             ax.plot(range(len(values)), middle, dash, color=color, linewidth=2, label=f"{on} waves, new points")
             words.append(f"{method}, {on} waves: {', '.join(f'{m:.3f}' for m in middle)}")
         ax.set_yscale("log")
-        ax.set_xticks(range(len(names)), names, rotation=20)
+        ax.set_xticks(range(len(names)), names)
         title = study.METHODS[method].title
         finish(ax, title, "training waves", "mean squared error" if ax is axes[0, 0] else "")
     legend_of_all(fig, axes[0, 0].get_legend_handles_labels()[0])
@@ -396,7 +395,8 @@ def draw_strangers(
 
 def draw_rocs(curves: Mapping[str, Roc], title: str) -> tuple[Figure, str]:
     """Draw ROC curves of accepting known characters and rejecting unknown ones."""
-    fig, ax = figure(6.5, 5)
+    fig, ax = figure(9, 5)
+    ax.set_aspect("equal")
     for (name, curve), (color, dash) in zip(curves.items(), LOOKS, strict=False):
         ax.plot(100 * curve.false_positive, 100 * curve.true_positive, dash, color=color, linewidth=2.2, label=name)
     ax.plot([0, 100], [0, 100], color=GREY, linewidth=1)
