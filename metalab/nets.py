@@ -110,6 +110,56 @@ class MLP:
 
 
 @dataclass(frozen=True)
+class Tanh(MLP):
+    """Linear layers with tanh between them, whose outputs are features for a Bayesian last layer or for a kernel.
+
+    Tanh makes smooth features. The weights are drawn as is usual for it (Glorot & Bengio 2010, equation 16), because
+    these networks are not adapted by gradient steps, which larger weights would make overshoot. The biases of the first
+    layer spread the bends of its units over the inputs −5 … 5 of the sines.
+
+    Args:
+        sizes: the widths of the input, of the hidden layers and of the output.
+
+    Raises:
+        TypeError, ValueError: there are fewer than two widths, or one is less than 1.
+    """
+
+    sizes: tuple[int, ...] = (1, 128, 128, 32)
+
+    def init(self, generator: torch.Generator) -> Params:
+        """Draw fresh parameters on the generator's device: weights w1, w2, … [in, out] and biases b1, b2, … [out].
+
+        Raises:
+            TypeError: `generator` is no generator.
+        """
+        params = super().init(generator)
+        for i, (n_in, n_out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False), start=1):
+            bound = (6 / (n_in + n_out)) ** 0.5 if i > 1 else 1.0
+            torch.nn.init.uniform_(params[f"w{i}"], -bound, bound, generator=generator)
+        torch.nn.init.uniform_(params["b1"], -5.0, 5.0, generator=generator)
+        return params
+
+    def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
+        """Map inputs x [T, B, in] to outputs [T, B, out]. `context` is ignored, because there is no batch norm here.
+
+        Raises:
+            TypeError, ValueError: x is no such tensor.
+        """
+        self._check(x)
+        layers = len(self.sizes) - 1
+        check_params(params, [f"{kind}{i}" for i in range(1, layers + 1) for kind in "wb"], x)
+        for i in range(1, layers + 1):
+            x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
+            if i < layers:
+                x = x.tanh()
+        return x
+
+    def chain(self, x: Tensor) -> None:
+        """Return None: the derivatives are autograd's."""
+        self._check(x)
+
+
+@dataclass(frozen=True)
 class Conv4:
     """Four blocks of 3×3 convolution, batch norm and ReLU, for characters (Vinyals et al. 2016).
 

@@ -16,12 +16,14 @@ import pytest
 import torch
 
 import metalab
-from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
-from metalab.analysis import diagnosis, examinations, paired, patients, representations, roc, second_order
+from metalab import checkpoint, evaluate, files, gaussian, losses, nets, optim, residual, tasks, train
+from metalab.analysis import diagnosis, examinations, paired, patients, representations, roc, second_order, sine_bayes
 from metalab.learners import (
     ANIL,
     MAML,
+    ALPaCA,
     Contrastive,
+    DeepKernelTransfer,
     FineTuning,
     Koch,
     MatchingNet,
@@ -38,6 +40,7 @@ from metalab.learners import (
     contrastive,
     matching,
     multi_step_loss,
+    non_parametric,
     prototypical,
     siamese,
     triplet,
@@ -116,8 +119,18 @@ def waves():
     return sine.sample(2, 5, 4, seeded())
 
 
+def posterior():
+    return sine_bayes.SinePosterior.of(floats(2, 3, 1), floats(2, 3, 1), noise=0.1)
+
+
+def plain(shape):
+    """The covariances of three points that have nothing in common, of two tasks."""
+    return lambda: torch.eye(3).expand(*shape, 3, 3)
+
+
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
+BAYES, KERNEL = ALPaCA(nets.Tanh((1, 8, 4))), DeepKernelTransfer(nets.Tanh((1, 8, 2)), mixtures=2)
 SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
@@ -190,6 +203,36 @@ ROWS = {
         maker(params=lambda: nets.for_tasks(MLP.init(seeded()), 2), x=lambda: floats(2, 5, 1)),
     ),
     "nets.MLP.chain": Row(MLP.chain, maker(x=lambda: floats(2, 5, 1))),
+    "nets.Tanh": Row(nets.Tanh, maker(sizes=(1, 2))),
+    "nets.Tanh.init": Row(nets.Tanh().init, maker(generator=lambda: seeded())),
+    "nets.Tanh.__call__": Row(
+        nets.Tanh(),
+        maker(params=lambda: nets.for_tasks(nets.Tanh().init(seeded()), 2), x=lambda: floats(2, 5, 1), context=None),
+        {"context": set(ABSURD)},
+    ),
+    "nets.Tanh.chain": Row(nets.Tanh().chain, maker(x=lambda: floats(2, 5, 1))),
+    "gaussian.cholesky": Row(gaussian.cholesky, maker(matrix=plain([2]), jitter=1e-3), {"jitter": AT_LEAST_0}),
+    "gaussian.condition": Row(
+        gaussian.condition,
+        maker(
+            support=plain([2]),
+            across=lambda: floats(2, 4, 3),
+            query=lambda: floats(2, 4),
+            y=lambda: floats(2, 3, 1),
+            noise=0.1,
+            jitter=1e-3,
+        ),
+        {"noise": ABOVE_0, "jitter": AT_LEAST_0, "y": {"a tensor of shape [2, 3, 4]"}},
+    ),
+    "gaussian.log_marginal": Row(
+        gaussian.log_marginal,
+        maker(covariance=plain([2]), y=lambda: floats(2, 3, 1), jitter=1e-3),
+        {"jitter": AT_LEAST_0, "y": {"a tensor of shape [2, 3, 4]"}},
+    ),
+    "gaussian.log_density": Row(
+        gaussian.log_density,
+        maker(y=lambda: floats(2, 3, 1), mean=lambda: floats(2, 3, 1), variance=lambda: floats(2, 3, 1)),
+    ),
     "nets.Conv4": Row(nets.Conv4, maker(outputs=3, channels=4, pool="max"), {"outputs": OPTIONAL}),
     "nets.Conv4.init": Row(CONV.init, maker(generator=lambda: seeded())),
     "nets.Conv4.__call__": Row(
@@ -384,8 +427,32 @@ ROWS = {
         lambda **given: sine.Sine.draw(2, seeded()).episode(**given),
         maker(shots=2, queries=3, generator=lambda: seeded(), support_range=(-1.0, 1.0)),
     ),
-    "tasks.sine.sample": Row(sine.sample, maker(tasks=2, shots=2, queries=3, generator=lambda: seeded())),
+    "tasks.sine.sample": Row(
+        sine.sample, maker(tasks=2, shots=2, queries=3, generator=lambda: seeded(), noise=0.1), {"noise": AT_LEAST_0}
+    ),
     "learners.maml.MAML": of_maml(MAML),
+    "learners.alpaca.ALPaCA": Row(
+        ALPaCA, maker(net=MLP, noise=0.1, outputs=1, jitter=1e-6), {"noise": ABOVE_0, "jitter": AT_LEAST_0}
+    ),
+    "learners.alpaca.ALPaCA.init": Row(BAYES.init, maker(generator=lambda: seeded())),
+    "learners.alpaca.ALPaCA.predictive": with_task(BAYES, "predictive", make=waves),
+    "learners.alpaca.ALPaCA.predict": with_task(BAYES, "predict", make=waves),
+    "learners.alpaca.ALPaCA.meta_gradient": with_task(BAYES, "meta_gradient", make=waves),
+    "learners.deep_kernel.DeepKernelTransfer": Row(
+        DeepKernelTransfer,
+        maker(net=MLP, kernel="rbf", mixtures=2, noise=0.1, jitter=1e-6),
+        {"net": OPTIONAL, "noise": ABOVE_0, "jitter": AT_LEAST_0},
+    ),
+    "learners.deep_kernel.DeepKernelTransfer.init": Row(KERNEL.init, maker(generator=lambda: seeded())),
+    "learners.deep_kernel.DeepKernelTransfer.predictive": with_task(KERNEL, "predictive", make=waves),
+    "learners.deep_kernel.DeepKernelTransfer.predict": with_task(KERNEL, "predict", make=waves),
+    "learners.deep_kernel.DeepKernelTransfer.meta_gradient": with_task(KERNEL, "meta_gradient", make=waves),
+    "learners.non_parametric.kernel_regression": Row(
+        non_parametric.kernel_regression, maker(episode=lambda: waves(), length=0.5), {"length": ABOVE_0}
+    ),
+    "learners.non_parametric.nearest_neighbours": Row(
+        non_parametric.nearest_neighbours, maker(episode=lambda: waves(), count=1)
+    ),
     "learners.anil.ANIL": of_maml(ANIL, head=("head", "bias")),
     "learners.meta_sgd.MetaSGD": of_maml(MetaSGD),
     "learners.multi_step_loss.MultiStepLoss": replace(
@@ -610,6 +677,21 @@ ROWS = {
     ),
     "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
+    "analysis.sine_bayes.SinePosterior.of": Row(
+        sine_bayes.SinePosterior.of,
+        maker(support_x=lambda: floats(2, 3, 1), support_y=lambda: floats(2, 3, 1), noise=0.1),
+        {"noise": ABOVE_0},
+    ),
+    "analysis.sine_bayes.SinePosterior.mean": Row(lambda x: posterior().mean(x), maker(x=lambda: floats(2, 3, 1))),
+    "analysis.sine_bayes.SinePosterior.variance": Row(
+        lambda x: posterior().variance(x), maker(x=lambda: floats(2, 3, 1))
+    ),
+    "analysis.sine_bayes.SinePosterior.log_density": Row(
+        lambda **given: posterior().log_density(**given), maker(x=lambda: floats(2, 3, 1), y=lambda: floats(2, 3, 1))
+    ),
+    "analysis.sine_bayes.SinePosterior.draw": Row(
+        lambda **given: posterior().draw(**given), maker(count=2, generator=lambda: seeded())
+    ),
     "analysis.roc.decide": Row(
         roc.decide,
         maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]), threshold=0.5),
@@ -655,6 +737,11 @@ EXCUSED = {
     "learners.learner.check_params": HELPER,
     "learners.learner.check_episode": HELPER,
     "learners.learner.check_logits": HELPER,
+    "learners.alpaca.ALPaCA.posterior": PART,
+    "learners.alpaca.width_of": HELPER,
+    "learners.alpaca.features_of": HELPER,
+    "learners.alpaca.numbers_of": HELPER,
+    "learners.deep_kernel.DeepKernelTransfer.covariance": PART,
     "learners.maml.descend": HELPER,
     "learners.maml.through_step": HELPER,
     "learners.maml.rate_of": HELPER,
@@ -663,6 +750,7 @@ EXCUSED = {
     "analysis.examinations.Report": RESULT,
     "analysis.examinations.Examination": "a row of the table of examinations, which our own code makes",
     "analysis.roc.Roc": RESULT,
+    "analysis.sine_bayes.SinePosterior": RESULT,
     "analysis.roc.Decision": RESULT,
     "analysis.second_order.GradientComparison": RESULT,
     "analysis.second_order.HessianShare": RESULT,
@@ -672,7 +760,7 @@ PARTS = {"rates", "weights", "similarity", "loss", "logits"}
 
 def public():
     """The names of all public functions, classes, and methods that take an argument."""
-    modules = ["losses", "nets", "residual", "optim", "train", "evaluate", "checkpoint", "files"]
+    modules = ["losses", "gaussian", "nets", "residual", "optim", "train", "evaluate", "checkpoint", "files"]
     for folder in ("tasks", "learners", "analysis"):
         path = importlib.import_module(f"metalab.{folder}").__path__
         modules += [f"{folder}.{module.name}" for module in pkgutil.iter_modules(path)]

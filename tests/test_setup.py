@@ -27,9 +27,15 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())["jobs"]["test"]
 CORE_NEEDS = {"torch", "filelock", "numpy", "PIL", "safetensors"}
 NEEDS_OF_A_FUNCTION = {"metalab/experiments/curve.py": {"matplotlib"}}  # which does without where it is not installed
-IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython", "pyyaml": "yaml", "pytest-xdist": "xdist"}
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "ipython": "IPython",
+    "pyyaml": "yaml",
+    "pytest-xdist": "xdist",
+    "scikit-learn": "sklearn",
+}
 ROOMS = [  # from the ground up: a module imports from its own floor and from those below
-    ("losses", "files", "arguments"),
+    ("losses", "gaussian", "files", "arguments"),
     ("tasks",),
     ("engine",),
     ("nets", "residual"),

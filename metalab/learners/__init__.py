@@ -1,7 +1,9 @@
 """The learners: one idea a file, with its equation on top. `learner.py` says what they all offer."""
 
+from .alpaca import ALPaCA as ALPaCA
 from .anil import ANIL as ANIL
 from .contrastive import Contrastive as Contrastive
+from .deep_kernel import DeepKernelTransfer as DeepKernelTransfer
 from .finetuning import FineTuning as FineTuning
 from .koch import Koch as Koch
 from .learner import Learner as Learner

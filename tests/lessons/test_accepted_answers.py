@@ -213,4 +213,9 @@ def test_the_functions_that_the_lessons_call_are_known():
         "scores_one_by_one",
         "fair_accuracy",
         "split_by_alphabet",
+        "update",
+        "gp_posterior",
+        "negative_log_likelihood",
+        "coverage",
+        "variance_after",
     }
