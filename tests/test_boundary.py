@@ -17,7 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, losses, nets, optim, residual, tasks, train
-from metalab.analysis import diagnosis, paired, representations, roc, second_order
+from metalab.analysis import diagnosis, paired, representations, roc, second_order, sine_bayes
 from metalab.learners import (
     ANIL,
     MAML,
@@ -114,6 +114,10 @@ def an_episode():
 
 def waves():
     return sine.sample(2, 5, 4, seeded())
+
+
+def posterior():
+    return sine_bayes.SinePosterior.of(floats(2, 3, 1), floats(2, 3, 1), noise=0.1)
 
 
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
@@ -377,7 +381,9 @@ ROWS = {
         lambda **given: sine.Sine.draw(2, seeded()).episode(**given),
         maker(shots=2, queries=3, generator=lambda: seeded(), support_range=(-1.0, 1.0)),
     ),
-    "tasks.sine.sample": Row(sine.sample, maker(tasks=2, shots=2, queries=3, generator=lambda: seeded())),
+    "tasks.sine.sample": Row(
+        sine.sample, maker(tasks=2, shots=2, queries=3, generator=lambda: seeded(), noise=0.1), {"noise": AT_LEAST_0}
+    ),
     "learners.maml.MAML": of_maml(MAML),
     "learners.anil.ANIL": of_maml(ANIL, head=("head", "bias")),
     "learners.meta_sgd.MetaSGD": of_maml(MetaSGD),
@@ -557,6 +563,21 @@ ROWS = {
     ),
     "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
+    "analysis.sine_bayes.SinePosterior.of": Row(
+        sine_bayes.SinePosterior.of,
+        maker(support_x=lambda: floats(2, 3, 1), support_y=lambda: floats(2, 3, 1), noise=0.1),
+        {"noise": ABOVE_0},
+    ),
+    "analysis.sine_bayes.SinePosterior.mean": Row(lambda x: posterior().mean(x), maker(x=lambda: floats(2, 3, 1))),
+    "analysis.sine_bayes.SinePosterior.variance": Row(
+        lambda x: posterior().variance(x), maker(x=lambda: floats(2, 3, 1))
+    ),
+    "analysis.sine_bayes.SinePosterior.log_density": Row(
+        lambda **given: posterior().log_density(**given), maker(x=lambda: floats(2, 3, 1), y=lambda: floats(2, 3, 1))
+    ),
+    "analysis.sine_bayes.SinePosterior.draw": Row(
+        lambda **given: posterior().draw(**given), maker(count=2, generator=lambda: seeded())
+    ),
     "analysis.roc.decide": Row(
         roc.decide,
         maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]), threshold=0.5),
@@ -607,6 +628,7 @@ EXCUSED = {
     "learners.maml.rate_of": HELPER,
     "analysis.diagnosis.Diagnosis": RESULT,
     "analysis.roc.Roc": RESULT,
+    "analysis.sine_bayes.SinePosterior": RESULT,
     "analysis.roc.Decision": RESULT,
     "analysis.second_order.GradientComparison": RESULT,
     "analysis.second_order.HessianShare": RESULT,

@@ -65,7 +65,13 @@ class Sine:
         return self.amplitude[:, None, None] * torch.sin(x - self.phase[:, None, None])
 
     def episode(
-        self, shots: int, queries: int, generator: torch.Generator, *, support_range: tuple[float, float] = X_RANGE
+        self,
+        shots: int,
+        queries: int,
+        generator: torch.Generator,
+        *,
+        support_range: tuple[float, float] = X_RANGE,
+        noise: float = 0.0,
     ) -> Episode:
         """Draw K support and Q query points of each wave.
 
@@ -75,20 +81,28 @@ class Sine:
             generator: source of randomness, on the device of the waves.
             support_range: the interval (low, high) in which the support's x is uniform, within ±1,000,000. The
                 queries' x is uniform in −5 … 5.
+            noise: standard deviation of the normal noise that is added to the support's y, in units of y. The queries'
+                y are the waves' own values.
 
         Raises:
-            TypeError: a number is no whole number, `generator` is no generator, or the interval is no two numbers.
-            ValueError: `shots` or `queries` is less than 1, the generator is on another device than the waves, or the
-                interval is empty or too wide.
+            TypeError: a number is no number or no whole number, `generator` is no generator, or the interval is no two
+                numbers.
+            ValueError: `shots` or `queries` is less than 1, the generator is on another device than the waves, the
+                interval is empty or too wide, or the noise is negative or not finite.
         """
         arguments.whole(shots=shots, queries=queries)
         arguments.generator(generator, self.amplitude.device)
         if support_range is not X_RANGE:
             _check_interval(support_range)
+        arguments.real(least=0, noise=noise)
         tasks, dtype = self.amplitude.shape[0], self.amplitude.dtype
         support_x = _uniform(*support_range, tasks, shots, 1, generator=generator, dtype=dtype)
         query_x = _uniform(*X_RANGE, tasks, queries, 1, generator=generator, dtype=dtype)
-        return Episode(support_x, self._values(support_x), query_x, self._values(query_x))
+        support_y = self._values(support_x)
+        if noise:
+            shape, device = support_y.shape, generator.device
+            support_y = support_y + noise * torch.randn(shape, generator=generator, device=device, dtype=dtype)
+        return Episode(support_x, support_y, query_x, self._values(query_x))
 
 
 def _check_interval(support_range: tuple[float, float]) -> None:
@@ -102,11 +116,13 @@ def _check_interval(support_range: tuple[float, float]) -> None:
         raise ValueError(f"support_range={arguments.shown(support_range)} must be (low, high) with low < high")
 
 
-def sample(tasks: int, shots: int, queries: int, generator: torch.Generator) -> Episode:
+def sample(tasks: int, shots: int, queries: int, generator: torch.Generator, *, noise: float = 0.0) -> Episode:
     """Draw an episode of fresh sine tasks: its support is [T, shots, 1], and its queries are [T, queries, 1].
+
+    The noise is that of `Sine.episode`.
 
     Raises:
         TypeError: one of the three is no whole number, or `generator` is no generator.
-        ValueError: one of the three numbers is less than 1.
+        ValueError: one of the three numbers is less than 1, or the noise is negative or not finite.
     """
-    return Sine.draw(tasks, generator).episode(shots, queries, generator)
+    return Sine.draw(tasks, generator).episode(shots, queries, generator, noise=noise)

@@ -156,3 +156,15 @@ def test_waves_of_another_precision_give_an_episode_of_it():
     waves = Sine(torch.ones(2).double(), torch.ones(2).double())
     episode = waves.episode(3, 4, seeded())
     assert {episode.support_x.dtype, episode.support_y.dtype, episode.query_x.dtype} == {torch.float64}
+
+
+def test_noise_is_added_to_the_support_alone_and_changes_nothing_else():
+    waves = Sine.draw(200, torch.Generator().manual_seed(0))
+    plain, noisy = (waves.episode(50, 3, torch.Generator().manual_seed(1), noise=noise) for noise in (0.0, 0.1))
+    for name in ("support_x", "query_x", "query_y"):
+        assert torch.equal(getattr(plain, name), getattr(noisy, name))
+    error = noisy.support_y - plain.support_y
+    assert abs(error.mean()) < 5 * 0.1 / 10_000**0.5
+    assert abs(error.std() / 0.1 - 1) < 5 / 20_000**0.5
+    with pytest.raises(ValueError, match=r"noise=-0\.1 must be a finite number, at least 0"):
+        waves.episode(2, 2, torch.Generator(), noise=-0.1)
