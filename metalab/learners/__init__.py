@@ -1,6 +1,8 @@
 """The learners: one idea a file, with its equation on top. `learner.py` says what they all offer."""
 
 from .anil import ANIL as ANIL
+from .causal_transformer import CausalTransformer as CausalTransformer
+from .conditional_neural_process import ConditionalNeuralProcess as ConditionalNeuralProcess
 from .contrastive import Contrastive as Contrastive
 from .finetuning import FineTuning as FineTuning
 from .koch import Koch as Koch
@@ -13,6 +15,7 @@ from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .per_step_rates import PerStepRates as PerStepRates
 from .prototypical import PrototypicalNet as PrototypicalNet
+from .recurrent import RecurrentLearner as RecurrentLearner
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
 from .supervised_contrastive import SupervisedContrastive as SupervisedContrastive
