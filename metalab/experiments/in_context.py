@@ -46,6 +46,7 @@ IN_CONTEXT = {
     "transformer": (CausalTransformer(), 1000),
     "transformer, longer": (CausalTransformer(), 5000),
 }  # the learners, and their training steps: all but the last train for about half a minute
+LONGEST = "transformer, longer"
 BATCH, OUTER_LR, WARM_UP = 64, 2e-3, 100
 GRADIENT = {"MAML": 1, "joint": 0}  # inner steps in training
 GRADIENT_STEPS, GRADIENT_LR, INNER_LR = 20_000, 1e-2, 0.01
@@ -208,6 +209,13 @@ def measure(method: str, seed: int, quick: int = 1) -> tuple[dict[str, Any], Par
     return row, params
 
 
+def plan(seeds: int) -> list[tuple[str, int]]:
+    """Return the trainings by method and seed: seed by seed, and the longest ones last."""
+    methods = [*IN_CONTEXT, *GRADIENT, "linear"]
+    every = [(method, seed) for seed in range(seeds) for method in methods]
+    return sorted(every, key=lambda training: training[0] == LONGEST)
+
+
 def _read(path: Path, protocol: dict[str, Any]) -> dict[str, Any]:
     """Return the content of the file so far, or that of a new one."""
     if not path.exists():
@@ -271,17 +279,16 @@ def main(arguments: list[str] | None = None) -> int:
         data["limits"] = limits()
         write()
     done = {(run["method"], run["seed"]) for run in data["runs"]}
-    for seed in range(options.seeds):
-        for method in (*IN_CONTEXT, *GRADIENT, "linear"):
-            if (method, seed) in done:
-                continue
-            row, params = measure(method, seed, quick)
-            data["runs"].append(row)
-            write()
-            print(f"seed {seed}, {method}: {row['seconds']} s, {shown(row['errors'])}", flush=True)
-            if method == "linear" and seed == 0 and options.params:
-                note = {"command": data["command"], "seed": 0, "steps": row["steps"], "metalab": __version__}
-                checkpoint.save(options.params, {name: p.half() for name, p in params.items()}, note)
+    for method, seed in plan(options.seeds):
+        if (method, seed) in done:
+            continue
+        row, params = measure(method, seed, quick)
+        data["runs"].append(row)
+        write()
+        print(f"seed {seed}, {method}: {row['seconds']} s, {shown(row['errors'])}", flush=True)
+        if method == "linear" and seed == 0 and options.params:
+            note = {"command": data["command"], "seed": 0, "steps": row["steps"], "metalab": __version__}
+            checkpoint.save(options.params, {name: p.half() for name, p in params.items()}, note)
     return 0
 
 
