@@ -124,6 +124,7 @@ def sequence_mask(examples: int, queries: int, device: torch.device | str = "cpu
     """
     arguments.whole(examples=examples)
     arguments.whole(least=0, queries=queries)
+    arguments.device(device=device)
     tokens = 2 * examples + queries
     mask = torch.ones(tokens, tokens, dtype=torch.bool, device=device).tril()
     mask[2 * examples :, 2 * examples :] = torch.eye(queries, dtype=torch.bool, device=device)

@@ -112,23 +112,32 @@ def draw_two_ways() -> tuple[Figure, str]:
     """Draw how MAML learns a task, and how a network does that reads it."""
     fig, axes = figure(9, 3.1, ncols=2)
     steps = {
-        "adapt by gradients (MAML)": ("5 examples", "gradient\nsteps", "new weights", "answer"),
-        "read in context": ("5 examples", "network, with\nfixed weights", "answer"),
+        "adapt by gradients (MAML)": ("examples", "gradient\nsteps", "new\nweights", "answer"),
+        "read in context": ("examples", "network:\nits weights\nstay fixed", "answer"),
     }
     for ax, (title, boxes), color in zip(axes, steps.items(), (VERMILION, GREEN), strict=True):
         ax.set(xlim=(0, 10), ylim=(0, 4))
         ax.axis("off")
         ax.set_title(title, fontsize=13)
-        width = 8.6 / len(boxes) - 0.35
+        width = 9.5 / len(boxes) - 0.6
         places = [0.3 + i * 9.5 / len(boxes) for i in range(len(boxes))]
         for i, (x, words) in enumerate(zip(places, boxes, strict=True)):
             box = FancyBboxPatch((x, 1.9), width, 1.4, boxstyle="round,pad=0.08", fc="white", ec=color, lw=2)
             ax.add_patch(box)
             ax.text(x + width / 2, 2.6, words, ha="center", va="center", fontsize=TEXT - (len(boxes) > 3))
             if i:
-                ax.add_patch(FancyArrowPatch((places[i - 1] + width + 0.1, 2.6), (x - 0.1, 2.6), mutation_scale=15))
+                ax.add_patch(
+                    FancyArrowPatch(
+                        (places[i - 1] + width + 0.05, 2.6),
+                        (x - 0.05, 2.6),
+                        mutation_scale=15,
+                        color=GREY,
+                        shrinkA=0,
+                        shrinkB=0,
+                    )
+                )
         ask = places[-2] + width / 2
-        ax.add_patch(FancyArrowPatch((ask, 0.9), (ask, 1.8), mutation_scale=15))
+        ax.add_patch(FancyArrowPatch((ask, 0.8), (ask, 1.85), mutation_scale=15, color=GREY))
         ax.text(ask, 0.75, "question x", ha="center", va="top", fontsize=TEXT)
     return fig, (
         "Two diagrams. Left, MAML: examples, gradient steps, new weights, answer; the question goes to the new "
@@ -223,19 +232,6 @@ def draw_linear(results: Results) -> tuple[Figure, str]:
     finish(ax, "linear functions in 5 dimensions", "examples", "error / variance of y", legend=True)
     ends = {s: sum(linear_error(results, s)) / len(linear_error(results, s)) for s in (5, 10, 30)}
     return fig, "Relative errors of the transformer: " + ", ".join(f"{e:.3f} at {s}" for s, e in ends.items()) + "."
-
-
-def draw_leak(losses: Mapping[str, Sequence[float]], tested: Mapping[str, float]) -> tuple[Figure, str]:
-    """Draw training losses of a causal and of a leaking mask, next to the errors in the test."""
-    fig, axes = figure(9, 3.8, ncols=2)
-    for (name, values), color in zip(losses.items(), (GREEN, VERMILION), strict=True):
-        axes[0].plot(range(1, len(values) + 1), values, color=color, linewidth=1.8, label=name)
-    axes[0].set_yscale("log")
-    finish(axes[0], "in training", "step", "loss", legend=True)
-    axes[1].bar(list(tested), list(tested.values()), color=[GREEN, VERMILION], hatch="")
-    finish(axes[1], "in the test, 5 examples", "", "mean squared error")
-    words = "; ".join(f"{name}: loss {losses[name][-1]:.2g}, test {tested[name]:.2g}" for name in losses)
-    return fig, f"A causal mask and one that leaks. {words}."
 
 
 def draw_fits(episode: Episode, curves: Mapping[str, Tensor], title: str) -> tuple[Figure, str]:
