@@ -201,4 +201,9 @@ def test_the_functions_that_the_lessons_call_are_known():
         "reptile_update",
         "paired_ratio",
         "verdict",
+        "posterior_mean",
+        "set_answer",
+        "attention",
+        "causal_mask",
+        "linear_answer",
     }

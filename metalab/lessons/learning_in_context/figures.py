@@ -323,7 +323,7 @@ def context_panel(learners: Mapping[str, tuple[Any, Params]]) -> Panel:
 
 # The panel of shifts
 
-PANEL_TASKS, MOST = 64, 40
+PANEL_TASKS, MOST = 100, 40
 
 
 def prefix_answers(x: Tensor, y: Tensor, noise: float) -> Tensor:
