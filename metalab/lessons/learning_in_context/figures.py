@@ -175,7 +175,7 @@ def draw_mask(mask: Tensor, examples: int) -> tuple[Figure, str]:
     """Draw which token may look at which: black where it may."""
     fig, ax = figure(5.6, 4.8)
     n, told = len(mask), 2 * examples
-    ax.imshow(~mask.cpu(), cmap="gray", vmin=0, vmax=1)
+    ax.imshow(~mask.cpu().numpy(), cmap="gray", vmin=0, vmax=1)
     names = [f"{'x' if t % 2 == 0 else 'xy'}{t // 2 + 1}" if t < told else f"q{t - told + 1}" for t in range(n)]
     ax.set_xticks(range(n), names)
     ax.set_yticks(range(n), names)

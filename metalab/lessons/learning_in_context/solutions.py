@@ -4,7 +4,7 @@ import torch
 
 
 def posterior_mean(at_points, y, at_queries, noise):
-    """Return the mean of G waves at the queries [Q], weighted by how well they fit y."""
+    """Return the mean of G waves at the queries [Q], weighted by their fit to y."""
     squares = ((at_points - y) ** 2).sum(dim=1)
     weights = torch.softmax(-squares / (2 * noise**2), dim=0)
     return weights @ at_queries
@@ -18,14 +18,14 @@ def set_answer(encode, decode, x, y, query_x):
 
 
 def attention(q, k, v, may_look):
-    """Return what each of n tokens reads from those that it may look at: [..., n, d]."""
+    """Return what each token reads from those that it may look at: [..., n, d]."""
     scores = q @ k.mT / q.shape[-1] ** 0.5
     scores = scores.masked_fill(~may_look, -torch.inf)
     return torch.softmax(scores, dim=-1) @ v
 
 
 def causal_mask(examples, queries):
-    """Return which token (row) may look at which (column): True and False [n, n]."""
+    """Return which token (row) may look at which (column): booleans [n, n]."""
     told = 2 * examples
     may_look = torch.ones(told + queries, told + queries).tril().bool()
     may_look[told:, told:] = torch.eye(queries).bool()
