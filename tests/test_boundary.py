@@ -22,6 +22,8 @@ from metalab.learners import (
     ANIL,
     MAML,
     ALPaCA,
+    CausalTransformer,
+    ConditionalNeuralProcess,
     Contrastive,
     DeepKernelTransfer,
     FineTuning,
@@ -33,10 +35,12 @@ from metalab.learners import (
     NPair,
     PerStepRates,
     PrototypicalNet,
+    RecurrentLearner,
     Reptile,
     SparseMAML,
     SupervisedContrastive,
     Triplet,
+    causal_transformer,
     contrastive,
     matching,
     multi_step_loss,
@@ -45,7 +49,7 @@ from metalab.learners import (
     siamese,
     triplet,
 )
-from metalab.tasks import challenge, characters, distortions, download, episode, glyphs, omniglot, pairs, sine
+from metalab.tasks import challenge, characters, distortions, download, episode, glyphs, linear, omniglot, pairs, sine
 
 ABSURD = {
     "-1": -1,
@@ -131,6 +135,7 @@ def plain(shape):
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
 BAYES, KERNEL = ALPaCA(nets.Tanh((1, 8, 4))), DeepKernelTransfer(nets.Tanh((1, 8, 2)), mixtures=2)
+READER = CausalTransformer(width=8, layers=1)
 SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
@@ -420,6 +425,11 @@ ROWS = {
         ),
     ),
     "tasks.pairs.as_pairs": Row(pairs.as_pairs, maker(groups=lambda: floats(2, 2, 2, 1, 8, 8))),
+    "tasks.linear.sample": Row(
+        linear.sample,
+        maker(tasks=2, shots=2, queries=3, generator=lambda: seeded(), dimensions=2, scale=1.0, noise=0.1),
+        {"scale": ABOVE_0, "noise": AT_LEAST_0},
+    ),
     "tasks.sine.Sine": Row(sine.Sine, maker(amplitude=lambda: floats(2), phase=lambda: floats(2))),
     "tasks.sine.Sine.draw": Row(sine.Sine.draw, maker(tasks=2, generator=lambda: seeded())),
     "tasks.sine.Sine.__call__": Row(lambda x: sine.Sine.draw(2, seeded())(x), maker(x=lambda: floats(2, 5, 1))),
@@ -508,6 +518,25 @@ ROWS = {
         maker(net=EMBED, transductive=False, first_scale=10.0),
         {"transductive": FLAG, "first_scale": ABOVE_0 | OPTIONAL},
     ),
+    "learners.conditional_neural_process.ConditionalNeuralProcess": Row(
+        ConditionalNeuralProcess, maker(inputs=1, outputs=1, width=8)
+    ),
+    "learners.recurrent.RecurrentLearner": Row(RecurrentLearner, maker(inputs=1, outputs=1, width=8)),
+    "learners.causal_transformer.CausalTransformer": Row(
+        CausalTransformer, maker(inputs=1, outputs=1, width=8, layers=1, heads=2)
+    ),
+    "learners.causal_transformer.sequence_mask": Row(
+        causal_transformer.sequence_mask, maker(examples=2, queries=3, device="cpu"), {"queries": FROM_0}
+    ),
+    "learners.conditional_neural_process.ConditionalNeuralProcess.init": Row(
+        ConditionalNeuralProcess().init, maker(generator=lambda: seeded())
+    ),
+    "learners.recurrent.RecurrentLearner.init": Row(RecurrentLearner().init, maker(generator=lambda: seeded())),
+    "learners.causal_transformer.CausalTransformer.init": Row(
+        CausalTransformer().init, maker(generator=lambda: seeded())
+    ),
+    "learners.in_context.InContext.meta_gradient": with_task(READER, "meta_gradient", make=waves),
+    "learners.in_context.InContext.predict": with_task(READER, "predict", make=waves),
     "learners.matching.MatchingNet.init": Row(
         MatchingNet(EMBED, first_scale=10.0).init, maker(generator=lambda: seeded())
     ),
@@ -728,6 +757,10 @@ EXCUSED = {
     "tasks.glyphs.Plan": HELPER,
     "nets.check_params": HELPER,
     "nets.normal": HELPER,
+    "learners.in_context.InContext": "a base class",
+    "learners.in_context.InContext.init": "a base class",
+    "learners.in_context.draw_layers": HELPER,
+    "learners.in_context.apply_layers": HELPER,
     "learners.learner.Learner": "a protocol",
     "learners.learner.Learner.init": "a protocol",
     "learners.learner.Learner.meta_gradient": "a protocol",
@@ -755,7 +788,7 @@ EXCUSED = {
     "analysis.second_order.GradientComparison": RESULT,
     "analysis.second_order.HessianShare": RESULT,
 }
-PARTS = {"rates", "weights", "similarity", "loss", "logits"}
+PARTS = {"rates", "weights", "similarity", "loss", "logits", "read", "may_look", "attend"}
 
 
 def public():

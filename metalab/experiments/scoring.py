@@ -105,7 +105,16 @@ def results(settings: Settings, tensors: Params, *, episodes: int = 600, seed: i
 
 
 def _sine(settings: Settings, params: Params, common: dict[str, Any], how: dict[str, Any]) -> Iterator[Result]:
-    """Yield the mean squared error after several numbers of inner steps."""
+    """Yield the mean squared error after several numbers of inner steps, or after reading the support in context."""
+    if settings.recipe.tested == "in context":
+        score = evaluate(
+            partial(settings.learner().predict, params),
+            lambda n, g: sine.sample(n, settings.shots, SINE_QUERIES, g),
+            measure=mse,
+            **how,
+        )
+        yield Result("MSE", score, {"inner steps": 0, **common, "query points": SINE_QUERIES})
+        return
     for steps in SINE_STEPS[1:] if settings.recipe.tested == "on minibatches" else SINE_STEPS:
         score = evaluate(
             partial(tested(settings, steps, how["seed"]).predict, params),

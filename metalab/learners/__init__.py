@@ -2,6 +2,8 @@
 
 from .alpaca import ALPaCA as ALPaCA
 from .anil import ANIL as ANIL
+from .causal_transformer import CausalTransformer as CausalTransformer
+from .conditional_neural_process import ConditionalNeuralProcess as ConditionalNeuralProcess
 from .contrastive import Contrastive as Contrastive
 from .deep_kernel import DeepKernelTransfer as DeepKernelTransfer
 from .finetuning import FineTuning as FineTuning
@@ -15,6 +17,7 @@ from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .per_step_rates import PerStepRates as PerStepRates
 from .prototypical import PrototypicalNet as PrototypicalNet
+from .recurrent import RecurrentLearner as RecurrentLearner
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
 from .supervised_contrastive import SupervisedContrastive as SupervisedContrastive

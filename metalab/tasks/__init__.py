@@ -1,6 +1,7 @@
 """Where tasks come from: sine waves, Omniglot, invented glyphs; and what a learner sees of a task, an `Episode`."""
 
 from . import glyphs as glyphs
+from . import linear as linear
 from . import omniglot as omniglot
 from . import sine as sine
 from .challenge import one_shot_challenge as one_shot_challenge

@@ -130,7 +130,8 @@ def test_what_does_not_apply_is_left_out(tasks, algorithm):
     assert {name for name, value in settings.items() if value is None} <= {"halve_every", "minutes"}
     assert settings.keys() <= {f.name for f in fields(Settings)} - {"tasks", "algorithm"}
     assert ("ways" in settings) == ("pool" in settings) == ("split" in settings) == (tasks == "omniglot")
-    assert ("inner_steps" in settings) == (algorithm != "joint" and RECIPES[algorithm].tested != "by distance")
+    adapts = algorithm != "joint" and RECIPES[algorithm].tested not in ("by distance", "in context")
+    assert ("inner_steps" in settings) == adapts
     assert ("queries" in settings) == (algorithm != "reptile")
     assert ("margin" in settings) == (algorithm in ("contrastive", "triplet"))
 

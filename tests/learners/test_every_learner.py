@@ -12,7 +12,9 @@ from metalab import learners
 from metalab.experiments.recipes import RECIPES
 from metalab.experiments.settings import Settings
 from metalab.learners import FineTuning, Learner, MatchingNet, PrototypicalNet, Triplet
+from metalab.learners.in_context import InContext
 from metalab.nets import Conv4
+from metalab.tasks import sine
 
 CLASSES, WAYS, TASKS, QUERIES = 9, 4, 3, 2
 NETS = {
@@ -25,6 +27,8 @@ EXPORTED = {name: kind for name, kind in vars(learners).items() if inspect.iscla
 
 def made(kind):
     """A small learner of a kind, with the kind of network that it takes."""
+    if issubclass(kind, InContext):
+        return kind(width=8)
     if issubclass(kind, FineTuning):
         return kind(NETS["has an output for each class"], inner_steps=2)
     return kind(NETS["embeds" if hasattr(kind, "with_statistics") else "answers by its outputs"])
@@ -50,12 +54,14 @@ def test_predictions_are_an_answer_to_each_query_and_change_nothing(name):
     params = learner.init(seeded())
     if hasattr(learner, "with_statistics"):
         learner = learner.with_statistics(params, characters.batch(30, seeded(1))[0])
-    episode = characters.sample(TASKS, WAYS, 2, QUERIES, seeded(2))
+    episode, queries, outputs = characters.sample(TASKS, WAYS, 2, QUERIES, seeded(2)), WAYS * QUERIES, WAYS
+    if isinstance(learner, InContext):  # it has a network of its own, for numbers
+        episode, outputs = sine.sample(TASKS, 3, queries, seeded(2)), 1
     kept = {n: p.clone() for n, p in params.items()}
     drawings = episode.support_x.clone(), episode.query_x.clone()
 
     answers = learner.predict(params, episode)
-    assert answers.shape == (TASKS, WAYS * QUERIES, WAYS)
+    assert answers.shape == (TASKS, queries, outputs)
     assert answers.is_floating_point()
     assert answers.isfinite().all()
     assert not answers.requires_grad

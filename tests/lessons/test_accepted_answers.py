@@ -218,4 +218,9 @@ def test_the_functions_that_the_lessons_call_are_known():
         "negative_log_likelihood",
         "coverage",
         "variance_after",
+        "posterior_mean",
+        "set_answer",
+        "attention",
+        "causal_mask",
+        "linear_answer",
     }
