@@ -782,6 +782,7 @@ EXCUSED = {
     "analysis.examinations.Finding": RESULT,
     "analysis.examinations.Report": RESULT,
     "analysis.examinations.Examination": "a row of the table of examinations, which our own code makes",
+    "analysis.examinations.Examination.fits": "it is asked by our own code, of a Patient",
     "analysis.roc.Roc": RESULT,
     "analysis.sine_bayes.SinePosterior": RESULT,
     "analysis.roc.Decision": RESULT,
