@@ -277,3 +277,15 @@ def test_the_command_counts_no_alarm_and_goes_on_where_it_stopped(tmp_path, monk
     for seeds in (1, 2):
         assert main(["false-alarms", "--seeds", str(seeds), "--json", str(tmp_path / "found.json")]) == 0
         assert f"1 learner, seeds of each: {seeds}, patients: {seeds}, alarms: 0" in capsys.readouterr().out
+
+
+def test_a_fixed_grid_of_x_is_no_fault_where_the_values_differ():
+    grid = torch.linspace(-5, 5, 10)[:, None]
+
+    def task(generator):
+        height = torch.rand(1, generator=generator)
+        return grid, height * grid.sin(), grid + 0.1, height * (grid + 0.1).sin()
+
+    same = grid, grid.sin(), grid + 0.1, (grid + 0.1).sin()
+    assert EXAMINATIONS["support and queries"](lambda: Patient(task=task)).state == "well"
+    assert EXAMINATIONS["support and queries"](lambda: Patient(task=lambda _generator: same)).state == "ill"
