@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -54,6 +55,7 @@ class MLP:
     """
 
     sizes: tuple[int, ...] = (1, 40, 40, 1)
+    between: ClassVar[Callable[[Tensor], Tensor]] = staticmethod(torch.relu)  # the function between the layers
 
     def __post_init__(self) -> None:
         if not isinstance(self.sizes, tuple) or len(self.sizes) < 2:
@@ -88,7 +90,7 @@ class MLP:
         for i in range(1, layers + 1):
             x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
             if i < layers:
-                x = x.relu()
+                x = self.between(x)
         return x
 
     def chain(self, x: Tensor) -> list[Layer]:
@@ -125,6 +127,7 @@ class Tanh(MLP):
     """
 
     sizes: tuple[int, ...] = (1, 128, 128, 32)
+    between: ClassVar[Callable[[Tensor], Tensor]] = staticmethod(torch.tanh)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters on the generator's device: weights w1, w2, … [in, out] and biases b1, b2, … [out].
@@ -138,21 +141,6 @@ class Tanh(MLP):
             torch.nn.init.uniform_(params[f"w{i}"], -bound, bound, generator=generator)
         torch.nn.init.uniform_(params["b1"], -5.0, 5.0, generator=generator)
         return params
-
-    def __call__(self, params: Params, x: Tensor, *, context: Tensor | None = None) -> Tensor:
-        """Map inputs x [T, B, in] to outputs [T, B, out]. `context` is ignored, because there is no batch norm here.
-
-        Raises:
-            TypeError, ValueError: x is no such tensor.
-        """
-        self._check(x)
-        layers = len(self.sizes) - 1
-        check_params(params, [f"{kind}{i}" for i in range(1, layers + 1) for kind in "wb"], x)
-        for i in range(1, layers + 1):
-            x = torch.baddbmm(params[f"b{i}"][:, None], x, params[f"w{i}"])
-            if i < layers:
-                x = x.tanh()
-        return x
 
     def chain(self, x: Tensor) -> None:
         """Return None: the derivatives are autograd's."""

@@ -23,7 +23,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import combinations, pairwise
 from numbers import Real
 from typing import Any, Literal
@@ -471,7 +471,9 @@ def several_steps(make: Make) -> tuple[str, str]:
 
 
 def _tensors(batch: Any) -> list[Tensor]:
-    """Return the tensors in nested tuples, lists and dicts."""
+    """Return the tensors in nested tuples, lists, dictionaries and dataclasses, as an `Episode` is one."""
+    if is_dataclass(batch):
+        batch = vars(batch)
     if isinstance(batch, Mapping):
         batch = list(batch.values())
     if isinstance(batch, tuple | list):

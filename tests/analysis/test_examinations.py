@@ -16,7 +16,7 @@ from metalab.analysis.patients import patient_of
 from metalab.learners import MAML, Contrastive, FineTuning, MatchingNet, MultiStepLoss, Reptile, SupervisedContrastive
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
-from metalab.tasks import Groups, glyphs, sine
+from metalab.tasks import Episode, Groups, glyphs, sine
 
 PAGE = Path(__file__).parents[2] / "docs/examinations.md"
 
@@ -289,3 +289,31 @@ def test_a_fixed_grid_of_x_is_no_fault_where_the_values_differ():
     same = grid, grid.sin(), grid + 0.1, (grid + 0.1).sin()
     assert EXAMINATIONS["support and queries"](lambda: Patient(task=task)).state == "well"
     assert EXAMINATIONS["support and queries"](lambda: Patient(task=lambda _generator: same)).state == "ill"
+
+
+def regression(batch, *, anew):
+    """A linear network that Adam trains with a small rate, made once or at every step."""
+
+    def make():
+        network = torch.nn.Linear(1, 1)
+        kept = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+        def step(drawn):
+            x, y = (drawn.support_x[0], drawn.support_y[0]) if isinstance(drawn, Episode) else drawn
+            optimizer = torch.optim.Adam(network.parameters(), lr=1e-4) if anew else kept
+            loss = F.mse_loss(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return Patient(parameters=network, step=step, batch=batch)
+
+    return make
+
+
+def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_batches_differ():
+    steps, x = EXAMINATIONS["several steps"], torch.linspace(-1, 1, 8)[:, None]
+    assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=True)).state == "ill"
+    assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=False)).state == "well"
+    assert steps(regression(lambda _generator: (x, 3 * x), anew=False)).state == "well"
