@@ -200,6 +200,7 @@ def draw_losses(
         ax.axhline(floor[1], color=BLACK, linestyle=":", linewidth=1.5, label=floor[0])
         words.append(f"{floor[0]}: {floor[1]:.3g}")
     ax.set_ylim(bottom=0)
+    ax.set_ylim(top=1.06 * ax.get_ylim()[1])  # a curve that stays flat is not at the frame
     finish(ax, title, "training step", "training loss", legend=True)
     return fig, f"Training loss over the steps. {'; '.join(words)}."
 
