@@ -111,10 +111,14 @@ def small_network() -> nn.Module:
 
 def embedding() -> nn.Module:
     """Return a small convolutional network with batch norm, from [B, 1, 28, 28] to [B, 144]."""
-    blocks: list[nn.Module] = []
-    for inputs in (1, 16, 16):
-        blocks += [nn.Conv2d(inputs, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
-    return seeded(lambda: nn.Sequential(*blocks, nn.Flatten()))
+
+    def make() -> nn.Module:
+        blocks: list[nn.Module] = []
+        for inputs in (1, 16, 16):
+            blocks += [nn.Conv2d(inputs, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
+        return nn.Sequential(*blocks, nn.Flatten())
+
+    return seeded(make)
 
 
 def meta_learner(
