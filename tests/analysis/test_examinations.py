@@ -156,6 +156,20 @@ def test_uneven_classes_are_no_alarm_when_labels_are_shuffled():
     assert EXAMINATIONS["shuffled labels"](needed(task=uneven, predict=nearest)).state == "well"
 
 
+def test_another_support_set_counts_the_tasks_that_gain_by_their_own():
+    """Answers that depend on the support set need not gain by it, and their mean losses may look alike."""
+
+    def disturbed(sx, sy, qx):
+        return qx.sin() + 1e-3 * sx[0].sin()
+
+    found = EXAMINATIONS["another support set"](needed(task=sines, predict=disturbed))
+    assert found.state == "well"
+    assert found.says.startswith("The answers depend on the support set")
+    assert 5 <= int(found.says.split(" of 30 tasks fare better")[0].split()[-1]) <= 25
+    gains = EXAMINATIONS["another support set"](needed(predict=scores))
+    assert "; 30 of 30 tasks fare better after their own." in gains.says
+
+
 def test_what_is_odd_on_purpose_is_left_open_and_not_ill():
     def joint(sx, sy, qx):
         return qx.sin()
