@@ -31,7 +31,7 @@ from .in_context import InContext
 
 @dataclass(frozen=True)
 class CausalTransformer(InContext):
-    """A causal transformer, of the size that Garg et al. use for their smallest problem: 3 layers, 2 heads, width 64.
+    """A causal transformer, of the size of Garg et al.'s smallest model: 3 layers, 2 heads, width 64.
 
     Args:
         width: the length of a token.

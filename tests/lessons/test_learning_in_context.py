@@ -109,6 +109,34 @@ def test_the_panel_says_it_when_gradient_steps_diverge():
     assert "Not drawn: MAML, 10 steps, whose gradient steps diverged" in panel.picture.text.value
 
 
+def test_the_panel_says_it_when_a_curve_leaves_the_picture():
+    class High:
+        def predict(self, params, episode):
+            return torch.full_like(episode.query_x, 8.0)
+
+    panel = lesson.context_panel({"transformer": (High(), {})})
+    assert "Partly outside of the picture: transformer." in panel.picture.text.value
+
+
+def test_more_examples_leave_the_predictions_of_the_panel_of_shifts_as_they_are():
+    picture = lesson._ShiftPicture()
+    ends = []
+    for most in (7, 12):
+        _canvas, words = picture(scale=1.0, noise=0.5, most=most)
+        line = picture._lines["transformer"]
+        assert list(line.get_xdata()) == list(range(most + 1))
+        assert f"After {most} examples" in words
+        ends.append(line.get_ydata()[:8])
+    torch.testing.assert_close(*ends)
+
+
+def test_ratios_in_words_name_the_seeds_that_diverged():
+    assert lesson.ratios_in_words(RESULTS, "MAML, 10 steps", 1) == "diverged"
+    assert lesson.ratios_in_words(RESULTS, "MAML, 10 steps", 3) == "49 … diverged"
+    assert lesson.ratios_in_words(RESULTS, "nearest neighbour", 1) == "7.6"
+    assert lesson.ratios_in_words(RESULTS, "set encoder", 1) == "1.1"  # by all seeds
+
+
 def test_the_panel_of_shifts_follows_each_control():
     panel = lesson.shift_panel()
     assert "After 10 examples, inputs × 1 and noise 0: transformer" in panel.picture.text.value

@@ -48,7 +48,7 @@ LOOKS = {  # of the methods, in every picture: colour and dash
     "transformer": (GREEN, "-."),
     "transformer, longer": (GREEN, "-"),
     "MAML, 1 step": (VERMILION, ":"),
-    "MAML, 5 steps": (VERMILION, "--"),
+    "MAML, 5 steps": (VERMILION, "-."),
     "MAML, 10 steps": (VERMILION, "-"),
     "joint network, 10 steps": (ORANGE, "-."),
     "nearest neighbour": (GREY, ":"),
@@ -96,6 +96,15 @@ def ratio(results: Results, method: str, shots: int, what: str = "mean") -> Inte
     if any(error is None for error in found):
         return None
     return Interval.of([error / limit for error in found]) if len(found) > 1 else Interval(*[found[0] / limit] * 3)
+
+
+def ratios_in_words(results: Results, method: str, shots: int) -> str:
+    """Return a method's errors as multiples of the limit, from the best to the worst seed, as "1.1 … 1.2"."""
+    [limit] = errors(results, "exact answer", shots)
+    found = errors(results, method, shots)
+    ratios = sorted(error / limit for error in found if error is not None)
+    words = [f"{n:.1f}" if n < 10 else f"{n:,.0f}" for n in ratios] + ["diverged"] * found.count(None)
+    return words[0] if words[0] == words[-1] else f"{words[0]} … {words[-1]}"
 
 
 def linear_error(results: Results, shots: int, shift: str = "none", method: str = "transformer") -> list[float]:
@@ -203,7 +212,7 @@ def draw_errors(results: Results, methods: Sequence[str], title: str) -> tuple[F
         )
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(6e-4, 12)
+    ax.set_ylim(6e-4, 80)
     finish(ax, title, "examples", "mean squared error", legend=True)
     ax.set_xticks(study.SHOTS, [str(s) for s in study.SHOTS])
     ax.minorticks_off()
@@ -264,6 +273,8 @@ def milliseconds(action: Callable[[], object], repeats: int = 9) -> float:
 
 # The panel of points
 
+HIGHEST = 7  # the y at the top of the picture
+
 
 class _ContextPicture:
     """What the panel of points shows: answers of several methods to points that the reader sets."""
@@ -279,7 +290,7 @@ class _ContextPicture:
         self._band = [ax.plot(x, 0 * x, ":", color=BLACK, linewidth=1)[0] for _ in range(2)]
         self._band[0].set_label("exact, ± 2 standard deviations")
         [self._dots] = ax.plot([], [], "o", color=BLUE, markersize=9, label="your points", zorder=5)
-        ax.set_ylim(-7, 7)
+        ax.set_ylim(-HIGHEST, HIGHEST)
         finish(ax, "your points, and what each method answers", "x", "y", legend=True)
         self._canvas = Canvas(fig, [*self._band, *self._lines.values(), self._dots])
 
@@ -291,16 +302,20 @@ class _ContextPicture:
         for line, side in zip(self._band, (-2, 2), strict=True):
             line.set_ydata(mean + side * sd)
         self._dots.set_data(x.flatten(), y.flatten())
-        said, lost = [], []
+        said, lost, outside = [], [], []
         for name, (learner, params) in self._learners.items():
             answers = learner.predict(params, Episode(x, y, GRID, torch.zeros_like(GRID))).flatten()
             fine = bool(answers.isfinite().all()) and answers.abs().max() < 1e3
             self._lines[name].set_ydata(answers if fine else answers * float("nan"))
             if fine:
                 said.append(f"{name} {(answers - mean).square().mean().sqrt():.2f}")
+                if answers.abs().max() > HIGHEST:
+                    outside.append(name)
             else:
                 lost.append(name)
         words = f"{points} point{'s' * (points > 1)}. Typical distance from the exact answer: {', '.join(said)}."
+        if outside:
+            words += f" Partly outside of the picture: {' and '.join(outside)}."
         if lost:
             words += f" Not drawn: {' and '.join(lost)}, whose gradient steps diverged on these points."
         return self._canvas, words
@@ -367,9 +382,11 @@ class _ShiftPicture:
 
     @torch.no_grad()
     def __call__(self, scale: float, noise: float, most: int) -> tuple[Canvas, str]:
-        given = linear.sample(PANEL_TASKS, most, 1, torch.Generator().manual_seed(3), scale=scale)
-        added = noise * torch.randn(PANEL_TASKS, most, 1, generator=torch.Generator().manual_seed(4))
-        x, clean, y = given.support_x, given.support_y[:, :, 0], (given.support_y + added)
+        # The same tasks for every number of examples. The prediction after `most` of them needs one point more.
+        given = linear.sample(PANEL_TASKS, MOST + 1, 1, torch.Generator().manual_seed(3), scale=scale)
+        added = noise * torch.randn(PANEL_TASKS, MOST + 1, 1, generator=torch.Generator().manual_seed(4))
+        x, clean, y = (t[:, : most + 1] for t in (given.support_x, given.support_y, given.support_y + added))
+        clean = clean[:, :, 0]
         found = {
             "transformer": self._learner.read(self._params, x, y, given.query_x)[0][:, :, 0],
             "least squares": prefix_answers(x, y[:, :, 0], 0.0),
@@ -378,9 +395,9 @@ class _ShiftPicture:
         ends = []
         for name, answers in found.items():
             relative = (answers - clean).square().mean(0) / (linear.DIMENSIONS * scale**2)
-            self._lines[name].set_data(range(most), relative.clamp(1e-4, 1e4))
+            self._lines[name].set_data(range(most + 1), relative.clamp(1e-4, 1e4))
             ends.append(f"{name} {relative[-1]:.2g}")
-        words = f"After {most - 1} examples, inputs × {scale:g} and noise {noise:g}: {', '.join(ends)}."
+        words = f"After {most} examples, inputs × {scale:g} and noise {noise:g}: {', '.join(ends)}."
         return self._canvas, words
 
 
@@ -389,7 +406,7 @@ def shift_panel() -> Panel:
     controls = {
         "scale": slider("inputs times", 1.0, 0.25, 4.0, 0.25),
         "noise": slider("noise of the examples", 0.0, 0.0, 2.0, 0.1),
-        "most": slider("examples", 11, 5, MOST, 1),
+        "most": slider("examples", study.EXAMPLES, 4, MOST, 1),
     }
     alt = "Panel: inputs, noise and number of examples of linear tasks are shifted; errors over the number of examples."
     return Panel(controls, _ShiftPicture(), alt=alt)
