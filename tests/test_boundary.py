@@ -442,7 +442,7 @@ ROWS = {
     ),
     "learners.maml.MAML": of_maml(MAML),
     "learners.alpaca.ALPaCA": Row(
-        ALPaCA, maker(net=MLP, noise=0.1, outputs=1, jitter=1e-6), {"noise": ABOVE_0, "jitter": AT_LEAST_0}
+        ALPaCA, maker(net=MLP, noise=0.1, jitter=1e-6), {"noise": ABOVE_0, "jitter": AT_LEAST_0}
     ),
     "learners.alpaca.ALPaCA.init": Row(BAYES.init, maker(generator=lambda: seeded())),
     "learners.alpaca.ALPaCA.predictive": with_task(BAYES, "predictive", make=waves),

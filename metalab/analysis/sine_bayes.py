@@ -79,7 +79,7 @@ class SinePosterior:
                 points without noise, take a small one, such as 0.01: from two points on, all error is then of its size.
 
         Raises:
-            TypeError, ValueError: the points are no such tensors, or the noise is below 0.001.
+            TypeError, ValueError: the points are no such tensors, or the noise is below 0.01.
         """
         _check("support", support_x, support_y)
         arguments.real(least=LEAST_NOISE, noise=noise)

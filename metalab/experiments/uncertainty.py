@@ -314,7 +314,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m metalab.experiments.uncertainty", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 on (default: %(default)s)")
+    parser.add_argument("--seeds", type=int, default=4, help="how many seeds, from 0 on (default: %(default)s)")
     parser.add_argument("--steps", type=int, help="meta-steps of every training (default: each method's own)")
     parser.add_argument("--json", type=Path, default=Path("build/uncertainty.json"), help="the file (%(default)s)")
     parser.add_argument("--members", type=Path, help="save the first ensemble of MAMLs here (default: do not)")

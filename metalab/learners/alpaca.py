@@ -25,20 +25,19 @@ from ..nets import MLP, Net, Params, for_tasks
 from ..tasks import Episode
 from .learner import check_episode, check_net
 
-MEAN, ROOT = "prior_mean", "prior_root"  # the names of K₀ [E, out], and of L₀ [E, E] with Λ₀ = L₀ L₀ᵀ
+MEAN, ROOT = "prior_mean", "prior_root"  # the names of K₀ [E, 1], and of L₀ [E, E] with Λ₀ = L₀ L₀ᵀ
 
 
 @dataclass(frozen=True)
 class ALPaCA:
     """ALPaCA. The paper's network for sines is `Tanh((1, 128, 128, 32))`, and the variance of its noise is 0.02.
 
-    Labels are learned as numbers, 1 for the own class and −1 for the others, and the largest answer wins. Because
-    every episode deals its labels anew, the classes share one prior mean.
+    Labels are learned as numbers, 1 for the own class and −1 for the others, and the largest answer wins. All numbers
+    of a measurement share one prior mean, because every episode deals its labels anew.
 
     Args:
         net: maps x to the features φ.
         noise: σ, the standard deviation of the noise, which is known.
-        outputs: how many numbers a measurement has, for each of which there is a prior mean.
         jitter: the share of its mean diagonal that is added to the diagonal of Λ.
 
     Raises:
@@ -47,13 +46,11 @@ class ALPaCA:
 
     net: Net
     noise: float = 0.02**0.5
-    outputs: int = 1
     jitter: float = JITTER
 
     def __post_init__(self) -> None:
         check_net(self.net)
         arguments.real(above=0, noise=self.noise)
-        arguments.whole(outputs=self.outputs)
         arguments.real(least=0, jitter=self.jitter)
 
     def init(self, generator: torch.Generator) -> Params:
@@ -61,7 +58,7 @@ class ALPaCA:
         params = self.net.init(generator)
         width = width_of(params)
         device = generator.device
-        params[MEAN] = torch.zeros(width, self.outputs, device=device)
+        params[MEAN] = torch.zeros(width, 1, device=device)
         params[ROOT] = self.noise * torch.eye(width, device=device)
         return params
 

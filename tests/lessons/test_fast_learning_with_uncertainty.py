@@ -1,7 +1,5 @@
 """The lesson on uncertainty: its results are those of today's command, and its panel and game do what they say."""
 
-import math
-
 import pytest
 import torch
 
@@ -52,6 +50,12 @@ def test_a_level_of_coverage_is_found_by_its_name():
     run = next(run for run in RESULTS["runs"] if run["method"] == "alpaca")["beyond"]
     assert lesson._of(run, "0.9") == run["coverage"][8]
     assert lesson._of(run, "0.5") == run["coverage"][4]
+
+
+def test_a_median_over_four_seeds_lies_between_the_two_in_the_middle():
+    seeds = sorted(lesson.with_few(RESULTS, "maml", 10, "error"))
+    _figure, words = lesson.draw_few(RESULTS, ["maml"])
+    assert f"maml, new waves: {(seeds[1] + seeds[2]) / 2:.3f}," in words
 
 
 def test_bands_in_pictures_are_those_of_90_percent():
@@ -130,4 +134,3 @@ def test_every_picture_comes_with_its_description():
         figure.canvas.draw()
         assert all(ax.get_title() for ax in figure.axes if ax.axison)
         assert len(words) > 20
-        assert not math.isnan(figure.bbox.width)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from ..kit.isolation import TimeLimit
 from ..kit.lists import (
@@ -33,7 +33,6 @@ from ..kit.lists import (
     of_one_shape,
     tip_for,
 )
-from ..kit.training_step import single
 from . import solutions
 
 NO_GRAPH = "no_grad, detach, .data, item or torch.tensor"

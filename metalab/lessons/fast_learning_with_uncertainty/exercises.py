@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from . import solutions
 
@@ -24,10 +24,6 @@ def _draw(*shape: int, seed: int) -> Tensor:
 def _covariance(size: int, seed: int) -> Tensor:
     root = _draw(size, size, seed=seed)
     return root @ root.T + 0.5 * torch.eye(size, dtype=torch.float64)
-
-
-def _single(known: list[Misconception]) -> list[Misconception]:
-    return [(says, made) for says, made in known if not says.startswith("Two things")]
 
 
 def _tensor(part: Any, name: str) -> Tensor:
@@ -158,7 +154,7 @@ _KNOWN_UPDATES = combined(
         },
     },
 )
-UPDATE_MISTAKES = _single(_KNOWN_UPDATES)
+UPDATE_MISTAKES = single(_KNOWN_UPDATES)
 
 
 def _examine_update(attempt: Callable) -> None:
@@ -281,7 +277,7 @@ _KNOWN_GPS = combined(
         },
     },
 )
-GP_POSTERIOR_MISTAKES = _single(_KNOWN_GPS)
+GP_POSTERIOR_MISTAKES = single(_KNOWN_GPS)
 
 
 def _examine_gp(attempt: Callable) -> None:
@@ -431,7 +427,7 @@ _KNOWN_NLLS = combined(
         },
     },
 )
-NEGATIVE_LOG_LIKELIHOOD_MISTAKES = _single(_KNOWN_NLLS)
+NEGATIVE_LOG_LIKELIHOOD_MISTAKES = single(_KNOWN_NLLS)
 
 
 def _examine_nll(attempt: Callable) -> None:
@@ -557,7 +553,7 @@ _KNOWN_COVERAGES = combined(
         },
     },
 )
-COVERAGE_MISTAKES = _single(_KNOWN_COVERAGES)
+COVERAGE_MISTAKES = single(_KNOWN_COVERAGES)
 
 
 def _examine_coverage(attempt: Callable) -> None:
@@ -681,7 +677,7 @@ _KNOWN_AFTERS = combined(
         },
     },
 )
-VARIANCE_AFTER_MISTAKES = _single(_KNOWN_AFTERS)
+VARIANCE_AFTER_MISTAKES = single(_KNOWN_AFTERS)
 
 
 def _variances(result: Any, arguments: tuple) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -241,7 +242,7 @@ def draw_few(results: Mapping[str, Any], methods: Sequence[str]) -> tuple[Figure
             values = [with_few(results, method, n, "error", on) for n in shown]
             for place, seeds in enumerate(values):
                 ax.plot([place] * len(seeds), seeds, mark, color=color, alpha=0.55, markersize=6)
-            middle = [float(torch.tensor(seeds).median()) for seeds in values]
+            middle = [statistics.median(seeds) for seeds in values]
             ax.plot(range(len(values)), middle, dash, color=color, linewidth=2, label=f"{on} waves, new points")
             words.append(f"{method}, {on} waves: {', '.join(f'{m:.3f}' for m in middle)}")
         ax.set_yscale("log")
@@ -357,6 +358,7 @@ class QuestionGame:
             if over:
                 won = sum(a < b for a, b in self.scores)
                 words.append(f"All measurements are taken. You were nearer on {won} of {len(self.scores)} waves.")
+                words.append("Press “Next wave” for another one.")
             else:
                 words.append("Choose the next x, and press “Measure here”.")
             self.picture.draw(fig, " ".join(words))

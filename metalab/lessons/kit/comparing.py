@@ -170,6 +170,11 @@ def combined(variant: Callable, switches: Mapping[str, Mapping[Any, str]]) -> li
     return alone + pairs
 
 
+def single(mistakes: Iterable[Misconception]) -> list[Misconception]:
+    """Return the mistakes that are no pair of two, as `combined` makes them."""
+    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]
+
+
 ANOTHER = (
     "Called twice with the same arguments, it gives different results. Either something random is in it, or it keeps "
     "something from one call to the next, and the result should depend on the arguments alone."

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .comparing import Misconception, Numbers, number
+from .comparing import Numbers, number
 
 
 class Embedding(torch.nn.Module):
@@ -45,8 +45,3 @@ def taken_step(result: Any, arguments: tuple) -> Numbers:
     loss = torch.tensor(number(result, "The loss"))
     embed = arguments[0]
     return {"the loss": loss.float(), "the change of the parameters": embed.weight.detach() - embed.start}
-
-
-def single(mistakes: list[Misconception]) -> list[Misconception]:
-    """Return the mistakes that are no pair of two."""
-    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]

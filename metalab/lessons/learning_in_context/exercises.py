@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, single
 from ..kit.exercise import Exercise
 from . import solutions
 
@@ -31,10 +31,6 @@ def _tensor(name: str) -> Callable[[Any, tuple], Numbers]:
         return {name: result.detach()}
 
     return numbers
-
-
-def _alone(mistakes: list[Misconception]) -> list[Misconception]:
-    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]
 
 
 def _expect_gradients(called: list[tuple[tuple, Any]]) -> None:
@@ -159,7 +155,7 @@ _KNOWN_POSTERIORS = combined(
         },
     },
 )
-POSTERIOR_MEAN_MISTAKES = _alone(_KNOWN_POSTERIORS)
+POSTERIOR_MEAN_MISTAKES = single(_KNOWN_POSTERIORS)
 
 
 def _examine_posterior_mean(attempt: Callable) -> None:
@@ -311,7 +307,7 @@ _KNOWN_SETS = combined(
         },
     },
 )
-SET_ANSWER_MISTAKES = _alone(_KNOWN_SETS)
+SET_ANSWER_MISTAKES = single(_KNOWN_SETS)
 
 
 def _examine_set_answer(attempt: Callable) -> None:
@@ -458,7 +454,7 @@ _KNOWN_ATTENTION = combined(
         },
     },
 )
-ATTENTION_MISTAKES = _alone(_KNOWN_ATTENTION)
+ATTENTION_MISTAKES = single(_KNOWN_ATTENTION)
 
 
 def _examine_attention(attempt: Callable) -> None:
@@ -590,7 +586,7 @@ _KNOWN_MASKS: list[Misconception] = [
         },
     ),
 ]
-CAUSAL_MASK_MISTAKES = _alone(_KNOWN_MASKS)
+CAUSAL_MASK_MISTAKES = single(_KNOWN_MASKS)
 
 
 def _mask(result: Any, arguments: tuple) -> Numbers:
@@ -748,7 +744,7 @@ _KNOWN_LINEAR = combined(
         },
     },
 )
-LINEAR_ANSWER_MISTAKES = _alone(_KNOWN_LINEAR)
+LINEAR_ANSWER_MISTAKES = single(_KNOWN_LINEAR)
 
 
 def _examine_linear_answer(attempt: Callable) -> None:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, call_in, combined, describe, number
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, call_in, combined, describe, number, single
 from ..kit.exercise import Exercise
 from . import solutions
 from .training import FINE_TUNE_MISTAKES as FINE_TUNE_MISTAKES
@@ -25,11 +25,6 @@ from .training import TRAIN_STEP_MISTAKES as TRAIN_STEP_MISTAKES
 from .training import fine_tune, paired_difference, train_step
 
 __all__ = ["confidence_interval", "deal_episode", "fine_tune", "paired_difference", "prototype_logits", "train_step"]
-
-
-def _alone(mistakes: Sequence[Misconception]) -> list[Misconception]:
-    """Return the mistakes that are no pair of two."""
-    return [mistake for mistake in mistakes if not mistake[0].startswith("Two things are wrong.")]
 
 
 # deal_episode
@@ -1038,7 +1033,7 @@ _KNOWN_LOGITS = [
     *combined(_logits_variant, _SIGN | _OF_DISTANCES | _SOFTMAX),
     *combined(_logits_variant, _OTHER_OUTPUTS),
 ]
-PROTOTYPE_LOGITS_MISTAKES = _alone(_KNOWN_LOGITS)
+PROTOTYPE_LOGITS_MISTAKES = single(_KNOWN_LOGITS)
 _TRANSPOSED = (
     "The logits are transposed: each row is a class and each column a query. cross_entropy would take queries for "
     "classes. The shape should be [Q, ways], with one row for each query."
@@ -1582,7 +1577,7 @@ def _with_a_constant(numbers: Numbers) -> list[Misconception]:
 
 _KNOWN_INTERVALS = combined(_interval_variant, _HALF_WIDTH | _OTHERWISE)
 CONFIDENCE_INTERVAL_MISTAKES = [
-    *_alone(_KNOWN_INTERVALS),
+    *single(_KNOWN_INTERVALS),
     *((says, _in_double(wrong)) for says, several in _FURTHER_INTERVALS.items() for wrong in several),
     *((_CLAMPED, partial(_cut_at_one, correction=c, shared=shared)) for c in (1, 0) for shared in (False, True)),
     *(

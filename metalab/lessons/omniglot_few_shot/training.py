@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...analysis.paired import t_quantile
-from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
-from ..kit.training_step import Embedding, single, taken_step
+from ..kit.training_step import Embedding, taken_step
 from . import solutions
 
 

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, with_help
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, single, with_help
 from ..kit.exercise import Exercise
-from ..kit.training_step import Embedding, single, taken_step
+from ..kit.training_step import Embedding, taken_step
 from . import solutions
 
 # train_on_group

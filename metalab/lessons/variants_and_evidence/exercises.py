@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...analysis.paired import t_quantile
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number
+from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from . import solutions
 from .reptile_exercise import REPTILE_UPDATE_MISTAKES as REPTILE_UPDATE_MISTAKES
@@ -154,7 +154,7 @@ _KNOWN_RATIOS = combined(
         },
     },
 )
-PAIRED_RATIO_MISTAKES = [(says, made) for says, made in _KNOWN_RATIOS if not says.startswith("Two things")]
+PAIRED_RATIO_MISTAKES = single(_KNOWN_RATIOS)
 
 
 def _three(result: Any, _arguments: tuple) -> Numbers:
@@ -323,7 +323,7 @@ _KNOWN_VERDICTS: list[Misconception] = [
         },
     ),
 ]
-VERDICT_MISTAKES = [(says, made) for says, made in _KNOWN_VERDICTS if not says.startswith("Two things")]
+VERDICT_MISTAKES = single(_KNOWN_VERDICTS)
 
 
 def _truths(result: Any, _arguments: tuple) -> Numbers:
