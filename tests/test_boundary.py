@@ -210,11 +210,6 @@ ROWS = {
     "nets.MLP.chain": Row(MLP.chain, maker(x=lambda: floats(2, 5, 1))),
     "nets.Tanh": Row(nets.Tanh, maker(sizes=(1, 2))),
     "nets.Tanh.init": Row(nets.Tanh().init, maker(generator=lambda: seeded())),
-    "nets.Tanh.__call__": Row(
-        nets.Tanh(),
-        maker(params=lambda: nets.for_tasks(nets.Tanh().init(seeded()), 2), x=lambda: floats(2, 5, 1), context=None),
-        {"context": set(ABSURD)},
-    ),
     "nets.Tanh.chain": Row(nets.Tanh().chain, maker(x=lambda: floats(2, 5, 1))),
     "gaussian.cholesky": Row(gaussian.cholesky, maker(matrix=plain([2]), jitter=1e-3), {"jitter": AT_LEAST_0}),
     "gaussian.condition": Row(
