@@ -28,6 +28,7 @@ QUIET = [
 ]
 ALL = bool(os.environ.get("METALAB_TEST_ALL"))  # take the time that it takes: no lesson in part, and none skipped
 PATIENCE = 240_000  # milliseconds; for a page that hangs: longer than a lesson trains before its panel
+WHOLE_LESSON = 900_000  # milliseconds; for Run All on a core that other tests share: it takes 140 s alone, at most
 TOKEN = "metalab"
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},  # or it asks whether it may
@@ -85,13 +86,18 @@ def open_notebook(page, server, name):
     idle(page)
 
 
-def idle(page):
-    """Wait until the kernel has nothing to do: no cell waits for it either, as between two cells of Run All."""
+def idle(page, patience=PATIENCE):
+    """Wait until the kernel has nothing to do: no cell waits for it either, as between two cells of Run All.
+
+    Args:
+        patience: how long to wait for that, in milliseconds.
+    """
     kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
-    page.wait_for_function(f"{kernel}?.status === 'idle'")
+    page.wait_for_function(f"{kernel}?.status === 'idle'", timeout=patience)
     # Not by `expect`, which has a patience of its own, and a short one.
     page.wait_for_function(
-        "![...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent.includes('*'))"
+        "![...document.querySelectorAll('.jp-InputPrompt')].some(prompt => prompt.textContent.includes('*'))",
+        timeout=patience,
     )
 
 

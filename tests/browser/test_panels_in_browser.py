@@ -16,6 +16,7 @@ from tools.browser import (
     PATIENCE,
     ROOT,
     TOKEN,
+    WHOLE_LESSON,
     idle,
     jupyterlab,
     open_notebook,
@@ -217,7 +218,7 @@ def test_a_lesson_is_steered_by_keyboard_while_it_trains(page, server, lesson, t
 def test_a_lesson_runs_from_top_to_bottom(page, server, lesson):
     open_notebook(page, server, lesson.name)
     run_all(page)
-    idle(page)
+    idle(page, WHOLE_LESSON)
     assert page.locator(".jp-InputPrompt", has_text="[ ]").count() == 0, "a cell was not run"
     no_error(page)
 
