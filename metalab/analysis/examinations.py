@@ -932,7 +932,9 @@ def _not_seen(error: RuntimeError) -> tuple[str, str]:
     "task",
     shows="a learner that does not adapt: it answers the same, whatever examples it is given; or one that adapts in "
     "the wrong direction",
-    cannot="whether it adapts well. About 15 of 30 tasks fare better after their own support set by luck alone",
+    cannot="whether it adapts well. About 15 of 30 tasks fare better after their own support set by luck alone. Before "
+    "training, attention with random weights may go the wrong way without being ill, and on regression tasks a step in "
+    "the wrong direction may go unseen",
 )
 def another_support_set(make: Make) -> tuple[str, str]:
     """Answer the queries of 30 tasks after their own support set, and after that of another task."""
