@@ -56,9 +56,9 @@ def test_the_gradient_is_that_of_finite_differences(reader):
         return learner.meta_gradient(theta, episode)[1]["loss"]
 
     direction = {n: torch.randn(p.shape, generator=seeded(3), dtype=p.dtype) for n, p in params.items()}
-    ends = [loss({n: p + step * direction[n] for n, p in params.items()}) for step in (1e-6, -1e-6)]
+    ends = [loss({n: p + step * direction[n] for n, p in params.items()}) for step in (1e-8, -1e-8)]
     along = sum((gradient[n] * direction[n]).sum() for n in params)
-    torch.testing.assert_close((ends[0] - ends[1]) / 2e-6, along, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close((ends[0] - ends[1]) / 2e-8, along, rtol=1e-5, atol=1e-6)
     assert 0 <= metrics["accuracy"] <= 1
 
 
