@@ -161,3 +161,12 @@ def test_every_picture_comes_with_its_description():
         figure.canvas.draw()
         assert all(ax.get_title() for ax in figure.axes)
         assert len(words) > 25
+
+
+def test_the_shipped_results_on_pictures_were_measured_with_todays_settings():
+    pictures = lesson.load_pictures()
+    assert pictures["protocol"] == json.loads(json.dumps(lesson.pictures.protocol()))
+    assert {run["method"] for run in pictures["runs"]} == set(lesson.pictures.LEARNERS)
+    figure, words = lesson.draw_pictures(pictures)
+    assert figure.axes[0].get_title()
+    assert "prototypes 95%" in words
