@@ -17,6 +17,7 @@ from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .per_step_rates import PerStepRates as PerStepRates
 from .prototypical import PrototypicalNet as PrototypicalNet
+from .reads_pictures import ReadsPictures as ReadsPictures
 from .recurrent import RecurrentLearner as RecurrentLearner
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
