@@ -180,7 +180,7 @@ def moves(panel: Panel | Guesses | Neighbours) -> Iterator[Callable[[], None]]:
 def places(slider: Widget, count: int = 9) -> list[float]:
     """Return `count` values of a slider or a row of buttons, from one end to the other; fewer if it has no more."""
     if isinstance(slider, ToggleButtons):
-        values = [value for _label, value in slider.options]
+        values = [option if isinstance(option, str) else option[1] for option in slider.options]
         count = min(count, len(values))
         return [values[i * (len(values) - 1) // max(1, count - 1)] for i in range(count)]
     kind = type(slider.min)
