@@ -156,8 +156,6 @@ class Varying:
         )
 
 
-def _between(
-    bounds: tuple[int, int], shape: tuple[int, ...], generator: torch.Generator, device: torch.device
-) -> Tensor:
-    """Draw whole numbers between two bounds, both of which may come."""
-    return torch.randint(bounds[0], bounds[1] + 1, shape, generator=generator, device=device)
+def _between(bounds: tuple[int, int], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Draw whole numbers between two bounds, both of which may come, on the generator's device."""
+    return torch.randint(bounds[0], bounds[1] + 1, shape, generator=generator, device=generator.device)
