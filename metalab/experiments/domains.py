@@ -362,8 +362,8 @@ class Study:
 
     def run(self) -> None:
         """Make the trainings that are missing."""
-        for seed in range(self.seeds):
-            for several in (False, True):
+        for several in (False, True):
+            for seed in range(self.seeds):
                 for name in self.trainings:
                     key = {"training": name, "several": several, "seed": seed}
                     if not any(key.items() <= run.items() for run in self.found["runs"]):
