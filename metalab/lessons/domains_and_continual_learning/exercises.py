@@ -225,8 +225,8 @@ head_of_means = Exercise(
     statement="From embeddings and labels, return the weights and biases of the linear layer that is a nearest mean.",
     hints=(
         "Write −‖z − c‖² out: it is 2 c·z − ‖c‖² − ‖z‖². Which part is the same for all classes?",
-        "The weights of class n are 2 times its mean, and its bias is minus the squared length of its mean. The mean of "
-        "the pictures of class n is z[y == n].mean(0).",
+        "The weights of class n are 2 times its mean, and its bias is minus the squared length of its mean. The mean "
+        "of the pictures of class n is z[y == n].mean(0).",
         "means = torch.stack([z[y == n].mean(0) for n in range(ways)], 1); return 2 * means, -(means**2).sum(0)",
     ),
     cases=MEANS_CASES,
@@ -330,8 +330,8 @@ ranks = Exercise(
     statement="Rank methods by accuracies over paired seeds, so that methods that cannot be told apart share a rank.",
     hints=(
         "For two methods a and b, the differences accuracy[b] - accuracy[a] are one number for each seed.",
-        "b is surely better than a if mean - t * std / seeds**0.5 of these differences is above 0. A method's rank is 1 "
-        "plus the number of methods that are surely better.",
+        "b is surely better than a if mean - t * std / seeds**0.5 of these differences is above 0. A method's rank is "
+        "1 plus the number of methods that are surely better.",
         "gaps = accuracy[None] - accuracy[:, None]; better = gaps.mean(2) - t * gaps.std(2) / gaps.shape[2]**0.5 > 0; "
         "return 1 + better.sum(1)",
     ),
