@@ -26,7 +26,6 @@ TITLES = {  # the methods of the ranking, which see no other query
     "prototypes": "prototypes",
     "nearest mean": "classifier, nearest mean",
     "last layer": "classifier, last layer",
-    "fine-tuning": "classifier, fine-tuned",
     "MAML": "MAML",
     "pixels": "pixels, nearest mean",
 }
@@ -38,8 +37,8 @@ def load_results() -> dict[str, Any]:
 
 
 def over_seeds(results: Mapping[str, Any], method: str, domain: str) -> list[float]:
-    """Return a method's accuracies on a domain by seed, in 0 … 1, after training on Omniglot alone."""
-    runs = [run for run in results["runs"] if method in run["accuracy"] and not run["several"]]
+    """Return a method's accuracies on a domain by seed, in 0 … 1."""
+    runs = [run for run in results["runs"] if method in run["accuracy"]]
     return [run["accuracy"][method][domain] for run in sorted(runs, key=lambda run: run["seed"])]
 
 
