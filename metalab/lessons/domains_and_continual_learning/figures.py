@@ -16,12 +16,33 @@ from ...experiments import domains as study
 from ...losses import accuracy
 from ...tasks import Characters
 from ...tasks.domains import CHANGES, Varying, changed
-from ..kit.figures import LOOKS, draw_character, figure, finish, legend_of_all, smooth
+from ..kit.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    LOOKS,
+    ORANGE,
+    PURPLE,
+    TEXT,
+    VERMILION,
+    draw_character,
+    figure,
+    finish,
+    plural,
+    smooth,
+)
 from ..kit.panels import Panel, slider
 
 MEASURED = Path(__file__).with_name("measured_domains.json")
 SHOWN = 8  # pictures of a domain, and the largest number of ways of the panel
-MARKS = "os^Dv<"
+COLORS = {  # of a method in all pictures
+    "prototypes": (BLUE, "o"),
+    "classifier, nearest mean": (VERMILION, "s"),
+    "classifier, last layer": (GREEN, "^"),
+    "MAML": (BLACK, "D"),
+    "pixels, nearest mean": (PURPLE, "v"),
+    "nearest mean, support's statistics": (ORANGE, "<"),
+}
 TITLES = {  # the methods of the ranking, which see no other query
     "prototypes": "prototypes",
     "nearest mean": "classifier, nearest mean",
@@ -83,12 +104,12 @@ def draw_accuracies(found: Mapping[str, Mapping[str, Sequence[float]]], title: s
     domains = list(next(iter(found.values())))
     fig, ax = figure(9, 5)
     words = []
-    for number, ((method, by_domain), (color, _dash)) in enumerate(zip(found.items(), LOOKS, strict=False)):
+    for number, (method, by_domain) in enumerate(found.items()):
+        color, mark = COLORS[method]
         places = [i + 0.12 * (number - (len(found) - 1) / 2) for i in range(len(domains))]
         means = [100 * sum(values) / len(values) for values in by_domain.values()]
         whole = [Interval.of(list(values)) if len(values) > 1 else None for values in by_domain.values()]
         half = [100 * (one.high - one.mean) if one else 0 for one in whole]
-        mark = MARKS[number % len(MARKS)]
         ax.errorbar(places, means, half, fmt=mark, color=color, markersize=7, capsize=3, label=method)
         told = ", ".join(f"{domain} {mean:.0f} %" for domain, mean in zip(domains, means, strict=True))
         words.append(f"{method}: {told}")
@@ -96,7 +117,7 @@ def draw_accuracies(found: Mapping[str, Mapping[str, Sequence[float]]], title: s
     ax.set_ylim(0, 102)
     ax.grid(axis="y", alpha=0.3)
     finish(ax, title, "", "accuracy, %")
-    legend_of_all(fig, ax.get_legend_handles_labels()[0])
+    fig.legend(loc="outside lower center", ncols=3, fontsize=TEXT, frameon=False)
     return fig, f"{title}. {'; '.join(words)}."
 
 
@@ -134,15 +155,15 @@ def domains_panel(
             else:
                 ax.axis("off")
         ax = bottom.subplots()
-        bars = ax.barh(list(scores), [100 * s for s in scores.values()], color=[c for c, _ in LOOKS[: len(scores)]])
+        bars = ax.barh(list(scores), [100 * s for s in scores.values()], color=[COLORS[name][0] for name in scores])
         ax.bar_label(bars, [f"{100 * s:.0f}" for s in scores.values()], padding=3, fontsize=12)
         ax.axvline(100 / ways, color="black", linestyle=":", linewidth=1.5)
         ax.set_xlim(0, 105)
         ax.invert_yaxis()
-        finish(ax, f"12 tasks of {ways} ways, {shots} shots; dotted: chance", "accuracy, %")
+        finish(ax, f"12 tasks of {ways} ways, {plural(shots, 'shot')}; dotted: chance", "accuracy, %")
         told = ", ".join(f"{name} {s:.0%}" for name, s in scores.items())
         how = f"{domain}, strength {strength:.1f}" if domain in CHANGES else domain
-        return fig, f"{how}; {ways} ways, {shots} shots; chance {1 / ways:.0%}: {told}."
+        return fig, f"{how}; {ways} ways, {plural(shots, 'shot')}; chance {1 / ways:.0%}: {told}."
 
     alt = "Panel: choose a domain, how strong its change is, ways and shots; see a task and each method's accuracy."
     return Panel(controls, redraw, alt=alt)
