@@ -50,7 +50,19 @@ from metalab.learners import (
     siamese,
     triplet,
 )
-from metalab.tasks import challenge, characters, distortions, download, episode, glyphs, linear, omniglot, pairs, sine
+from metalab.tasks import (
+    challenge,
+    characters,
+    distortions,
+    domains,
+    download,
+    episode,
+    glyphs,
+    linear,
+    omniglot,
+    pairs,
+    sine,
+)
 
 ABSURD = {
     "-1": -1,
@@ -388,6 +400,18 @@ ROWS = {
         download.fetch,
         maker(name="x", addresses=["http://127.0.0.1:9/"], md5="0" * 32, at_most=10),
         {"name": {"'2'"}},
+    ),
+    "tasks.domains.changed": Row(
+        domains.changed,
+        maker(characters=lambda: alphabet(), change="noisy", strength=0.5, seed=1),
+        {"strength": FROM_0, "seed": FROM_0},
+    ),
+    "tasks.domains.Varying": Row(
+        domains.Varying, lambda: {"source": alphabet(), "ways": (2, 3), "shots": (1, 1), "queries": 1}
+    ),
+    "tasks.domains.Varying.__call__": Row(
+        lambda tasks, generator: domains.Varying(alphabet(), (2, 3), (1, 1), 1)(tasks, generator),
+        maker(tasks=2, generator=lambda: seeded()),
     ),
     "tasks.episode.Episode": Row(
         tasks.Episode,

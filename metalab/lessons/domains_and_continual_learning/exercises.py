@@ -1,4 +1,4 @@
-"""The exercises on domains: the support set's statistics, a last layer that is a nearest mean, and ranks with ties."""
+"""The exercises: the support set's statistics, a nearest mean as a layer, ranks with ties, and a running mean."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, single
+from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, single, with_help
 from ..kit.exercise import Exercise
 from . import solutions
 
-__all__ = ["head_of_means", "normalise_by_support", "ranks"]
+__all__ = ["head_of_means", "normalise_by_support", "ranks", "update_mean"]
 
 
 def _draw(*shape: int, seed: int) -> Tensor:
@@ -72,7 +72,8 @@ def _normalise(
         "no root": variance + 1e-5,
         "none": torch.ones_like(variance),
         "unbiased": (own.var(over, keepdim=True) + 1e-5).sqrt() if axes != "places" else variance.sqrt(),
-        "no epsilon": variance.sqrt() + 3e-3,
+        "outside": variance.sqrt() + 1e-5,
+        "no epsilon": variance.sqrt(),
     }[scale]
     shown = {"right": query, "support": support}[what]
     return (shown if centre == "none" else shown - mean) / divisor
@@ -99,13 +100,14 @@ _KNOWN_NORMALISED = combined(
             "none": "The division by the standard deviation is missing.",
             "unbiased": "The variance divides by the count minus 1, as var does by default. Batch norm divides by the "
             "count: correction=0.",
-            "no epsilon": "1e-5 belongs under the root, to the variance.",
+            "outside": "1e-5 belongs under the root: add it to the variance.",
+            "no epsilon": "The small number 1e-5, which is added to the variance, is missing.",
         },
         "centre": {"none": "The mean is not subtracted."},
         "what": {"support": "It returns the support set's maps. Return the queries'."},
     },
 )
-NORMALISED_MISTAKES = single(_KNOWN_NORMALISED)
+NORMALISE_BY_SUPPORT_MISTAKES = single(_KNOWN_NORMALISED)
 
 
 def _examine_normalised(attempt: Callable) -> None:
@@ -194,7 +196,7 @@ _KNOWN_HEADS = combined(
         },
     },
 )
-HEAD_MISTAKES = single(_KNOWN_HEADS)
+HEAD_OF_MEANS_MISTAKES = single(_KNOWN_HEADS)
 
 
 def _head_numbers(result: Any, arguments: tuple) -> Numbers:
@@ -215,6 +217,7 @@ def _examine_head(attempt: Callable) -> None:
         right=solutions.head_of_means,
         numbers=_head_numbers,
         mistakes=_KNOWN_HEADS,
+        tolerance=1e-5,
     )
 
 
@@ -257,7 +260,7 @@ RANKS_CASES = (
         ],
         2.776,
     ),
-    _ranks_case([[0.7, 0.8, 0.9], [0.71, 0.79, 0.92], [0.45, 0.56, 0.64]], 4.303),
+    _ranks_case([[0.7, 0.8, 0.9], [0.71, 0.79, 0.92], [0.45, 0.56, 0.64], [0.72, 0.811, 0.929]], 4.303),
     _ranks_case([[0.70, 0.80, 0.90, 0.75, 0.72, 0.81], [0.72, 0.81, 0.93, 0.78, 0.73, 0.85]], 2.571),
 )
 
@@ -280,10 +283,16 @@ def _ranked(
         half = t * (accuracy.std(1)[None] + accuracy.std(1)[:, None]) / seeds**0.5
     else:
         half = t * gaps.std(2) / seeds**0.5
-    half = {"right": half, "none": 0 * half, "no root": half * seeds**0.5, "no t": half / t}[spread]
+    half = {
+        "right": half,
+        "none": 0 * half,
+        "no root": half * seeds**0.5,
+        "no t": half / t,
+        "biased": half * (1 - 1 / seeds) ** 0.5,
+    }[spread]
     low = gaps.mean(2) - half > 0
     high = gaps.mean(2) + half < 0
-    better = {"right": low, "reversed": high, "undecided": ~high & (gaps.mean(2) > 0)}[direction]
+    better = {"right": low, "reversed": high, "undecided": gaps.mean(2) + half > 0, "either": low | high}[direction]
     return (1 if start == "right" else 0) + better.sum(1)
 
 
@@ -300,11 +309,14 @@ _KNOWN_RANKS = combined(
             "none": "It compares means alone, so that no two methods share a rank. Count a method only if the interval "
             "of the difference is above 0.",
             "no root": "The standard deviation is not divided by the root of the number of seeds.",
+            "biased": "The standard deviation divides by the number of seeds. Divide by that number minus 1, as std does "
+            "by default.",
             "no t": "The factor t is missing: the interval is the mean ± t s / √seeds.",
         },
         "start": {"zero": "The ranks begin at 0. The best method has the rank 1."},
         "direction": {
             "reversed": "It counts the methods that are worse. The best method would have the largest number.",
+            "either": "It counts methods that differ in either direction. Count only those that are better.",
             "undecided": "It counts methods that may be better. Count those that surely are.",
         },
     },
@@ -338,4 +350,97 @@ ranks = Exercise(
     cases=RANKS_CASES,
     examine=_examine_ranks,
     imports="import torch",
+)
+
+
+# update_mean
+
+
+def _stream_case(width: int, count: int, *, single_precision: bool = False) -> Case:
+    def make() -> tuple[Tensor, int, Tensor]:
+        mean, z = _draw(2, width, seed=width) + 1.5
+        mean = mean if count else torch.zeros_like(mean)
+        return (mean.float(), count, z.float()) if single_precision else (mean, count, z)
+
+    sizes = {"the count": count, "the width": width} if count else {"the width": width}
+    return Case(what=f"a count of {count} and {width} features", make=make, sizes=sizes)
+
+
+STREAM_CASES = (_stream_case(5, 7), _stream_case(6, 3, single_precision=True), _stream_case(4, 0))
+
+
+def _updated(mean: Tensor, count: int, z: Tensor, *, value: str = "right", number: str = "right") -> tuple[Tensor, int]:
+    """Return the new mean and count, or what comes of the mistakes that the keywords name."""
+    new = {
+        "right": mean + (z - mean) / (count + 1),
+        "old count": mean + (z - mean) / count,
+        "half": (mean + z) / 2,
+        "added": mean + z,
+        "unweighted": (mean + z) / (count + 1),
+        "sum": count * mean + z,
+        "away": mean - (z - mean) / (count + 1),
+        "newest": z,
+        "old": mean,
+    }[value]
+    return new, {"right": count + 1, "old": count, "features": count + len(z)}[number]
+
+
+_KNOWN_UPDATES = combined(
+    _updated,
+    {
+        "value": {
+            "old count": "The step towards the example is divided by the old count. Divide by count + 1, because the "
+            "example counts too.",
+            "half": "The old mean and the example have the same weight. The old mean stands for count examples, and "
+            "the new one for 1.",
+            "added": "The example is added to the mean. A mean is a sum divided by a number.",
+            "unweighted": "The old mean is added as if it were one example. It stands for count examples: multiply it "
+            "by count.",
+            "sum": "It is the sum of all examples. Divide by their number, count + 1.",
+            "away": "The mean moves away from the example. It should move towards it.",
+            "newest": "The mean is the newest example alone, so that all others are forgotten.",
+            "old": "The mean stays as it was, so that the example teaches nothing.",
+        },
+        "number": {
+            "old": "The count stays as it was. It grows by 1 with each example.",
+            "features": "The count grows by the number of features. It counts examples: add 1.",
+        },
+    },
+)
+UPDATE_MEAN_MISTAKES = single(_KNOWN_UPDATES)
+
+
+def _updated_numbers(result: Any, arguments: tuple) -> Numbers:
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Wrong(f"It should return two things, the new mean and the new count; yours is {describe(result)}.")
+    mean, count = _tensor(result[0], "The new mean"), _tensor(result[1], "The new count")
+    if mean.ndim == 0 and count.shape == arguments[0].shape:
+        raise Wrong("It returns the count first. Return the mean first, and then the count.")
+    return {"the new mean": mean, "the new count": count}
+
+
+def _examine_update(attempt: Callable) -> None:
+    agree(
+        with_help(attempt, {"division by zero": "A class begins with a count of 0. Divide by count + 1."}),
+        name="update_mean",
+        cases=STREAM_CASES,
+        right=solutions.update_mean,
+        numbers=_updated_numbers,
+        mistakes=_KNOWN_UPDATES,
+        tolerance=1e-6,
+    )
+
+
+update_mean = Exercise(
+    answer=solutions.update_mean,
+    difficulty="easy",
+    minutes=10,
+    statement="From a class's mean, its number of examples and one more example, return the new mean and number.",
+    hints=(
+        "The old mean times the old count is the sum of all examples so far.",
+        "The new sum is count * mean + z, and the new number is count + 1.",
+        "return (count * mean + z) / (count + 1), count + 1",
+    ),
+    cases=STREAM_CASES,
+    examine=_examine_update,
 )
