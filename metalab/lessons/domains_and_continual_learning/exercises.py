@@ -309,8 +309,8 @@ _KNOWN_RANKS = combined(
             "none": "It compares means alone, so that no two methods share a rank. Count a method only if the interval "
             "of the difference is above 0.",
             "no root": "The standard deviation is not divided by the root of the number of seeds.",
-            "biased": "The standard deviation divides by the number of seeds. Divide by that number minus 1, as std does "
-            "by default.",
+            "biased": "The standard deviation divides by the number of seeds. Divide by that number minus 1, as std "
+            "does by default.",
             "no t": "The factor t is missing: the interval is the mean ± t s / √seeds.",
         },
         "start": {"zero": "The ranks begin at 0. The best method has the rank 1."},

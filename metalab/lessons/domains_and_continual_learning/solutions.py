@@ -1,4 +1,4 @@
-"""Our solutions to the exercises on domains and streams, which `solution()` prints as they are. They have no type hints."""
+"""Our solutions to the exercises of this lesson, which `solution()` prints as they are. They have no type hints."""
 
 import torch
 from torch.nn.functional import one_hot
