@@ -21,6 +21,7 @@ from metalab.analysis import diagnosis, examinations, paired, patients, represen
 from metalab.learners import (
     ANIL,
     MAML,
+    OML,
     ALPaCA,
     CausalTransformer,
     ConditionalNeuralProcess,
@@ -49,7 +50,19 @@ from metalab.learners import (
     siamese,
     triplet,
 )
-from metalab.tasks import challenge, characters, distortions, download, episode, glyphs, linear, omniglot, pairs, sine
+from metalab.tasks import (
+    challenge,
+    characters,
+    distortions,
+    domains,
+    download,
+    episode,
+    glyphs,
+    linear,
+    omniglot,
+    pairs,
+    sine,
+)
 
 ABSURD = {
     "-1": -1,
@@ -134,6 +147,7 @@ def plain(shape):
 
 MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
+STREAM = OML(nets.Tanh((1, 8, 4)))
 BAYES, KERNEL = ALPaCA(nets.Tanh((1, 8, 4))), DeepKernelTransfer(nets.Tanh((1, 8, 2)), mixtures=2)
 READER = CausalTransformer(width=8, layers=1)
 SHORT = residual.Residual((4, 8))
@@ -387,6 +401,18 @@ ROWS = {
         maker(name="x", addresses=["http://127.0.0.1:9/"], md5="0" * 32, at_most=10),
         {"name": {"'2'"}},
     ),
+    "tasks.domains.changed": Row(
+        domains.changed,
+        maker(characters=lambda: alphabet(), change="noisy", strength=0.5, seed=1),
+        {"strength": FROM_0, "seed": FROM_0},
+    ),
+    "tasks.domains.Varying": Row(
+        domains.Varying, lambda: {"source": alphabet(), "ways": (2, 3), "shots": (1, 1), "queries": 1}
+    ),
+    "tasks.domains.Varying.__call__": Row(
+        lambda tasks, generator: domains.Varying(alphabet(), (2, 3), (1, 1), 1)(tasks, generator),
+        maker(tasks=2, generator=lambda: seeded()),
+    ),
     "tasks.episode.Episode": Row(
         tasks.Episode,
         maker(
@@ -452,6 +478,10 @@ ROWS = {
     "learners.deep_kernel.DeepKernelTransfer.predictive": with_task(KERNEL, "predictive", make=waves),
     "learners.deep_kernel.DeepKernelTransfer.predict": with_task(KERNEL, "predict", make=waves),
     "learners.deep_kernel.DeepKernelTransfer.meta_gradient": with_task(KERNEL, "meta_gradient", make=waves),
+    "learners.oml.OML": Row(OML, maker(net=MLP, inner_lr=0.1, batch=1), {"inner_lr": AT_LEAST_0}),
+    "learners.oml.OML.init": Row(STREAM.init, maker(generator=lambda: seeded())),
+    "learners.oml.OML.predict": with_task(STREAM, "predict", make=waves),
+    "learners.oml.OML.meta_gradient": with_task(STREAM, "meta_gradient", make=waves),
     "learners.non_parametric.kernel_regression": Row(
         non_parametric.kernel_regression, maker(episode=lambda: waves(), length=0.5), {"length": ABOVE_0}
     ),
@@ -766,6 +796,10 @@ EXCUSED = {
     "learners.learner.check_episode": HELPER,
     "learners.learner.check_logits": HELPER,
     "learners.alpaca.ALPaCA.posterior": PART,
+    "learners.oml.learn_online": PART,
+    "learners.running_mean.RunningMean": PART,
+    "learners.running_mean.RunningMean.empty": PART,
+    "learners.running_mean.RunningMean.updated": PART,
     "learners.alpaca.width_of": HELPER,
     "learners.alpaca.features_of": HELPER,
     "learners.alpaca.numbers_of": HELPER,

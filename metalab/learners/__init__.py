@@ -15,6 +15,7 @@ from .meta_sgd import MetaSGD as MetaSGD
 from .multi_step_loss import MultiStepLoss as MultiStepLoss
 from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
+from .oml import OML as OML
 from .per_step_rates import PerStepRates as PerStepRates
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .reads_pictures import ReadsPictures as ReadsPictures

@@ -223,4 +223,8 @@ def test_the_functions_that_the_lessons_call_are_known():
         "attention",
         "causal_mask",
         "linear_answer",
+        "normalise_by_support",
+        "ranks",
+        "head_of_means",
+        "update_mean",
     }

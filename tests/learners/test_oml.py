@@ -1,0 +1,100 @@
+"""OML, compared with a naive loop in which autograd takes the inner steps, and with finite differences."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from problems import character_problem, seeded
+
+from metalab.learners import OML, PrototypicalNet
+from metalab.learners.oml import learn_online
+from metalab.learners.running_mean import RunningMean
+from metalab.nets import Conv4, Tanh, for_tasks
+from metalab.tasks import sine
+
+
+def sines(batch=2):
+    learner = OML(Tanh((1, 8, 6)), inner_lr=0.05, batch=batch)
+    params = {name: p.double() for name, p in learner.init(seeded()).items()}
+    return learner, params, sine.sample(3, 5, 6, seeded(1)).to(torch.float64)
+
+
+def characters():
+    _learner, _params, episode = character_problem()
+    learner = OML(Conv4(channels=6), inner_lr=0.3)
+    return learner, {name: p.double() for name, p in learner.init(seeded()).items()}, episode
+
+
+def naive_loss(learner, params, episode):
+    """The mean query loss, task by task and step by step, with torch.autograd.grad in the inner loop."""
+    labelled = episode.support_y.dtype == torch.int64
+    loss = F.cross_entropy if labelled else F.mse_loss
+    total = 0
+    for task in range(episode.tasks):
+        x = torch.cat([episode.support_x[task], episode.query_x[task]])
+        z = learner.net({name: p[None] for name, p in params.items()}, x[None])[0]
+        count, outputs = len(episode.support_x[task]), episode.ways if labelled else episode.support_y.shape[2]
+        weights = torch.zeros(z.shape[1], outputs, dtype=z.dtype, requires_grad=True)
+        for start in range(0, count, learner.batch):
+            step = slice(start, min(start + learner.batch, count))
+            inner = loss(z[step] @ weights, episode.support_y[task, step])
+            weights = weights - learner.inner_lr * torch.autograd.grad(inner, weights, create_graph=True)[0]
+        total = total + loss(z[count:] @ weights, episode.query_y[task])
+    return total / episode.tasks
+
+
+@pytest.mark.parametrize("problem", [sines, characters])
+def test_the_meta_gradient_is_that_of_a_naive_loop_and_of_finite_differences(problem):
+    learner, params, episode = problem()
+    gradient, metrics = learner.meta_gradient(params, episode)
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    loss = naive_loss(learner, leaves, episode)
+    assert metrics["loss"].item() == pytest.approx(loss.item())
+    naive = torch.autograd.grad(loss, list(leaves.values()))
+    for name, witness in zip(leaves, naive, strict=True):
+        torch.testing.assert_close(gradient[name], witness)
+    ways = {name: torch.randn(p.shape, generator=seeded(5), dtype=p.dtype) for name, p in params.items()}
+    ends = [
+        learner.meta_gradient({n: p + sign * 1e-6 * ways[n] for n, p in params.items()}, episode)[1]["loss"]
+        for sign in (1, -1)
+    ]
+    along = sum((gradient[name] * ways[name]).sum() for name in params)
+    assert along.item() == pytest.approx(((ends[0] - ends[1]) / 2e-6).item(), rel=1e-5)
+
+
+def test_predict_learns_online_with_the_statistics_that_were_measured():
+    learner, params, episode = characters()
+    learner = learner.with_statistics(params, episode.support_x[0])
+    z = learner.net(for_tasks(params, 3), episode.query_x, stats=learner.stats)
+    stream = learner.net(for_tasks(params, 3), episode.support_x, stats=learner.stats)
+    weights = learn_online(stream, episode.support_y, 5, 0.3)
+    torch.testing.assert_close(learner.predict(params, episode), z @ weights)
+
+
+def test_the_order_of_a_stream_matters_to_gradient_steps_and_not_to_means():
+    z = torch.randn(12, 4, generator=seeded(), dtype=torch.float64)
+    y = torch.arange(3).repeat_interleave(4)
+    order = torch.randperm(12, generator=seeded(1))
+    weights, others = (learn_online(z[i][None], y[i][None], 3, 0.5) for i in (torch.arange(12), order))
+    assert (weights - others).abs().max() > 0.01
+    means = RunningMean.empty(3, z).updated(z, y)
+    one_by_one = RunningMean.empty(3, z)
+    for i in order:
+        one_by_one = one_by_one.updated(z[i : i + 1], y[i : i + 1])
+    torch.testing.assert_close(one_by_one.logits(z), means.logits(z))
+    proto = PrototypicalNet(Conv4()).logits({}, z[None], y[None], z[None], 3)[0]  # all at once
+    torch.testing.assert_close(means.logits(z), proto)
+
+
+def test_a_class_that_was_not_met_is_never_the_answer():
+    z = torch.randn(2, 4, generator=seeded())
+    logits = RunningMean.empty(3, z).updated(z, torch.tensor([0, 2])).logits(z)
+    assert (logits[:, 1] == -torch.inf).all()
+
+
+def test_arguments_that_cannot_be_used():
+    with pytest.raises(ValueError, match="batch=0 must be"):
+        OML(Conv4(), batch=0)
+    with pytest.raises(ValueError, match="y"):
+        learn_online(torch.zeros(1, 2, 3), torch.tensor([[0, 5]]), 3, 0.1)
+    with pytest.raises(ValueError, match="z"):
+        RunningMean.empty(3, torch.zeros(2, 4)).updated(torch.zeros(4), torch.tensor([0]))
