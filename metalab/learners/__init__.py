@@ -16,6 +16,7 @@ from .multi_step_loss import MultiStepLoss as MultiStepLoss
 from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .per_step_rates import PerStepRates as PerStepRates
+from .policy_maml import PolicyMAML as PolicyMAML
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .recurrent import RecurrentLearner as RecurrentLearner
 from .reptile import Reptile as Reptile
