@@ -2,7 +2,7 @@
 
     python -m metalab.experiments.navigation --json build/navigation.json    # some minutes a seed on one core
 
-MAML is trained as `metalab.learners.policy_maml` says, for two inner steps. "pretrained" is trained on the mean return
+MAML is trained as `metalab.learners.policy_maml` says, for one inner step. "pretrained" is trained on the mean return
 of all goals without adaptation, and "random" is not trained. All meet the same 40 test goals in the published
 environment, with 20 trajectories a goal in each round, after 0, 1, 2 and 3 inner steps. MAML keeps the inner rate of
 its training. The two others take the rate of `RATES` with the highest return after three steps on 40 validation goals.
@@ -30,9 +30,9 @@ from ..tasks import navigation
 from ..train import Trainer
 from . import machine
 
-LEARNER = PolicyMAML(inner_steps=2)
+LEARNER = PolicyMAML()
 METHODS = ("maml", "pretrained", "random")
-META_STEPS, OUTER_LR = 300, 5e-3
+META_STEPS, OUTER_LR = 150, 5e-3
 TASKS, TRAJECTORIES = 20, 10  # of a meta-step
 GOALS, TRIALS, ROUNDS = 40, 20, 4  # of a test
 RATES = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
