@@ -34,7 +34,7 @@ from . import machine
 
 LEARNER = RecurrentPolicy()
 BATCH, STEPS, PARTS = 512, 6000, 20
-OUTER_LR, WARM_UP, ENTROPY = 2e-2, 20, 0.1  # the rate and the factor of the entropy at the start; both fall to 0
+OUTER_LR, WARM_UP, ENTROPY = 3e-2, 20, 0.1  # the rate and the factor of the entropy at the start; both fall to 0
 TASKS, TEST_SEED = 100_000, 1_000_000
 POLICIES: dict[str, rivals.Policy] = {
     "any arm": rivals.uniform,
