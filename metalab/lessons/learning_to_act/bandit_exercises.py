@@ -207,8 +207,8 @@ _KNOWN_GAMES = combined(
     _game,
     {
         "memory": {
-            "reset": "The state begins anew at each pull, so that the network forgets what it read. Keep the state that "
-            "step returns.",
+            "reset": "The state begins anew at each pull, so that the network forgets what it read. Keep the state "
+            "that step returns.",
             "surest": "It pulls the arm with the largest probability. Let choose pick the arm: the score-function "
             "gradient needs arms that are drawn.",
         },
