@@ -1,6 +1,5 @@
 # %%
 # @title Imports
-from dataclasses import replace
 from functools import cache
 
 import torch
@@ -8,7 +7,6 @@ import torch.nn.functional as F
 
 from metalab.analysis import bandits as rivals
 from metalab.experiments import bandits as games_study
-from metalab.learners import RecurrentPolicy
 from metalab.lessons.kit import guess
 from metalab.lessons.kit.claims import claim
 from metalab.lessons.kit.curve import Curve
@@ -16,7 +14,6 @@ from metalab.lessons.kit.figures import show
 from metalab.lessons.learning_to_act import bandit_exercises
 from metalab.lessons.learning_to_act import bandit_figures as of_bandits
 from metalab.tasks import bandits
-from metalab.train import Trainer
 
 # %% [markdown]
 # ## A network that explores: bandits

@@ -21,7 +21,10 @@ __all__ = ["play_game", "pull_values"]
 
 def _value(wins: Sequence[float], losses: Sequence[float]) -> float:
     """Return some value of counts, in which each arm counts differently."""
-    return sum((a + 1.5) * (w + 0.3) ** 0.5 + 0.1 * (a + 2) ** 0.5 * n**2 for a, (w, n) in enumerate(zip(wins, losses)))  # noqa: B905
+    return sum(
+        (a + 1.5) * (w + 0.3) ** 0.5 + 0.1 * (a + 2) ** 0.5 * n**2
+        for a, (w, n) in enumerate(zip(wins, losses, strict=True))
+    )
 
 
 def _counts_case(wins: tuple[int, ...], losses: tuple[int, ...]) -> Case:
@@ -99,7 +102,9 @@ PULL_VALUES_MISTAKES = single(_KNOWN_VALUES)
 
 def _values(result: Any, _arguments: tuple) -> Numbers:
     if isinstance(result, Tensor):
-        result = result.tolist() if result.dim() else [result.item()]
+        result = result.tolist()
+    if isinstance(result, int | float):  # one value: the shape says it, or a known mistake
+        result = [result]
     if not hasattr(result, "__len__") or isinstance(result, str | dict):
         raise Wrong(f"It should return a list with a number for each arm; yours is {describe(result)}.")
     return {"the values": torch.tensor([number(n, "Each value") for n in result], dtype=torch.float64)}
