@@ -2,13 +2,14 @@ r"""A recurrent network that plays bandits: RL² (Duan et al. 2016; Wang et al. 
 
 Before each pull, the gated recurrent unit of `recurrent.py` reads what it has just done, and what that paid: the arm
 a_{k−1} as A numbers of which one is 1, and the reward r_{k−1} (before the first pull, zeros). From its state s_k come
-the probabilities π(a | s_k) of the arms, and a guess b(s_k) of the rewards to come, the baseline. The state starts at 0
-for a new bandit and is kept throughout its K pulls. With R_k = r_k + … + r_K and the entropy H, training descends
+the probabilities π(a | s_k) of the arms. The state starts at 0 for a new bandit and is kept throughout its K pulls. With
+the rewards to come, R_k = r_k + … + r_K, their mean b_k over the bandits, and the entropy H, training descends
 
-    L = mean over the bandits of Σ_k [ −log π(a_k | s_k) (R_k − b(s_k)) + c_b (R_k − b(s_k))² − c_H H(π(· | s_k)) ]
+    L = mean over the bandits of Σ_k [ −log π(a_k | s_k) (R_k − b_k) − c_H H(π(· | s_k)) ]
 
-In the first term, R_k − b(s_k) is a constant, so that its gradient is the score-function gradient of the expected
-reward. The second term teaches the baseline, and the third keeps the network from settling too early on few arms.
+The gradient of the first term is the score-function gradient of the expected reward, with b_k as its baseline. (The
+mean contains the bandit's own R_k, which shortens the gradient by the factor 1 − 1 / T.) The second term keeps the
+network from settling too early on few arms. The authors train with trust regions, and with a learned baseline.
 """
 
 from __future__ import annotations
@@ -34,14 +35,12 @@ class Game:
         arms: the arms that it pulled [T, K].
         rewards: what they paid [T, K].
         log_p: the logarithms of the probabilities of all arms before each pull [T, K, A].
-        baseline: the guesses of the rewards to come [T, K].
         states: the states from which it chose [T, K, width].
     """
 
     arms: Tensor
     rewards: Tensor
     log_p: Tensor
-    baseline: Tensor
     states: Tensor
 
 
@@ -53,20 +52,18 @@ class RecurrentPolicy:
         arms: A.
         width: the number of units of the state.
         entropy: c_H.
-        baseline: c_b.
 
     Raises:
-        TypeError, ValueError: a whole number is less than 1, or a factor is negative.
+        TypeError, ValueError: a whole number is less than 1, or the factor is negative.
     """
 
     arms: int = ARMS
     width: int = 48
     entropy: float = 0.05
-    baseline: float = 0.5
 
     def __post_init__(self) -> None:
         arguments.whole(arms=self.arms, width=self.width)
-        arguments.real(least=0, entropy=self.entropy, baseline=self.baseline)
+        arguments.real(least=0, entropy=self.entropy)
 
     def init(self, generator: torch.Generator) -> Params:
         """Draw fresh parameters. At first, all arms have the same probability.
@@ -80,8 +77,8 @@ class RecurrentPolicy:
             "input": normal(n_in, 3 * width, fan_in=n_in, gain=1.0, generator=generator),
             "state": normal(width, 3 * width, fan_in=width, gain=1.0, generator=generator),
             "bias": torch.zeros(3 * width, device=generator.device),
-            "out": torch.zeros(width, self.arms + 1, device=generator.device),  # the logits, and the baseline
-            "out_bias": torch.zeros(self.arms + 1, device=generator.device),
+            "out": torch.zeros(width, self.arms, device=generator.device),
+            "out_bias": torch.zeros(self.arms, device=generator.device),
         }
 
     def play(self, params: Params, bandits: Bandits, *, surest: bool = False) -> Game:
@@ -102,12 +99,11 @@ class RecurrentPolicy:
         steps = []
         for number in range(bandits.pulls):
             state = next_state(params, read @ params["input"] + params["bias"], state)
-            out = state @ params["out"] + params["out_bias"]
-            log_p = out[:, :-1].log_softmax(1)
+            log_p = (state @ params["out"] + params["out_bias"]).log_softmax(1)
             arm = log_p.argmax(1) if surest else bandits.choose(log_p.detach().exp(), number)
             reward = bandits.pull(arm, number)
             read = torch.cat([F.one_hot(arm, self.arms).to(reward.dtype), reward[:, None]], 1)
-            steps.append((arm, reward, log_p, out[:, -1], state))
+            steps.append((arm, reward, log_p, state))
         return Game(*(torch.stack(parts, 1) for parts in zip(*steps, strict=True)))
 
     def meta_gradient(self, params: Params, bandits: Bandits) -> tuple[Params, dict[str, Tensor]]:
@@ -120,11 +116,9 @@ class RecurrentPolicy:
         with torch.enable_grad():
             game = self.play(leaves, bandits)
             to_come = game.rewards.flip(1).cumsum(1).flip(1)
-            surprise = to_come - game.baseline
             chosen = game.log_p.gather(2, game.arms[:, :, None])[:, :, 0]
             entropy = -(game.log_p.exp() * game.log_p).sum(2)
-            loss = -chosen * surprise.detach() + self.baseline * surprise.square() - self.entropy * entropy
-            loss = loss.sum(1).mean()
+            loss = -(chosen * (to_come - to_come.mean(0)) + self.entropy * entropy).sum(1).mean()
             gradient = torch.autograd.grad(loss, list(leaves.values()))
         metrics = {"loss": loss.detach(), "reward": game.rewards.sum(1).mean()}
         return dict(zip(leaves, gradient, strict=True)), metrics

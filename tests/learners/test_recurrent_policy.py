@@ -22,7 +22,7 @@ def problem(arms=2, width=4):
 
 
 def log_p_naively(params, arms, width, pulled, paid):
-    """The log-probabilities of all arms before each pull of one game, by PyTorch's own cell, whose gates are r, z, n."""
+    """The log-probabilities of all arms before each pull of one game, by PyTorch's own cell (gates r, z, n)."""
     cell = torch.nn.GRUCell(arms + 1, width, dtype=torch.float64)
     order = torch.cat([torch.arange(width, 2 * width), torch.arange(width), torch.arange(2 * width, 3 * width)])
     with torch.no_grad():
@@ -77,7 +77,7 @@ def test_the_gradient_is_that_of_the_exact_expected_reward():
     for seed in range(20):
         drawn = bandits.sample(5000, seeded(100 + seed), arms=2, pulls=pulls, dtype=torch.float64)
         games = bandits.Bandits(torch.tensor([chances]).double().repeat(5000, 1), drawn.luck, drawn.choice)
-        gradient, metrics = learner.meta_gradient(params, games)
+        gradient, _metrics = learner.meta_gradient(params, games)
         parts.append([sum((gradient[n] * d[n]).sum().item() for n in params) for d in directions])
     mean, error = torch.tensor(parts).mean(0), torch.tensor(parts).std(0) / 20**0.5
     for i, d in enumerate(directions):
