@@ -11,7 +11,7 @@ from metalab.lessons.kit import guess
 from metalab.lessons.kit.claims import claim
 from metalab.lessons.kit.curve import Curve
 from metalab.lessons.kit.figures import show
-from metalab.lessons.learning_to_act import bandit_exercises
+from metalab.lessons.learning_to_act import bandit_exercises as exercises
 from metalab.lessons.learning_to_act import bandit_figures as of_bandits
 from metalab.tasks import bandits
 
@@ -45,10 +45,10 @@ def pull_values(wins, losses, value):
 
 
 # %%
-bandit_exercises.pull_values.check(pull_values)
-# bandit_exercises.pull_values.hint()
-# bandit_exercises.pull_values.solution()
-pull_values = bandit_exercises.pull_values.or_solution(pull_values)
+exercises.pull_values.check(pull_values)
+# exercises.pull_values.hint()
+# exercises.pull_values.solution()
+pull_values = exercises.pull_values.or_solution(pull_values)
 
 # %% [markdown]
 # With it, the best player of a small game is a few lines. For the game of 5 arms and 10 pulls, the same recursion of the package visits all 184,756 counts at once.
@@ -128,10 +128,10 @@ def play_game(step, choose, pull, state, arms, pulls):
 
 
 # %%
-bandit_exercises.play_game.check(play_game)
-# bandit_exercises.play_game.hint()
-# bandit_exercises.play_game.solution()
-play_game = bandit_exercises.play_game.or_solution(play_game)
+exercises.play_game.check(play_game)
+# exercises.play_game.hint()
+# exercises.play_game.solution()
+play_game = exercises.play_game.or_solution(play_game)
 
 # %% [markdown]
 # Now train it, with the score-function gradient. The reward that counts for a pull is that of this pull and all later ones, minus a baseline. Here the baseline is the simplest one, the mean of these rewards over the batch. A small bonus for the entropy of the probabilities, which fades out, keeps the network from settling on two or three arms too early. This is the whole loop:

@@ -2,8 +2,8 @@ r"""A recurrent network that plays bandits: RL² (Duan et al. 2016; Wang et al. 
 
 Before each pull, the gated recurrent unit of `recurrent.py` reads what it has just done, and what that paid: the arm
 a_{k−1} as A numbers of which one is 1, and the reward r_{k−1} (before the first pull, zeros). From its state s_k come
-the probabilities π(a | s_k) of the arms. The state starts at 0 for a new bandit and is kept throughout its K pulls. With
-the rewards to come, R_k = r_k + … + r_K, their mean b_k over the bandits, and the entropy H, training descends
+the probabilities π(a | s_k) of the arms. The state starts at 0 for a new bandit and is kept throughout its K pulls.
+With the rewards to come, R_k = r_k + … + r_K, their mean b_k over the bandits, and the entropy H, training descends
 
     L = mean over the bandits of Σ_k [ −log π(a_k | s_k) (R_k − b_k) − c_H H(π(· | s_k)) ]
 
