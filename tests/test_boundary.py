@@ -17,6 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, gaussian, losses, nets, optim, residual, tasks, train
+from metalab.analysis import bandits as rivals
 from metalab.analysis import diagnosis, examinations, paired, patients, representations, roc, second_order, sine_bayes
 from metalab.learners import (
     ANIL,
@@ -36,6 +37,7 @@ from metalab.learners import (
     PerStepRates,
     PrototypicalNet,
     RecurrentLearner,
+    RecurrentPolicy,
     Reptile,
     SparseMAML,
     SupervisedContrastive,
@@ -49,7 +51,19 @@ from metalab.learners import (
     siamese,
     triplet,
 )
-from metalab.tasks import challenge, characters, distortions, download, episode, glyphs, linear, omniglot, pairs, sine
+from metalab.tasks import (
+    bandits,
+    challenge,
+    characters,
+    distortions,
+    download,
+    episode,
+    glyphs,
+    linear,
+    omniglot,
+    pairs,
+    sine,
+)
 
 ABSURD = {
     "-1": -1,
@@ -123,6 +137,14 @@ def waves():
     return sine.sample(2, 5, 4, seeded())
 
 
+def games():
+    return bandits.sample(2, seeded())
+
+
+def counts():
+    return torch.zeros(2, 4)
+
+
 def posterior():
     return sine_bayes.SinePosterior.of(floats(2, 3, 1), floats(2, 3, 1), noise=0.1)
 
@@ -136,6 +158,7 @@ MLP, CONV, EMBED = nets.MLP(), nets.Conv4(3, channels=4), nets.Conv4(channels=4)
 SINE = MAML(MLP, losses.mse, 0.01)
 BAYES, KERNEL = ALPaCA(nets.Tanh((1, 8, 4))), DeepKernelTransfer(nets.Tanh((1, 8, 2)), mixtures=2)
 READER = CausalTransformer(width=8, layers=1)
+PLAYER = RecurrentPolicy(width=8)
 SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
@@ -420,6 +443,12 @@ ROWS = {
         ),
     ),
     "tasks.pairs.as_pairs": Row(pairs.as_pairs, maker(groups=lambda: floats(2, 2, 2, 1, 8, 8))),
+    "tasks.bandits.Bandits": Row(
+        bandits.Bandits, maker(chances=lambda: floats(2, 3), luck=lambda: floats(2, 4), choice=lambda: floats(2, 4))
+    ),
+    "tasks.bandits.sample": Row(
+        bandits.sample, maker(tasks=2, generator=lambda: seeded(), arms=3, pulls=4, dtype=torch.float64)
+    ),
     "tasks.linear.sample": Row(
         linear.sample,
         maker(tasks=2, shots=2, queries=3, generator=lambda: seeded(), dimensions=2, scale=1.0, noise=0.1),
@@ -517,6 +546,15 @@ ROWS = {
         ConditionalNeuralProcess, maker(inputs=1, outputs=1, width=8)
     ),
     "learners.recurrent.RecurrentLearner": Row(RecurrentLearner, maker(inputs=1, outputs=1, width=8)),
+    "learners.recurrent_policy.RecurrentPolicy": Row(
+        RecurrentPolicy, maker(arms=2, width=8, entropy=0.1), {"entropy": AT_LEAST_0}
+    ),
+    "learners.recurrent_policy.RecurrentPolicy.init": Row(PLAYER.init, maker(generator=lambda: seeded())),
+    "learners.recurrent_policy.RecurrentPolicy.play": Row(
+        PLAYER.play, maker(params=lambda: PLAYER.init(seeded()), bandits=lambda: games(), surest=True), {"surest": FLAG}
+    ),
+    "learners.recurrent_policy.RecurrentPolicy.meta_gradient": with_task(PLAYER, "meta_gradient", "bandits", games),
+    "learners.recurrent_policy.RecurrentPolicy.predict": with_task(PLAYER, "predict", "bandits", games),
     "learners.causal_transformer.CausalTransformer": Row(
         CausalTransformer, maker(inputs=1, outputs=1, width=8, layers=1, heads=2)
     ),
@@ -701,6 +739,24 @@ ROWS = {
     ),
     "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
+    **{
+        f"analysis.bandits.{name}": Row(policy, maker(wins=lambda: counts(), losses=lambda: counts(), left=3))
+        for name, policy in (
+            ("uniform", rivals.uniform),
+            ("greedy", rivals.greedy),
+            ("thompson", rivals.thompson),
+            ("UCB1.__call__", rivals.UCB1()),
+            ("Gittins.__call__", rivals.Gittins(3)),
+            ("Optimal.__call__", rivals.Optimal(4, 3)),
+            ("Optimal.values", rivals.Optimal(4, 3).values),
+        )
+    },
+    "analysis.bandits.UCB1": Row(rivals.UCB1, maker(c=2.0), {"c": AT_LEAST_0}),
+    "analysis.bandits.Gittins": Row(rivals.Gittins, maker(pulls=3, discount=0.9)),
+    "analysis.bandits.Gittins.table": Row(rivals.Gittins(3).table, maker(left=2)),
+    "analysis.bandits.Optimal": Row(rivals.Optimal, maker(arms=2, pulls=3)),
+    "analysis.bandits.expected_rewards": Row(rivals.expected_rewards, maker(policy=rivals.greedy, arms=2, pulls=3)),
+    "analysis.bandits.play": Row(rivals.play, maker(policy=rivals.greedy, bandits=lambda: games())),
     "analysis.sine_bayes.SinePosterior.of": Row(
         sine_bayes.SinePosterior.of,
         maker(support_x=lambda: floats(2, 3, 1), support_y=lambda: floats(2, 3, 1), noise=0.1),
@@ -754,6 +810,11 @@ EXCUSED = {
     "nets.normal": HELPER,
     "learners.in_context.InContext": "a base class",
     "learners.in_context.InContext.init": "a base class",
+    "tasks.bandits.Bandits.pull": PART,
+    "tasks.bandits.Bandits.choose": PART,
+    "analysis.bandits.posterior_mean": HELPER,
+    "learners.recurrent.next_state": HELPER,
+    "learners.recurrent_policy.Game": RESULT,
     "learners.in_context.draw_layers": HELPER,
     "learners.in_context.apply_layers": HELPER,
     "learners.learner.Learner": "a protocol",

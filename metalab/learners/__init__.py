@@ -19,6 +19,7 @@ from .per_step_rates import PerStepRates as PerStepRates
 from .policy_maml import PolicyMAML as PolicyMAML
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .recurrent import RecurrentLearner as RecurrentLearner
+from .recurrent_policy import RecurrentPolicy as RecurrentPolicy
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
 from .supervised_contrastive import SupervisedContrastive as SupervisedContrastive

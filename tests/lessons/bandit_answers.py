@@ -1,0 +1,251 @@
+"""Answers to the exercises on bandits, which the lesson on learning to act has."""
+
+import torch
+from answers import right, wrong
+
+from metalab.lessons.learning_to_act import bandit_exercises
+
+# pull_values
+
+
+@right(bandit_exercises.pull_values)
+def _(wins, losses, value):
+    def q(a):
+        m = (wins[a] + 1) / (wins[a] + losses[a] + 2)
+        more = [tuple(n + (i == a) for i, n in enumerate(counts)) for counts in (wins, losses)]
+        return m + m * value(more[0], losses) + (1 - m) * value(wins, more[1])
+
+    return [q(a) for a in range(len(wins))]
+
+
+@right(bandit_exercises.pull_values)
+def _(wins, losses, value):
+    w, n = torch.tensor(wins).double(), torch.tensor(losses).double()
+    eye = torch.eye(len(w)).double()
+    paid = torch.tensor([value((w + e).tolist(), losses) for e in eye]).double() + 1
+    failed = torch.tensor([value(wins, (n + e).tolist()) for e in eye]).double()
+    return torch.lerp(failed, paid, (w + 1) / (w + n + 2))
+
+
+@right(bandit_exercises.pull_values)
+def _(wins, losses, value):
+    found = []
+    for a, (w, n) in enumerate(zip(wins, losses, strict=True)):
+        more_w, more_l = list(wins), list(losses)
+        more_w[a] += 1
+        more_l[a] += 1
+        found.append(
+            ((w + 1) * (1 + value(tuple(more_w), losses)) + (n + 1) * value(wins, tuple(more_l))) / (w + n + 2)
+        )
+    return tuple(found)
+
+
+def q_values(wins, losses, m, paid, failed):
+    """The values by a chance, and by what follows a payment and a failure of an arm."""
+    found = []
+    for a, (w, n) in enumerate(zip(wins, losses, strict=True)):
+        more_w, more_l = ([*counts[:a], counts[a] + 1, *counts[a + 1 :]] for counts in (wins, losses))
+        found.append(m(w, n) * paid(more_w) + (1 - m(w, n)) * failed(more_l))
+    return found
+
+
+def mean(w, n):
+    return (w + 1) / (w + n + 2)
+
+
+@wrong(bandit_exercises.pull_values, "the share of the pulls that paid")
+def _(wins, losses, v):
+    return q_values(
+        wins, losses, lambda w, n: w / (w + n) if w + n else 0, lambda w: 1 + v(w, losses), lambda n: v(wins, n)
+    )
+
+
+@wrong(bandit_exercises.pull_values, "has w + l + 1 as its divisor")
+def _(wins, losses, v):
+    return q_values(wins, losses, lambda w, n: (w + 1) / (w + n + 1), lambda w: 1 + v(w, losses), lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "Payment and failure count the same")
+def _(wins, losses, v):
+    return q_values(wins, losses, lambda w, n: 0.5, lambda w: 1 + v(w, losses), lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "are exchanged")
+def _(wins, losses, v):
+    return q_values(wins, losses, lambda w, n: mean(n, w), lambda w: 1 + v(w, losses), lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "The reward of the pull itself is missing")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: v(w, losses), lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "After a payment, only the 1 is counted")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: 1, lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "After a payment, the value of the old counts")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: 1 + v(wins, losses), lambda n: v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "A failure counts as nothing")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: 1 + v(w, losses), lambda n: 0)
+
+
+@wrong(bandit_exercises.pull_values, "A failure brings a reward of 1 here")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: 1 + v(w, losses), lambda n: 1 + v(wins, n))
+
+
+@wrong(bandit_exercises.pull_values, "After a failure, the value of the old counts")
+def _(wins, losses, v):
+    return q_values(wins, losses, mean, lambda w: 1 + v(w, losses), lambda n: v(wins, losses))
+
+
+@wrong(bandit_exercises.pull_values, "This is the largest value alone")
+def _(wins, losses, v):
+    return max(q_values(wins, losses, mean, lambda w: 1 + v(w, losses), lambda n: v(wins, n)))
+
+
+@wrong(bandit_exercises.pull_values, "should return a list with a number for each arm")
+def _(wins, losses, v):
+    return {0: 1.0}
+
+
+# play_game
+
+
+@right(bandit_exercises.play_game)
+def _(step, choose, pull, state, arms, pulls):
+    tasks = len(state)
+    log_ps = torch.empty(tasks, pulls, dtype=state.dtype)
+    rewards = torch.empty(tasks, pulls, dtype=state.dtype)
+    read = torch.zeros(tasks, arms + 1, dtype=state.dtype)
+    every = []
+    for k in range(pulls):
+        state, log_p = step(state, read)
+        arm = choose(log_p, k)
+        rewards[:, k] = pull(arm, k)
+        every.append(log_p[torch.arange(tasks), arm])
+        read = torch.zeros(tasks, arms + 1, dtype=state.dtype)
+        read[torch.arange(tasks), arm] = 1
+        read[:, -1] = rewards[:, k]
+    return torch.stack(every, dim=1).to(log_ps), rewards
+
+
+@right(bandit_exercises.play_game)
+def _(step, choose, pull, state, arms, pulls):
+    def go(state, read, k):
+        if k == pulls:
+            return []
+        state, log_p = step(state, read)
+        arm = choose(log_p, k)
+        one = torch.eye(arms, dtype=state.dtype)[arm]
+        reward = pull(arm, k).to(state)
+        return [((log_p * one).sum(1), reward), *go(state, torch.column_stack([one, reward]), k + 1)]
+
+    log_ps, rewards = zip(*go(state, state.new_zeros(len(state), arms + 1), 0), strict=True)
+    return [torch.stack(log_ps).T, torch.stack(rewards).T]
+
+
+@right(bandit_exercises.play_game)
+def _(step, choose, pull, state, arms, pulls):
+    last, reward = state.new_zeros(len(state), arms), state.new_zeros(len(state))
+    found = []
+    for k in range(pulls):
+        state, log_p = step(state, torch.hstack((last, reward.unsqueeze(1))))
+        arm = choose(log_p, k)
+        reward = pull(arm, k)
+        last = (torch.arange(arms) == arm.unsqueeze(1)).to(state.dtype)
+        found.append(torch.stack((torch.take_along_dim(log_p, arm.unsqueeze(1), 1).squeeze(1), reward)))
+    log_ps, rewards = torch.stack(found, -1)
+    return log_ps, rewards
+
+
+def game(step, choose, pull, state, arms, pulls, *, reads=None, own=None, reset=False):
+    first, read = state, state.new_zeros(len(state), arms + 1)
+    log_ps, rewards = [], []
+    for k in range(pulls):
+        state, log_p = step(first if reset else state, read)
+        arm = choose(log_p, k)
+        reward = pull(arm, k)
+        one = torch.eye(arms).double()[arm]
+        read = reads(one, reward[:, None], log_p) if reads else torch.cat([one, reward[:, None]], 1)
+        log_ps.append(own(log_p, arm) if own else (log_p * one).sum(1))
+        rewards.append(reward)
+    return torch.stack(log_ps, 1), torch.stack(rewards, 1)
+
+
+@wrong(bandit_exercises.play_game, "The state begins anew at each pull")
+def _(*given):
+    return game(*given, reset=True)
+
+
+@wrong(bandit_exercises.play_game, "It pulls the arm with the largest probability")
+def _(step, choose, pull, *given):
+    return game(step, lambda log_p, k: log_p.argmax(1), pull, *given)
+
+
+@wrong(bandit_exercises.play_game, "The network always reads zeros")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([0 * one, 0 * reward], 1))
+
+
+@wrong(bandit_exercises.play_game, "does not read the reward")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([one, 0 * reward], 1))
+
+
+@wrong(bandit_exercises.play_game, "does not read which arm it pulled")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([0 * one, reward], 1))
+
+
+@wrong(bandit_exercises.play_game, "reads the reward first")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([reward, one], 1))
+
+
+@wrong(bandit_exercises.play_game, "The network reads the probabilities")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([log_p.exp(), reward], 1))
+
+
+@wrong(bandit_exercises.play_game, "The network reads the log-probabilities")
+def _(*given):
+    return game(*given, reads=lambda one, reward, log_p: torch.cat([log_p, reward], 1))
+
+
+@wrong(bandit_exercises.play_game, "The first part holds probabilities")
+def _(*given):
+    return game(*given, own=lambda log_p, arm: log_p.exp().gather(1, arm[:, None])[:, 0])
+
+
+@wrong(bandit_exercises.play_game, "holds the largest log-probability")
+def _(*given):
+    return game(*given, own=lambda log_p, arm: log_p.max(1).values)
+
+
+@wrong(bandit_exercises.play_game, "The first part has the wrong sign")
+def _(*given):
+    return game(*given, own=lambda log_p, arm: -log_p.gather(1, arm[:, None])[:, 0])
+
+
+@wrong(bandit_exercises.play_game, "is the sum over the pulls")
+def _(*given):
+    log_ps, rewards = game(*given)
+    return log_ps, rewards.sum(1)
+
+
+@wrong(bandit_exercises.play_game, "is the running sum of the rewards")
+def _(*given):
+    log_ps, rewards = game(*given)
+    return log_ps, rewards.cumsum(1)
+
+
+@wrong(bandit_exercises.play_game, "should return two things")
+def _(*given):
+    return game(*given)[0]
