@@ -1,9 +1,121 @@
-"""Answers to the exercises on bandits, which the lesson on learning to act has."""
+"""Answers to the exercises of the lesson on learning to act: navigation first, then bandits."""
 
 import torch
 from answers import right, wrong
 
-from metalab.lessons.learning_to_act import bandit_exercises
+from metalab.lessons.learning_to_act import bandit_exercises, exercises
+
+# navigation
+
+
+@right(exercises.reward_to_go)
+def _(rewards):
+    return torch.stack([rewards[:, t:].sum(1) for t in range(rewards.shape[1])], 1)
+
+
+@right(exercises.reward_to_go)
+def _(rewards):
+    return rewards.sum(1, keepdim=True) - rewards.cumsum(1) + rewards
+
+
+@right(exercises.reward_to_go)
+def _(rewards):
+    steps = rewards.shape[1]
+    return rewards @ torch.ones(steps, steps, dtype=rewards.dtype).tril()
+
+
+wrong(exercises.reward_to_go, "These are the sums up to each step")(lambda r: torch.cumsum(r, 1))
+wrong(exercises.reward_to_go, "The reward of the step itself is missing")(
+    lambda r: r.sum(1, keepdim=True) - r.cumsum(1)
+)
+wrong(exercises.reward_to_go, "It sums over trajectories")(lambda r: r.sum(0) - r.cumsum(0) + r)
+wrong(exercises.reward_to_go, "return of the whole trajectory")(lambda r: r.sum(1)[:, None] + 0 * r)
+wrong(exercises.reward_to_go, "in reverse order")(lambda r: torch.cumsum(torch.flip(r, [1]), 1))
+wrong(exercises.reward_to_go, "come back as they were")(lambda r: r.clone())
+wrong(exercises.reward_to_go, "This is minus the reward to go")(lambda r: r.cumsum(1) - r - r.sum(1, keepdim=True))
+wrong(exercises.reward_to_go, "should return a tensor")(lambda r: r.tolist())
+
+
+@right(exercises.score_gradient)
+def _(actions, mean, deviation, weights):
+    mu = mean.clone().requires_grad_()
+    log_p = torch.distributions.Normal(mu, deviation).log_prob(actions).sum(2)
+    return torch.autograd.grad((log_p * weights).sum(1).mean(), mu)[0]
+
+
+@right(exercises.score_gradient)
+def _(actions, mean, deviation, weights):
+    return torch.einsum("nhd,nh->d", actions - mean, weights) / deviation**2 / len(actions)
+
+
+@right(exercises.score_gradient)
+def _(actions, mean, deviation, weights):
+    total = torch.zeros_like(mean)
+    for trajectory, worth in zip(actions, weights, strict=True):
+        for action, weight in zip(trajectory, worth, strict=True):
+            total = total + weight * (action - mean) / deviation**2
+    return total / len(actions)
+
+
+def score(actions, mean, weights, scale):
+    return torch.einsum("nhd,nh->d", actions - mean, weights) / scale / len(actions)
+
+
+wrong(exercises.score_gradient, "It divides by σ.")(lambda a, m, d, w: score(a, m, w, d))
+wrong(exercises.score_gradient, "The division by σ² is missing")(lambda a, m, d, w: score(a, m, w, 1))
+wrong(exercises.score_gradient, "The sign is wrong")(lambda a, m, d, w: score(a, m, w, -d * d))
+wrong(exercises.score_gradient, "multiplies by the actions themselves")(lambda a, m, d, w: score(a, 0, w, d * d))
+wrong(exercises.score_gradient, "takes the mean over the steps")(lambda a, m, d, w: score(a, m, w, d * d) / a.shape[1])
+wrong(exercises.score_gradient, "sums over the trajectories")(lambda a, m, d, w: score(a, m, w, d * d) * len(a))
+wrong(exercises.score_gradient, "should return a tensor")(lambda a, m, d, w: score(a, m, w, d * d).tolist())
+
+
+@right(exercises.inner_step)
+def _(theta, objective, rate):
+    return theta - rate * torch.autograd.grad(-objective(theta), [theta], create_graph=True)[0]
+
+
+@right(exercises.inner_step)
+def _(theta, objective, rate):
+    return theta + rate * torch.func.grad(objective)(theta)
+
+
+@right(exercises.inner_step)
+def _(theta, objective, rate):
+    gradient = torch.autograd.grad(rate * objective(theta), theta, create_graph=True)[0]
+    return gradient.add(theta)
+
+
+@wrong(exercises.inner_step, "It descends")
+def _(theta, objective, rate):
+    return theta - rate * torch.func.grad(objective)(theta)
+
+
+@wrong(exercises.inner_step, "The rate is missing")
+def _(theta, objective, rate):
+    return theta + torch.func.grad(objective)(theta)
+
+
+@wrong(exercises.inner_step, "divided by its length")
+def _(theta, objective, rate):
+    gradient = torch.func.grad(objective)(theta)
+    return theta + rate * gradient / gradient.norm()
+
+
+@wrong(exercises.inner_step, "create_graph=True is missing")
+def _(theta, objective, rate):
+    return theta + rate * torch.autograd.grad(objective(theta), theta)[0]
+
+
+@wrong(exercises.inner_step, "do not depend on theta any more")
+def _(theta, objective, rate):
+    return (theta + rate * torch.autograd.grad(objective(theta), theta)[0]).detach()
+
+
+wrong(exercises.inner_step, "should return a tensor")(lambda theta, objective, rate: None if rate < 0 else [theta])
+
+
+# bandits
 
 # pull_values
 
