@@ -29,7 +29,8 @@ def test_the_meta_gradient_is_that_of_finite_differences_with_common_random_numb
 
     def loss(h):
         moved = {name: p + h * direction[name] for name, p in params.items()}
-        return learner.loss(for_tasks(moved, 3), attempts).mean().item()
+        theta = {name: p.clone().requires_grad_() for name, p in for_tasks(moved, 3).items()}
+        return learner.loss(theta, attempts).mean().item()
 
     h = 1e-6
     slope = sum((gradient[name] * direction[name]).sum().item() for name in params)
