@@ -177,10 +177,10 @@ for number in curve:
 mine = -sum(curve.losses[-50:]) / len(curve.losses[-50:])
 print(f"a game at the end of your training: {mine:.2f} payments; any arm: 5.00")
 if len(curve.losses) >= 700:
-    claim(mine > 5.3, f"your network gets {mine:.2f}; the text says that it learns")
+    claim(mine > 6.0, f"your network gets {mine:.2f}; the text says that it learns")
 
 # %% [markdown]
-# The network has learned to use what it reads, because no fixed choice of arms gets more than 5. How far does it get with more training? The command `python -m metalab.experiments.bandits` trains the package's `RecurrentPolicy` for longer. It is the same network, with a learned baseline in place of the mean. It then plays 100,000 new bandits, all methods with the same luck. Its results come with the lesson:
+# The network has learned to use what it reads, because no fixed choice of arms gets more than 5 on average. These are the payments of the last 50 training batches, in which the network still chooses at random. How far does it get with more training, over several seeds, and if it then always pulls its surest arm? The command `python -m metalab.experiments.bandits` trains the package's `RecurrentPolicy` for 2,000 steps. It is the same network with the same baseline. It then plays 100,000 new bandits, all methods with the same luck. Its results come with the lesson:
 
 # %%
 found = of_bandits.load_results()
@@ -192,14 +192,17 @@ by_pull = torch.tensor([run["by pull"] for run in found["runs"]]).mean(0).tolist
 shown = ("optimal", "greedy", "Thompson", "UCB1", "any arm")
 curves = {of_bandits.NETWORK: by_pull} | {name: exact[name] for name in shown}
 show(*of_bandits.draw_rewards(curves))
+of_greedy = found["rivals"]["greedy"]["below"]
+print(f"greedy is {of_greedy:.3f} below it, with the same luck")
 worst = min(run["reward"] for run in found["runs"])
 claim(gap.low > 0, f"the interval begins at {gap.low:.3f}")
+claim(gap.high < of_greedy, f"the interval ends at {gap.high:.3f}")
 claim(worst > totals["Thompson"] + 0.1, f"the worst seed gets {worst:.3f}")
 
 # %% [markdown]
-# The network was told nothing about posteriors, and comes near the optimal play, far above Thompson sampling and UCB1. But it does not reach the limit: the interval of the difference, over the seeds and with the same luck, lies above 0. And the strong simple rival is greedy play, which gets within 0.034 of the limit without any training. (As we recall the table of Duan et al., their network gets 6.7 here, Gittins' index 6.6, and Thompson sampling 5.7. Our exact limit of 6.66 rounds to 6.7: nobody can get more.)
+# The network was told nothing about posteriors, and plays nearly as well as anybody can. It does not quite reach the limit: the interval of the difference, over the seeds and with the same luck, lies above 0. It lies below the difference of greedy play, so the network has learned to explore, a little, and to gain from it. The gain is small because greedy play, which needs no training, already comes within 0.034 of the limit: always look for such a rival. (As we recall the table of Duan et al., their network gets 6.7 here, Gittins' index 6.6, and Thompson sampling 5.7. Our exact limit of 6.66 rounds to 6.7, and nobody can get more on average.)
 #
-# A method that knows the family beats one that had to find it out. The network's advantage is that the same training works where nobody can write down a posterior or a value.
+# So where the family of tasks is known, there are formulas that do as well without any training. The network's advantage is that the same training works where nobody can write down a posterior or a value.
 #
 # ### What is in its state?
 #
