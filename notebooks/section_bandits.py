@@ -4,7 +4,6 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-
 from metalab.analysis import bandits as rivals
 from metalab.experiments import bandits as games_study
 from metalab.lessons.kit import guess
