@@ -112,6 +112,7 @@ class RecurrentPolicy:
         Raises:
             TypeError, ValueError: parameters and bandits do not fit this learner.
         """
+        self._check(params, bandits)
         leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
         with torch.enable_grad():
             game = self.play(leaves, bandits)
@@ -130,7 +131,8 @@ class RecurrentPolicy:
         Raises:
             TypeError, ValueError: parameters and bandits do not fit this learner.
         """
-        return bandits.chances.gather(1, self.play(params, bandits, surest=True).arms)
+        arms = self.play(params, bandits, surest=True).arms
+        return bandits.chances.gather(1, arms)
 
     def _check(self, params: Params, bandits: Bandits) -> None:
         if arguments.is_trusted():

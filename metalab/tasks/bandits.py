@@ -37,8 +37,10 @@ class Bandits:
 
     def __post_init__(self) -> None:
         if not arguments.is_trusted():
-            arguments.shapes(chances=(self.chances, "T A"), luck=(self.luck, "T K"), choice=(self.choice, "T K"))
-            arguments.floats(chances=self.chances, luck=self.luck, choice=self.choice)
+            arguments.shapes(chances=(self.chances, "T A"), luck=(self.luck, "T K"))
+            arguments.floats(chances=self.chances, luck=self.luck)
+            arguments.shapes(luck=(self.luck, "T K"), choice=(self.choice, "T K"))
+            arguments.floats(luck=self.luck, choice=self.choice)
 
     @property
     def arms(self) -> int:
