@@ -100,10 +100,10 @@ def run(options: argparse.Namespace) -> int:
             if (tasks, name, seed, steps) in done:
                 continue
             report = examine(lambda of=(tasks, name, seed, steps): sound(*of))
-            states = {finding.examination: finding.state for finding in report}
+            judged = {finding.examination: finding.state for finding in report}
             alarms = {finding.examination: finding.says for finding in report if finding.state == "ill"}
             found["runs"].append(
-                {"tasks": tasks, "learner": name, "seed": seed, "steps": steps, "states": states, "alarms": alarms}
+                {"tasks": tasks, "learner": name, "seed": seed, "steps": steps, "states": judged, "alarms": alarms}
             )
             for examination, says in alarms.items():
                 print(f"{name} on {tasks}, seed {seed}, {steps} steps: {examination}: {says}", flush=True)
@@ -113,16 +113,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def table(runs: list[dict[str, Any]]) -> str:
-    """Return how often each examination found learners well, could not tell, and raised an alarm, as a table."""
+def states(runs: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Return how often each examination found learners "well", "open" and "ill"."""
     counts: dict[str, Counter[str]] = {}
     for one in runs:
         for examination, state in one["states"].items():
             counts.setdefault(examination, Counter())[state] += 1
+    return counts
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Return how often each examination found learners well, could not tell, and raised an alarm, as a table."""
     count = len({(one["tasks"], one["learner"]) for one in runs})
     seeds, alarms = len({one["seed"] for one in runs}), sum(bool(one["alarms"]) for one in runs)
     learner = "learner" if count == 1 else "learners"
     lines = [f"{count} {learner}, seeds of each: {seeds}, patients: {len(runs)}, alarms: {alarms}"]
     lines.append(f"{'':24}  well   open  ill")
-    lines += [f"{name:24} {c['well']:5d}  {c['open']:5d} {c['ill']:4d}" for name, c in counts.items()]
+    lines += [f"{name:24} {c['well']:5d}  {c['open']:5d} {c['ill']:4d}" for name, c in states(runs).items()]
     return "\n".join(lines)

@@ -22,19 +22,23 @@ import nbformat
 import torch
 from ipywidgets import FloatLogSlider, ToggleButtons, Widget
 
-from metalab.experiments import machine
+from metalab.experiments import machine, uncertainty
 from metalab.files import replace_file
+from metalab.learners.causal_transformer import CausalTransformer
 from metalab.learners.contrastive import Contrastive
 from metalab.learners.maml import MAML
 from metalab.learners.prototypical import PrototypicalNet
+from metalab.lessons.fast_learning_with_uncertainty import figures as bands
 from metalab.lessons.kit import steering
 from metalab.lessons.kit.guessing import Guesses
 from metalab.lessons.kit.panels import Panel
+from metalab.lessons.learning_in_context import figures as reading
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
 from metalab.lessons.sine_regression import figures as sine
+from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Groups, glyphs
 from tools import run_lessons
@@ -66,6 +70,8 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
     params, embed_params = small.net.init(seeded()), embed.init(seeded())
     protonet = PrototypicalNet(embed).with_statistics(embed_params, test.batch(100, seeded())[0])
     contrastive = Contrastive(embed).with_statistics(embed_params, test.batch(100, seeded())[0])
+    transformer, maml = CausalTransformer(), MAML(MLP(), mse, inner_lr=0.01, inner_steps=10)
+    alpaca = uncertainty.METHODS["alpaca"].learner
     distances = torch.rand(4000, generator=seeded())
     return {
         "1: adaptation, two starts": sine.adaptation_panel(sines),
@@ -79,6 +85,16 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
         "3: margin": siamese.margin_panel(),
         "3: threshold": siamese.threshold_panel(distances, torch.arange(4000) % 2 == 0, title="4,000 pairs"),
         "4: three tasks in a plane": orders.plane_panel(),
+        "7: points in context": reading.context_panel(
+            {
+                "transformer": (transformer, transformer.init(seeded())),
+                "MAML, 10 steps": (maml, maml.init(seeded())),
+            }
+        ),
+        "7: shifts of linear functions": reading.shift_panel(),
+        "8: bands of two methods": bands.bands_panel(
+            {"ALPaCA": partial(alpaca.predictive, alpaca.init(seeded())), "exact Bayes": uncertainty.exact}
+        ),
     }
 
 
@@ -164,7 +180,7 @@ def moves(panel: Panel | Guesses | Neighbours) -> Iterator[Callable[[], None]]:
 def places(slider: Widget, count: int = 9) -> list[float]:
     """Return `count` values of a slider or a row of buttons, from one end to the other; fewer if it has no more."""
     if isinstance(slider, ToggleButtons):
-        values = [value for _label, value in slider.options]
+        values = [option if isinstance(option, str) else option[1] for option in slider.options]
         count = min(count, len(values))
         return [values[i * (len(values) - 1) // max(1, count - 1)] for i in range(count)]
     kind = type(slider.min)

@@ -25,6 +25,7 @@ from statistics import mean, median, quantiles, stdev
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.challenge import PARTS, WITHOUT
+from benchmarks.false_alarms import states
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
 from metalab.experiments.progress import duration
@@ -168,6 +169,7 @@ class Measurements:
     memory: list[Measured]
     panels: list[Measured]
     keys: list[Measured]
+    alarms: list[Measured]
     checks: list[Measured]
     kernels: list[Measured]
     compiled: list[Measured]
@@ -193,6 +195,7 @@ class Measurements:
             files("memory-*.json", "python -m benchmarks meta-step --memory", "machine", "peak_bytes"),
             files("panels-*.json", "make panels", "machine", "trainings", "answers"),
             files("keys-*.json", "make keys", "machine", "keys"),
+            files("false-alarms.json", "make false-alarms", "machine", "steps", "runs"),
             files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
             files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
@@ -219,6 +222,7 @@ def page(measured: Measurements) -> str:
             (part for panels in measured.panels for part in panel_costs(panels)),
             (part for keys in measured.keys for part in key_times(keys)),
         ),
+        "Sound learners under examination": (part for found in measured.alarms for part in false_alarms(found)),
         "Findings": [measured.notes] if measured.notes else [],
         "Not measured": not_measured(measured),
     }
@@ -633,6 +637,21 @@ def key_times(keys: Measured) -> Iterator[str]:
         numbers = [f"{median(times):.0f}", f"{tail:.0f}", str(len(times))]
         rows.append([f"lesson {name}", *numbers, "reached" if met else "missed"])
     yield table(["panel", "median", "95 of 100", "keys", "goals"], rows)
+
+
+def false_alarms(measured: Measured) -> Iterator[str]:
+    """Yield the paragraphs on how often an examination of the bug clinic called a sound learner ill."""
+    data, runs = measured.data, measured.data["runs"]
+    learners = {(run["tasks"], run["learner"]) for run in runs}
+    even, odd = data["steps"]
+    yield (
+        f"`make false-alarms` on {on(data['machine'])}: {len(learners)} learners of this package, with "
+        f"{len({run['seed'] for run in runs})} seeds, examined by every examination that they allow, with even seeds "
+        f"after {even} meta-steps and with odd ones after {odd}. An examination that cannot tell says so: it leaves "
+        f"the question open. {sum(bool(run['alarms']) for run in runs)} of {len(runs)} patients were called ill."
+    )
+    rows = [[name, *(str(count[state]) for state in ("well", "open", "ill"))] for name, count in states(runs).items()]
+    yield table(["examination", "well", "open", "ill"], rows)
 
 
 def not_measured(measured: Measurements) -> Iterator[str]:

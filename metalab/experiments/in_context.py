@@ -45,7 +45,7 @@ IN_CONTEXT = {
     "recurrent": (RecurrentLearner(), 2500),
     "transformer": (CausalTransformer(), 1000),
     "transformer, longer": (CausalTransformer(), 5000),
-}  # the learners, and their training steps: all but the last train for about half a minute
+}  # the learners, and their training steps: all but the last train for 10 to 40 seconds, by the machine
 LONGEST = "transformer, longer"
 BATCH, OUTER_LR, WARM_UP = 64, 2e-3, 100
 GRADIENT = {"MAML": 1, "joint": 0}  # inner steps in training

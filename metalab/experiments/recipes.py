@@ -15,9 +15,11 @@ from torch import Tensor
 from ..learners import (
     ANIL,
     MAML,
+    ALPaCA,
     CausalTransformer,
     ConditionalNeuralProcess,
     Contrastive,
+    DeepKernelTransfer,
     Koch,
     Learner,
     MatchingNet,
@@ -34,7 +36,7 @@ from ..learners import (
     Triplet,
 )
 from ..losses import cross_entropy, mse
-from ..nets import MLP, Conv4
+from ..nets import MLP, Conv4, Tanh
 from ..optim import Adam, Descent, Optimizer
 from ..residual import Residual
 
@@ -133,7 +135,8 @@ class Recipe:
         draws: what a training batch is: an episode; an episode whose support set comes as minibatches; or groups of
             drawings.
         tested: how it meets a test: it adapts by gradient steps; it trains on minibatches; it compares by a learned
-            distance, with batch-norm statistics of training drawings; or it reads the examples in context.
+            distance, with batch-norm statistics of training drawings; or it takes in the examples without a gradient
+            step, in context or by a formula.
         optimizer: makes the outer step.
         rate: the outer learning rate of a meta-step.
     """
@@ -173,6 +176,8 @@ def _contrastive(s: RunSettings) -> Contrastive:
 
 # Their papers have no such table for sines: tasks as MAML's, in the meta-batches of 64 that Garg et al. 2022 take.
 READERS = but({"sine": finn_sine}, inner_lr=None, inner_steps=None, meta_batch=64)
+# Harrison et al. 2018 take 10 tasks. Their sines have noise, and those of this table have none.
+CLOSED_FORM = but(READERS, meta_batch=10)
 IN_CONTEXT: dict[str, Any] = {"tested": "in context"}
 BY_DISTANCE: dict[str, Any] = {"tested": "by distance"}
 ON_GROUPS: dict[str, Any] = {"draws": "groups", "tested": "by distance"}
@@ -191,6 +196,10 @@ RECIPES = {
     "neural_process": Recipe("conditional neural process", lambda s: ConditionalNeuralProcess(), READERS, **IN_CONTEXT),
     "recurrent": Recipe("recurrent learner", lambda s: RecurrentLearner(), READERS, **IN_CONTEXT),
     "transformer": Recipe("causal transformer", lambda s: CausalTransformer(), READERS, **IN_CONTEXT),
+    "alpaca": Recipe("ALPaCA", lambda s: ALPaCA(Tanh((1, 128, 128, 32))), CLOSED_FORM, **IN_CONTEXT),
+    "deep_kernel": Recipe(
+        "deep kernel transfer", lambda s: DeepKernelTransfer(MLP((1, 40, 40))), CLOSED_FORM, **IN_CONTEXT
+    ),
     "reptile": Recipe("Reptile", _reptile, NICHOL, "minibatches", "on minibatches", optimizer=Descent, rate=falling),
     "prototypical": Recipe("prototypical network", lambda s: PrototypicalNet(_embedding(s)), SNELL, **BY_DISTANCE),
     # The following have no published settings for this network, and are trained as a prototypical network is.

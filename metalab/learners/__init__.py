@@ -18,6 +18,7 @@ from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .per_step_rates import PerStepRates as PerStepRates
 from .policy_maml import PolicyMAML as PolicyMAML
 from .prototypical import PrototypicalNet as PrototypicalNet
+from .reads_pictures import ReadsPictures as ReadsPictures
 from .recurrent import RecurrentLearner as RecurrentLearner
 from .recurrent_policy import RecurrentPolicy as RecurrentPolicy
 from .reptile import Reptile as Reptile

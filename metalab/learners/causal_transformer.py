@@ -96,8 +96,12 @@ class CausalTransformer(InContext):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=may_look)
 
     def _tokens(self, params: Params, x: Tensor, y: Tensor | None) -> Tensor:
-        """Return tokens of inputs [T, K, inputs], with their outputs if they are told; a last number says whether."""
-        known = torch.full_like(x[:, :, :1], float(y is not None))
+        """Return tokens of inputs [T, K, inputs], with their outputs if they are told.
+
+        A last number says whether they are: 1 or −1. It must not be 0, because a question's token would then be x times
+        a vector, of which the normalisation leaves little but the sign of x: the answers would have a step at x = 0.
+        """
+        known = torch.full_like(x[:, :, :1], -1.0 if y is None else 1.0)
         y = x.new_zeros(*x.shape[:2], self.outputs) if y is None else y
         return torch.cat([x, y, known], 2) @ params["token"]
 

@@ -128,6 +128,20 @@ sick("a head that no optimizer has", "several steps")(
 )
 
 
+@sick("gradients that are never set back to zero", "several steps")
+def _():
+    patient = maml()()
+    optimizer = torch.optim.Adam(patient.parameters.parameters(), lr=0.01)
+
+    def step(tasks):
+        loss = patient.loss(tasks)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Patient(parameters=patient.parameters, step=step, batch=patient.batch)
+
+
 @sick("an optimizer of copies", "several steps", "one batch")
 def _():
     patient = maml()()
@@ -220,7 +234,7 @@ def detached_head(module, sx, sy, qx):
 sick("a body that is detached from its head", "gradients", "several steps", "finite differences")(
     prototypical(scores=detached_head, **DOUBLE)
 )
-sick("a loss that was turned into a new tensor", "gradients", "finite differences")(
+sick("a loss that was turned into a new tensor", "gradients", "both parts", "finite differences")(
     only(
         maml(
             loss=F.mse_loss,
@@ -238,7 +252,7 @@ def dead():
     return module
 
 
-sick("dead units", "gradients", "several steps", "one batch", "constant output", "another support set")(
+sick("dead units", "both parts", "gradients", "several steps", "one batch", "constant output", "another support set")(
     prototypical(dead)
 )
 
@@ -266,9 +280,22 @@ def never_adapted(forward, params, task, *, lr=0.05, steps=1):
     return F.mse_loss(forward(params, qx), qy)
 
 
-sick("adapted weights that the outer loss does not use", "order of the gradient", "memory over inner steps")(
-    maml(judge=never_adapted)
-)
+UNUSED = ("both parts", "order of the gradient", "memory over inner steps")
+sick("adapted weights that the outer loss does not use", *UNUSED)(maml(judge=never_adapted))
+
+
+def judged_on(part):
+    """A training loss that looks at the support set alone (0) or at the queries alone (2)."""
+
+    def judge(forward, params, task, *, lr=0.05, steps=1):
+        x, y = task[part : part + 2]
+        return F.mse_loss(forward(descend(forward, params, x, y, loss=F.mse_loss, lr=lr, steps=steps), x), y)
+
+    return maml(judge=judge, meta_loss=None)
+
+
+sick("a loss that is taken on the support set again", "both parts")(judged_on(0))
+sick("adaptation to the queries themselves while it trains", "both parts")(judged_on(2))
 
 
 def graph_kept(keep):
@@ -310,7 +337,7 @@ def climb(*given, **more):
 
 
 FIXED = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
-sick("no adaptation at all", "another support set", "order of the gradient", "memory over inner steps")(
+sick("no adaptation at all", "another support set", "both parts", "order of the gradient", "memory over inner steps")(
     maml(no_adaptation)
 )
 sick("an encoder with a head of its own", "another support set")(predicting(lambda sx, sy, qx: qx @ FIXED))
@@ -346,6 +373,21 @@ sick("the place of a query gives its class away", "shuffled labels", "alone", "a
     predicting(by_place)
 )
 sick("answers that come with the queries", "shuffled labels")(peeking)
+
+
+def peeking_at_some():
+    """One answer in ten comes with its query."""
+    patient = peeking()
+
+    def predict(sx, sy, qx):
+        honest = prototype_scores(lambda x: x, sx, sy, qx)
+        some = (1e4 * qx[:, :1]).long() % 10 == 0
+        return torch.where(some, 1e3 * patient.predict(sx, sy, qx), honest)
+
+    return Patient(predict=predict, task=patient.task)
+
+
+sick("one answer in ten that comes with its query", "shuffled labels")(peeking_at_some)
 
 
 def first_class(generator):

@@ -329,6 +329,17 @@ def test_findings_are_part_of_the_page(tmp_path):
     assert "\n\n## Findings\n\nA finding.\n\n## Not measured\n\n" in write(where)
 
 
+def test_sound_learners_under_examination(tmp_path):
+    runs = [
+        {"tasks": "sine", "learner": "maml", "seed": seed, "states": {"alone": state}, "alarms": alarms}
+        for seed, (state, alarms) in enumerate([("well", {}), ("open", {}), ("ill", {"alone": "It looks around."})])
+    ]
+    (tmp_path / "false-alarms.json").write_text(json.dumps({"machine": MACHINE, "steps": [0, 20], "runs": runs}))
+    text = write(tmp_path)
+    assert "1 of 3 patients were called ill." in text
+    assert "| alone | 1 | 1 | 1 |" in text
+
+
 def test_nothing_measured_is_said(tmp_path):
     text = write(folder(tmp_path))
     assert "## Speed" not in text

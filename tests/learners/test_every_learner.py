@@ -11,7 +11,15 @@ from problems import seeded
 from metalab import learners
 from metalab.experiments.recipes import RECIPES
 from metalab.experiments.settings import Settings
-from metalab.learners import FineTuning, Learner, MatchingNet, PrototypicalNet, Triplet
+from metalab.learners import (
+    CausalTransformer,
+    FineTuning,
+    Learner,
+    MatchingNet,
+    PrototypicalNet,
+    ReadsPictures,
+    Triplet,
+)
 from metalab.learners.in_context import InContext
 from metalab.nets import Conv4
 from metalab.tasks import sine
@@ -29,6 +37,8 @@ def made(kind):
     """A small learner of a kind, with the kind of network that it takes."""
     if issubclass(kind, InContext):
         return kind(width=8)
+    if kind is ReadsPictures:
+        return kind(NETS["embeds"], CausalTransformer(5, WAYS, width=8))
     if issubclass(kind, FineTuning):
         return kind(NETS["has an output for each class"], inner_steps=2)
     return kind(NETS["embeds" if hasattr(kind, "with_statistics") else "answers by its outputs"])

@@ -73,8 +73,8 @@ def naive_transformer(learner, params, x, y, query):
     """One task, one query: the sequence is cut after the question, and tokens are computed one after another."""
     tokens = []
     for a, b in zip(x, y, strict=True):
-        tokens += [torch.cat([a, 0 * b, torch.zeros(1)]), torch.cat([a, b, torch.ones(1)])]
-    tokens.append(torch.cat([query, torch.zeros(3), torch.zeros(1)]))
+        tokens += [torch.cat([a, 0 * b, -torch.ones(1)]), torch.cat([a, b, torch.ones(1)])]
+    tokens.append(torch.cat([query, torch.zeros(3), -torch.ones(1)]))
     h = [token.double() @ params["token"] for token in tokens]
     size = learner.width // learner.heads
     for i in range(1, learner.layers + 1):
@@ -178,6 +178,15 @@ def test_a_short_training_learns_to_use_the_examples(kind):
 
 def test_the_mask_by_hand():
     assert sequence_mask(1, 2).int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 1, 0, 1]]
+
+
+@every_kind
+def test_answers_have_no_step_at_zero(kind):
+    """A question's token that is x times a vector would leave its sign alone to the normalisation."""
+    learner, params, x, y, query_x = problem(kind)
+    ends = torch.cat([1e-3 * query_x, -1e-3 * query_x], 1)
+    first, second = learner.read(params, x, y, ends)[1].chunk(2, 1)
+    assert (first - second).abs().max() < 0.02
 
 
 def test_more_examples_than_in_training_can_be_read():

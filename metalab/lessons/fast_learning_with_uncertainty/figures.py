@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ from ...checkpoint import shipped
 from ...experiments import uncertainty as study
 from ...nets import Params
 from ...tasks import Characters, Episode, sine
+from ..kit.canvas import Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -156,6 +158,43 @@ def draw_losses(losses: Mapping[str, Sequence[float]], title: str) -> tuple[Figu
     return fig, f"{title}: {', '.join(ends)}."
 
 
+class _BandsPicture:
+    """What the panel of bands shows: two answers to one wave, next to each other."""
+
+    def __init__(self, at: Tensor, seen: float) -> None:
+        self._at = at.flatten().numpy()
+        fig, axes = figure(9, 3.4, ncols=2, sharey=True)
+        self._parts, moving = [], []
+        for ax in axes:
+            nothing = 0 * self._at
+            band = ax.fill_between(self._at, nothing, nothing, color=BLUE, alpha=0.22, linewidth=0, label="90 % band")
+            [mean] = ax.plot(self._at, nothing, color=BLUE, linewidth=2.2, label="answer (mean)")
+            [truth] = ax.plot(self._at, nothing, "--", color=VERMILION, linewidth=1.8, label="the wave")
+            [dots] = ax.plot([], [], "o", color=BLACK, markersize=7, label="measurements")
+            ax.axvline(seen, color=GREY, linestyle=":", linewidth=1.5)
+            ax.set_ylim(-TOP, TOP)
+            finish(ax, "a method", "x", "y" if ax is axes[0] else "")
+            self._parts.append((band, mean, truth, dots, ax.title))
+            moving += self._parts[-1]
+        legend_of_all(fig, axes[0].get_legend_handles_labels()[0])
+        self._canvas = Canvas(fig, moving)
+
+    def __call__(
+        self, answers: Sequence[tuple[str, Tensor, Tensor]], points: tuple[Tensor, Tensor], wave: Tensor
+    ) -> Canvas:
+        """Return the picture of two answers: the name of each, its mean, and its variance [1, Q, 1]."""
+        for (name, mean, variance), (band, line, truth, dots, title) in zip(answers, self._parts, strict=True):
+            middle, reach = mean.flatten().double().numpy(), REACH * variance.flatten().double().sqrt().numpy()
+            ahead = np.stack([self._at, middle + reach], 1)
+            back = np.stack([self._at, middle - reach], 1)[::-1]
+            band.set_verts([np.concatenate([ahead, back])])
+            line.set_ydata(middle)
+            truth.set_ydata(wave.flatten())
+            dots.set_data(points[0].flatten(), points[1].flatten())
+            title.set_text(name)
+        return self._canvas
+
+
 def bands_panel(answers: Mapping[str, Answer], *, seed: int = 4, waves: int = 20) -> Panel:
     """Return a panel in which points are added to a wave, and two methods answer next to each other.
 
@@ -181,13 +220,15 @@ def bands_panel(answers: Mapping[str, Answer], *, seed: int = 4, waves: int = 20
         "right": widgets.ToggleButtons(options=names, value=names[0], description="right"),
     }
 
-    def redraw(wave: int, points: int, last: float, left: str, right: str) -> tuple[Figure, str]:
+    picture = _BandsPicture(at, seen=5)
+
+    def redraw(wave: int, points: int, last: float, left: str, right: str) -> tuple[Canvas, str]:
         one = sine.Sine(drawn.amplitude[wave - 1 : wave], drawn.phase[wave - 1 : wave])
         x = xs[wave - 1, :points].clone()
         x[-1] = last
         y = one(x[None])[0] + noise[wave - 1, :points]
         found = {name: answers[name](asked(x, y, at)) for name in dict.fromkeys((left, right))}
-        fig, _ = draw_bands(found, at, (x, y), one(at), seen=5)
+        canvas = picture([(name, *found[name]) for name in (left, right)], (x, y), one(at))
         words = []
         for name, (mean, variance) in found.items():
             inside = at.flatten() <= 5
@@ -197,7 +238,7 @@ def bands_panel(answers: Mapping[str, Answer], *, seed: int = 4, waves: int = 20
                 f"{name}: the band is {widths[0]:.2f} wide on average up to x = 5, and {widths[1]:.2f} beyond; the "
                 f"wave is inside on {covered:.0%} of the line"
             )
-        return fig, f"{'. '.join(words)}."
+        return canvas, f"{'. '.join(words)}."
 
     alt = "Panel: points are added to a wave, and two methods answer with their 90 % bands, up to x = 10."
     return Panel(controls, redraw, alt=alt)

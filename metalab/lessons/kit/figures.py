@@ -156,21 +156,31 @@ class Label(Text):
         text = self.get_text()
         if not self.get_visible() or not text:
             return
-        font = _font(self._font_file, renderer.points_to_pixels(self.get_fontsize()))
         anchor = {"left": "l", "center": "m", "right": "r"}[self.get_ha()] + {"top": "a", "bottom": "d"}[self.get_va()]
-        style = {"font": font, "anchor": anchor, "align": "center", "spacing": 0}
-        left, top, right, bottom = map(round, _BLANK.multiline_textbbox((0, 0), text, **style))
-        ink = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(ink).multiline_text((-left, -top), text, fill=255, **style)
-        pixels = np.empty((*np.shape(ink), 4), np.uint8)
-        pixels[..., :3] = np.multiply(to_rgb(self.get_color()), 255)
-        pixels[..., 3] = ink
+        size = renderer.points_to_pixels(self.get_fontsize())
+        left, bottom, pixels = _ink(text, self._font_file, size, anchor, to_rgb(self.get_color()))
         x, y = map(round, self.get_transform().transform(self.get_unitless_position()).tolist())
-        renderer.draw_image(renderer.new_gc(), x + left, y - bottom, pixels[::-1])  # Agg begins at the lowest line
+        renderer.draw_image(renderer.new_gc(), x + left, y - bottom, pixels)
 
 
 _BLANK = ImageDraw.Draw(Image.new("L", (1, 1)))  # to measure texts
 _font = lru_cache(maxsize=32)(ImageFont.truetype)
+
+
+@lru_cache(maxsize=512)  # labels such as "97 %" come again and again
+def _ink(text: str, file: str, size: float, anchor: str, color: tuple) -> tuple[int, int, np.ndarray]:
+    """Return a text's left end and its lower end, in pixels from its anchor, and its pixels [height, width, RGBA].
+
+    The lowest line of pixels is the first, as Agg has it.
+    """
+    style = {"font": _font(file, size), "anchor": anchor, "align": "center", "spacing": 0}
+    left, top, right, bottom = map(round, _BLANK.multiline_textbbox((0, 0), text, **style))
+    ink = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(ink).multiline_text((-left, -top), text, fill=255, **style)
+    pixels = np.empty((*np.shape(ink), 4), np.uint8)
+    pixels[..., :3] = np.multiply(color, 255)
+    pixels[..., 3] = ink
+    return left, bottom, pixels[::-1].copy()
 
 
 def png(fig: Figure) -> bytes:

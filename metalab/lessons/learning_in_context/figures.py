@@ -20,6 +20,7 @@ from ... import checkpoint
 from ...analysis.paired import Interval
 from ...analysis.sine_bayes import SinePosterior
 from ...experiments import in_context as study
+from ...experiments import pictures_in_context as pictures
 from ...nets import Params
 from ...tasks import Episode, linear
 from ...tasks.sine import X_RANGE
@@ -64,6 +65,11 @@ Results = dict[str, Any]
 def load_results() -> Results:
     """Return what `python -m metalab.experiments.in_context` measured."""
     return json.loads(Path(__file__).with_name("measured.json").read_text())
+
+
+def load_pictures() -> Results:
+    """Return what `python -m metalab.experiments.pictures_in_context` measured."""
+    return json.loads(Path(__file__).with_name("pictures.json").read_text())
 
 
 def load_linear() -> Params:
@@ -241,6 +247,23 @@ def draw_linear(results: Results) -> tuple[Figure, str]:
     finish(ax, "linear functions in 5 dimensions", "examples", "error / variance of y", legend=True)
     ends = {s: sum(linear_error(results, s)) / len(linear_error(results, s)) for s in (5, 10, 30)}
     return fig, "Relative errors of the transformer: " + ", ".join(f"{e:.3f} at {s}" for s, e in ends.items()) + "."
+
+
+def draw_pictures(results: Results) -> tuple[Figure, str]:
+    """Draw the accuracy in training over the steps, for the transformer that reads pictures and for prototypes."""
+    fig, ax = figure(9, 4.4)
+    said = []
+    for method, (color, dash) in {"prototypes": (SKY, "-"), "transformer": LOOKS["transformer"]}.items():
+        runs = [run for run in results["runs"] if run["method"] == method]
+        for i, run in enumerate(runs):
+            steps = [pictures.EVERY * n for n in range(1, len(run["learned"]) + 1)]
+            ax.plot(steps, run["learned"], dash, color=color, linewidth=2, label=None if i else method)
+        ends = sorted(run["learned"][-1] for run in runs)
+        said.append(f"{method} {ends[0]:.0%} … {ends[-1]:.0%}")
+    ax.axhline(1 / pictures.WAYS, color=GREY, linewidth=1, linestyle=":", label="chance")
+    ax.set_ylim(0, 1)
+    finish(ax, "5-way 1-shot: accuracy in training", "training steps", "accuracy", legend=True)
+    return fig, f"Accuracy in training, at the end: {', '.join(said)}."
 
 
 def draw_fits(episode: Episode, curves: Mapping[str, Tensor], title: str) -> tuple[Figure, str]:

@@ -19,9 +19,9 @@ from .driver import RECENT, Driver, History, WentBack, label
 from .kernel import breathe, ignore_interrupts_again, poll, trains_between_cells
 from .view import Frame, View, in_words, what_differs, width
 
-TICK = 0.1  # seconds between two looks at the controls, and between two pictures at least
-SHARE = 0.05  # the largest share of the time that goes into pictures; where drawing is slow, there are fewer of them
-LOOK = 0.03  # and the largest share that goes into the data for the lesson's own picture, which are computed less often
+TICK = 0.08  # seconds between two looks at the controls, and between two pictures at least
+SHARE = 0.06  # the largest share of the time that goes into pictures; where drawing is slow, there are fewer of them
+LOOK = 0.02  # and the largest share that goes into the data for the lesson's own picture, which are computed less often
 BREATH = 0.03  # how many seconds a training between the cells takes from the kernel at once
 STEPS = 2000  # a usual number of meta-steps for one cell
 
@@ -86,6 +86,7 @@ class SteeringPanel:
         self.frames = 0
         self._seen: Any = None  # what `look` returned, and when it may be called again
         self._next_look = -math.inf
+        self._looking = 0.0  # how many seconds it took for the last picture; LOOK limits them, and SHARE does not
         self._target: int | None = None  # the meta-step at which the cell ends; None where only Stop ends the training
         self._began: tuple[int, float] | None = None  # the meta-step and the time at which the cell began to train
         self._hand = False  # whether the reader has taken over since the last reset
@@ -242,7 +243,7 @@ class SteeringPanel:
             if now - last_picture >= pause:
                 last_picture = now
                 self._draw()
-                before, cost = cost, time.monotonic() - now
+                before, cost = cost, time.monotonic() - now - self._looking
                 # A picture that was drawn as a whole, such as the first, is an exception.
                 pause = max(TICK, min(LONGEST, before / SHARE, cost / SHARE))
             if waits:
@@ -400,11 +401,12 @@ class SteeringPanel:
 
     def _looked(self) -> Any:
         """Return the data for the lesson's own picture: of now, unless a training runs and they would cost too much."""
-        start = time.monotonic()
+        start, self._looking = time.monotonic(), 0.0
         if self._state != "running" or start >= self._next_look:
             self._seen = self.look(self.driver)
             end = time.monotonic()
-            self._next_look = end + (end - start) / LOOK
+            self._looking = end - start
+            self._next_look = end + self._looking / LOOK
         return self._seen
 
     def _name(self, number: int, run: History) -> str:
