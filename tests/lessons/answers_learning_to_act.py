@@ -33,6 +33,15 @@ wrong(exercises.reward_to_go, "return of the whole trajectory")(lambda r: r.sum(
 wrong(exercises.reward_to_go, "in reverse order")(lambda r: torch.cumsum(torch.flip(r, [1]), 1))
 wrong(exercises.reward_to_go, "come back as they were")(lambda r: r.clone())
 wrong(exercises.reward_to_go, "This is minus the reward to go")(lambda r: r.cumsum(1) - r - r.sum(1, keepdim=True))
+wrong(exercises.reward_to_go, "means of the rewards to come")(
+    lambda r: torch.stack([r[:, t:].mean(1) for t in range(r.shape[1])], 1)
+)
+wrong(exercises.reward_to_go, "The last reward is missing")(
+    lambda r: torch.stack([r[:, t:-1].sum(1) for t in range(r.shape[1])], 1)
+)
+wrong(exercises.reward_to_go, "It adds the trajectories up")(
+    lambda r: torch.stack([r[:, t:].sum().expand(len(r)) for t in range(r.shape[1])], 1)
+)
 wrong(exercises.reward_to_go, "should return a tensor")(lambda r: r.tolist())
 
 
@@ -67,6 +76,12 @@ wrong(exercises.score_gradient, "The sign is wrong")(lambda a, m, d, w: score(a,
 wrong(exercises.score_gradient, "multiplies by the actions themselves")(lambda a, m, d, w: score(a, 0, w, d * d))
 wrong(exercises.score_gradient, "takes the mean over the steps")(lambda a, m, d, w: score(a, m, w, d * d) / a.shape[1])
 wrong(exercises.score_gradient, "sums over the trajectories")(lambda a, m, d, w: score(a, m, w, d * d) * len(a))
+wrong(exercises.score_gradient, "It divides by 2σ²")(lambda a, m, d, w: score(a, m, w, 2 * d * d))
+wrong(exercises.score_gradient, "It multiplies by σ²")(lambda a, m, d, w: score(a, m, w, 1 / d**2))
+wrong(exercises.score_gradient, "The weights are missing")(lambda a, m, d, w: score(a, m, w**0, d * d))
+wrong(exercises.score_gradient, "the sum of its trajectory's weights")(
+    lambda a, m, d, w: ((a - m).sum(1) * w.sum(1)[:, None]).mean(0) / d**2
+)
 wrong(exercises.score_gradient, "should return a tensor")(lambda a, m, d, w: score(a, m, w, d * d).tolist())
 
 
@@ -112,6 +127,28 @@ def _(theta, objective, rate):
     return (theta + rate * torch.autograd.grad(objective(theta), theta)[0]).detach()
 
 
+@wrong(exercises.inner_step, "The rate is in it twice")
+def _(theta, objective, rate):
+    return theta + rate * torch.autograd.grad(rate * objective(theta), theta, create_graph=True)[0]
+
+
+@wrong(exercises.inner_step, "It takes two steps")
+def _(theta, objective, rate):
+    for _ in range(2):
+        theta = theta + rate * torch.func.grad(objective)(theta)
+    return theta
+
+
+wrong(exercises.inner_step, "It returns the change alone")(
+    lambda t, objective, rate: rate * torch.func.grad(objective)(t)
+)
+wrong(exercises.inner_step, "the signs of the gradient")(
+    lambda t, objective, rate: t + rate * torch.func.grad(objective)(t).sign()
+)
+wrong(exercises.inner_step, "It adds the objective itself")(lambda t, objective, rate: t + rate * objective(t))
+wrong(exercises.inner_step, "should return parameters of the shape")(
+    lambda t, objective, rate: (t + rate * torch.func.grad(objective)(t)).sum()
+)
 wrong(exercises.inner_step, "should return a tensor")(lambda theta, objective, rate: None if rate < 0 else [theta])
 
 

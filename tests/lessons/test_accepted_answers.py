@@ -223,4 +223,8 @@ def test_the_functions_that_the_lessons_call_are_known():
         "attention",
         "causal_mask",
         "linear_answer",
+        "reward_to_go",
+        "score_gradient",
+        "pull_values",
+        "play_game",
     }

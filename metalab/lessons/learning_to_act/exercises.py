@@ -1,4 +1,7 @@
-"""The exercises of the lesson on learning to act: what an action is worth, the score function, and an inner step."""
+"""The exercises of the lesson on learning to act: what an action is worth, the score function, and an inner step.
+
+Those on bandits, which the lesson offers too, are in `bandit_exercises`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,11 @@ from torch import Tensor
 from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe
 from ..kit.exercise import Exercise
 from . import solutions
+from .bandit_exercises import PLAY_GAME_MISTAKES as PLAY_GAME_MISTAKES
+from .bandit_exercises import PULL_VALUES_MISTAKES as PULL_VALUES_MISTAKES
+from .bandit_exercises import play_game, pull_values
 
-__all__ = ["inner_step", "reward_to_go", "score_gradient"]
+__all__ = ["inner_step", "play_game", "pull_values", "reward_to_go", "score_gradient"]
 
 
 def _draw(*shape: int, seed: int) -> Tensor:
@@ -54,6 +60,9 @@ REWARD_TO_GO_MISTAKES = [
     ("These are means of the rewards to come. The page asks for sums.",
      lambda r: r.flip(1).cumsum(1).flip(1) / torch.arange(r.shape[1], 0, -1)),
     ("This is minus the reward to go.", lambda r: -r.flip(1).cumsum(1).flip(1)),
+    ("The last reward is missing in all sums.", lambda r: r.flip(1).cumsum(1).flip(1) - r[:, -1:]),
+    ("It adds the trajectories up. Each of them has its own sums: sum over the steps alone.",
+     lambda r: r.flip(1).cumsum(1).flip(1).sum(0).expand_as(r)),
 ]  # fmt: skip
 
 
@@ -107,10 +116,14 @@ def _score(
     scale: str = "right",
     gap: str = "right",
     reduce: str = "right",
+    worth: str = "right",
 ) -> Tensor:
     """Return the estimate, or what comes of the mistakes that the keywords name."""
     off = {"right": actions - mean, "reversed": mean - actions, "actions": actions}[gap]
-    each = off / {"right": deviation**2, "once": deviation, "none": 1.0}[scale] * weights[:, :, None]
+    below = {"right": deviation**2, "once": deviation, "none": 1.0, "twice": 2 * deviation**2, "above": deviation**-2}
+    totals = weights.sum(1, keepdim=True).expand_as(weights)
+    worths = {"right": weights, "none": torch.ones_like(weights), "total": totals}[worth]
+    each = off / below[scale] * worths[:, :, None]
     return {
         "right": lambda: each.sum(1).mean(0),
         "mean": lambda: each.mean((0, 1)),
@@ -118,12 +131,18 @@ def _score(
     }[reduce]()
 
 
-_KNOWN_SCORES = combined(
+SCORE_GRADIENT_MISTAKES = combined(
     _score,
     {
         "scale": {
             "once": "It divides by σ. The derivative of −(a − μ)² / 2σ² with respect to μ has σ² below.",
             "none": "The division by σ² is missing.",
+            "twice": "It divides by 2σ². The derivative of the square has a 2 that cancels the other one.",
+            "above": "It multiplies by σ². It should divide by it: the narrower the policy, the larger its score.",
+        },
+        "worth": {
+            "none": "The weights are missing. Without them, good and bad actions count the same.",
+            "total": "Each score gets the sum of its trajectory's weights. Each action has a weight of its own.",
         },
         "gap": {
             "reversed": "The sign is wrong: the score is (a − μ) / σ². This would make good actions less likely.",
@@ -135,7 +154,6 @@ _KNOWN_SCORES = combined(
         },
     },
 )
-SCORE_GRADIENT_MISTAKES = _KNOWN_SCORES
 
 
 def _examine_score(attempt: Callable) -> None:
@@ -145,7 +163,7 @@ def _examine_score(attempt: Callable) -> None:
         cases=SCORE_CASES,
         right=solutions.score_gradient,
         numbers=_tensor("the gradient"),
-        mistakes=_KNOWN_SCORES,
+        mistakes=SCORE_GRADIENT_MISTAKES,
     )
 
 
@@ -179,27 +197,52 @@ STEP_CASES = (_step_case(3, 0.03), _step_case(5, 0.07))
 
 
 def _step(
-    theta: Tensor, objective: Callable, rate: float, *, sign: int = 1, scale: str = "right", graph: bool = True
+    theta: Tensor,
+    objective: Callable,
+    rate: float,
+    *,
+    sign: int = 1,
+    scale: str = "right",
+    graph: bool = True,
+    steps: int = 1,
+    alone: bool = False,
 ) -> Tensor:
     """Return the parameters after the step, or what comes of the mistakes that the keywords name."""
-    (gradient,) = torch.autograd.grad(objective(theta), theta, create_graph=True)
-    gradient = gradient if graph else gradient.detach()
-    length = {"right": 1.0, "none": 1 / rate, "normed": 1 / gradient.norm()}[scale]
-    return theta + sign * rate * length * gradient
+    after = theta
+    for _ in range(steps):
+        (gradient,) = torch.autograd.grad(objective(after), after, create_graph=True)
+        gradient = gradient if graph else gradient.detach()
+        length = {"right": 1.0, "none": 1 / rate, "squared": rate, "normed": 1 / gradient.norm()}[scale]
+        after = after + sign * rate * length * gradient
+    return after - theta if alone else after
 
 
-_KNOWN_STEPS = combined(
-    _step,
-    {
-        "sign": {-1: "It descends. The objective is a return here, which should grow: add the gradient."},
-        "scale": {
-            "none": "The rate is missing.",
-            "normed": "The gradient is divided by its length. The page's step is α times the gradient.",
+INNER_STEP_MISTAKES = [
+    *combined(
+        _step,
+        {
+            "sign": {-1: "It descends. The objective is a return here, which should grow: add the gradient."},
+            "scale": {
+                "none": "The rate is missing.",
+                "squared": "The rate is in it twice.",
+                "normed": "The gradient is divided by its length. The page's step is α times the gradient.",
+            },
+            "graph": {
+                False: "The step is right, but its derivative is that of first order: create_graph=True is missing."
+            },
+            "steps": {2: "It takes two steps. The page asks for one."},
+            "alone": {True: "It returns the change alone. Add theta to it."},
         },
-        "graph": {False: "The step is right, but its derivative is that of first order: create_graph=True is missing."},
-    },
-)
-INNER_STEP_MISTAKES = _KNOWN_STEPS
+    ),
+    (
+        "It uses the signs of the gradient alone. The page's step is α times the gradient.",
+        lambda theta, objective, rate: theta + rate * torch.func.grad(objective)(theta).sign(),
+    ),
+    (
+        "It adds the objective itself. What is to be added is its gradient.",
+        lambda theta, objective, rate: theta + rate * objective(theta),
+    ),
+]
 
 
 def _step_numbers(result: Any, arguments: tuple) -> Numbers:
@@ -224,7 +267,7 @@ def _examine_step(attempt: Callable) -> None:
         cases=STEP_CASES,
         right=solutions.inner_step,
         numbers=_step_numbers,
-        mistakes=_KNOWN_STEPS,
+        mistakes=INNER_STEP_MISTAKES,
     )
 
 
