@@ -143,10 +143,11 @@ def sample(
 
     Raises:
         TypeError: a number is no whole number, or `generator` is no generator.
-        ValueError: a number is less than 1.
+        ValueError: a number is less than 1, or `dtype` is neither float32 nor float64.
     """
     arguments.whole(tasks=tasks, trajectories=trajectories, rounds=rounds, steps=steps)
     arguments.generator(generator)
+    arguments.one_of((torch.float32, torch.float64), dtype=dtype)
     at = {"generator": generator, "device": generator.device, "dtype": dtype}
     goal = GOALS * (2 * torch.rand(tasks, 2, **at) - 1)
     return Attempts(goal, torch.randn(tasks, rounds, trajectories, steps, 2, **at))

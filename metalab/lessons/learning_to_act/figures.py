@@ -50,15 +50,16 @@ def draw_walks(walks: Sequence[Trajectories], goal: Tensor, task: int = 0, most:
     """Draw trajectories towards a goal [2], after 0, 1, 2 … steps next to each other."""
     fig, axes = figure(9, 3.2, ncols=len(walks), sharex=True, sharey=True, squeeze=False)
     words = []
+    paths = [torch.cat([walked.states, walked.last[:, :, None]], 2)[task, :most].cpu() for walked in walks]
+    reach = max(1.0, *(1.05 * states.abs().max().item() for states in paths))
     for k, (ax, walked) in enumerate(zip(axes[0], walks, strict=True)):
-        states = torch.cat([walked.states, walked.last[:, :, None]], 2)[task, :most].cpu()
-        for path in states:
+        for path in paths[k]:
             ax.plot(path[:, 0], path[:, 1], color=BLUE, linewidth=1, alpha=0.7)
         ax.plot(0, 0, "o", color=BLACK, markersize=6)
         ax.plot(*goal.cpu().tolist(), "*", color=VERMILION, markersize=15, markeredgecolor=BLACK)
-        ax.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         value = walked.returns()[task].mean().item()
-        finish(ax, f"{k} steps: {value:.1f}", "x", "y" if k == 0 else "")
+        finish(ax, f"after {k} step{'s' if k != 1 else ''}: {value:.1f}", "x", "y" if k == 0 else "")
         words.append(f"{value:.1f} after {k}")
     return fig, f"Trajectories from the dot at the origin, and the goal as a star. Mean return: {', '.join(words)}."
 
@@ -85,7 +86,7 @@ def draw_loss(losses: Sequence[float]) -> tuple[Figure, str]:
     means = smooth(list(losses), 10)
     ax.plot(range(1, len(means) + 1), means, color=BLUE, linewidth=2)
     ax.axhline(0.38, color=GREY, linestyle=":")
-    ax.text(len(means), 0.385, "staying at the origin", ha="right", va="bottom", color=GREY, fontsize=TEXT)
+    ax.text(len(means), 0.33, "dotted: staying at the origin", ha="right", va="top", color=GREY, fontsize=TEXT)
     ax.set_ylim(0, 0.8)
     finish(ax, "training MAML to act", "meta-step", "mean distance to the goal")
     return fig, f"The distance to the goal after a step, over {len(means)} meta-steps; at the end {means[-1]:.2f}."
