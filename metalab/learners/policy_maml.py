@@ -91,6 +91,9 @@ class PolicyMAML:
         with torch.enable_grad():
             if not create_graph:
                 theta, walked = {name: p.detach().requires_grad_() for name, p in theta.items()}, walked.detach()
+            # The trajectories depend on θ too. The score is the derivative where they are held fixed, so it is taken
+            # with respect to copies, which they do not depend on.
+            theta = {name: p.clone() if create_graph else p for name, p in theta.items()}
             mean, deviation = self.policy(theta)(walked.states.flatten(1, 2))
             z = (walked.actions.flatten(1, 2) - mean) / deviation
             log_p = (-0.5 * z.square() - deviation.log()).sum(2).view(tasks, trials, steps)

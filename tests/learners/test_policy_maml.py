@@ -106,3 +106,17 @@ def test_attempts_that_do_not_fit_are_told():
         learner.meta_gradient(params, navigation.sample(2, 3, 1, seeded(), steps=4))
     with pytest.raises(TypeError, match="attempts=None"):
         learner.predict(params, None)
+
+
+def test_the_inner_gradient_of_training_is_that_of_adaptation():
+    """While it trains, the trajectories depend on θ. The score is the derivative where they are held fixed."""
+    learner = PolicyMAML(width=8)
+    attempts = navigation.sample(3, 4, 1, torch.Generator().manual_seed(0), steps=6, dtype=torch.float64)
+    params = {name: p.double() for name, p in learner.init(torch.Generator().manual_seed(1)).items()}
+    theta = {name: p.clone().requires_grad_() for name, p in for_tasks(params, 3).items()}
+    walked = attempts.walk(learner.policy(theta), ends=False)
+    training = learner.inner_gradient(theta, walked, create_graph=True)
+    adaptation = learner.inner_gradient(theta, walked)
+    for name, gradient in adaptation.items():
+        assert gradient.abs().max() > 1e-6, name
+        torch.testing.assert_close(training[name].detach(), gradient)
