@@ -17,6 +17,7 @@ import torch
 
 import metalab
 from metalab import checkpoint, evaluate, files, gaussian, losses, nets, optim, residual, tasks, train
+from metalab.analysis import bandits as rivals
 from metalab.analysis import diagnosis, examinations, paired, patients, representations, roc, second_order, sine_bayes
 from metalab.learners import (
     ANIL,
@@ -35,8 +36,11 @@ from metalab.learners import (
     NeighbourhoodComponents,
     NPair,
     PerStepRates,
+    PolicyMAML,
     PrototypicalNet,
+    ReadsPictures,
     RecurrentLearner,
+    RecurrentPolicy,
     Reptile,
     SparseMAML,
     SupervisedContrastive,
@@ -46,11 +50,13 @@ from metalab.learners import (
     matching,
     multi_step_loss,
     non_parametric,
+    policy_maml,
     prototypical,
     siamese,
     triplet,
 )
 from metalab.tasks import (
+    bandits,
     challenge,
     characters,
     distortions,
@@ -59,6 +65,7 @@ from metalab.tasks import (
     episode,
     glyphs,
     linear,
+    navigation,
     omniglot,
     pairs,
     sine,
@@ -86,6 +93,7 @@ AT_LEAST_0 = {"0", "1.5"}  # a number that may be 0
 ABOVE_0 = {"1.5"}
 FLAG = {"True"}
 OPTIONAL = {"None"}
+A_CUBE = {"a tensor of shape [2, 3, 4]"}  # of the right shape, where tasks, trajectories and steps are asked for
 
 
 @dataclass
@@ -136,6 +144,23 @@ def waves():
     return sine.sample(2, 5, 4, seeded())
 
 
+def games():
+    return bandits.sample(2, seeded())
+
+
+def walking():
+    """Two goals, with three trajectories of five steps in each of two rounds."""
+    return navigation.sample(2, 3, 2, seeded(), steps=5)
+
+
+def walked():
+    return walking().walk(WALKER.policy(nets.for_tasks(WALKER.init(seeded()), 2)))
+
+
+def counts():
+    return torch.zeros(2, 4)
+
+
 def posterior():
     return sine_bayes.SinePosterior.of(floats(2, 3, 1), floats(2, 3, 1), noise=0.1)
 
@@ -150,6 +175,8 @@ SINE = MAML(MLP, losses.mse, 0.01)
 STREAM = OML(nets.Tanh((1, 8, 4)))
 BAYES, KERNEL = ALPaCA(nets.Tanh((1, 8, 4))), DeepKernelTransfer(nets.Tanh((1, 8, 2)), mixtures=2)
 READER = CausalTransformer(width=8, layers=1)
+PICTURES = CausalTransformer(inputs=4, outputs=3, width=8, layers=1)
+PLAYER, WALKER = RecurrentPolicy(width=8), PolicyMAML(width=8)
 SHORT = residual.Residual((4, 8))
 SUM = siamese.Siamese
 
@@ -446,6 +473,24 @@ ROWS = {
         ),
     ),
     "tasks.pairs.as_pairs": Row(pairs.as_pairs, maker(groups=lambda: floats(2, 2, 2, 1, 8, 8))),
+    "tasks.bandits.Bandits": Row(
+        bandits.Bandits, maker(chances=lambda: floats(2, 3), luck=lambda: floats(2, 4), choice=lambda: floats(2, 4))
+    ),
+    "tasks.bandits.sample": Row(
+        bandits.sample, maker(tasks=2, generator=lambda: seeded(), arms=3, pulls=4, dtype=torch.float64)
+    ),
+    "tasks.navigation.Attempts": Row(
+        navigation.Attempts, maker(goal=lambda: floats(2, 2), noise=lambda: floats(2, 1, 3, 4, 2))
+    ),
+    "tasks.navigation.Attempts.walk": Row(
+        lambda **given: walking().walk(**given),
+        lambda: {"policy": lambda states: (states, torch.ones(2, 1, 2)), "round_": 0, "ends": True},
+        {"round_": FROM_0, "ends": FLAG},
+    ),
+    "tasks.navigation.sample": Row(
+        navigation.sample,
+        maker(tasks=2, trajectories=3, rounds=2, generator=lambda: seeded(), steps=5, dtype=torch.float64),
+    ),
     "tasks.linear.sample": Row(
         linear.sample,
         maker(tasks=2, shots=2, queries=3, generator=lambda: seeded(), dimensions=2, scale=1.0, noise=0.1),
@@ -547,6 +592,48 @@ ROWS = {
         ConditionalNeuralProcess, maker(inputs=1, outputs=1, width=8)
     ),
     "learners.recurrent.RecurrentLearner": Row(RecurrentLearner, maker(inputs=1, outputs=1, width=8)),
+    "learners.recurrent_policy.RecurrentPolicy": Row(
+        RecurrentPolicy, maker(arms=2, width=8, entropy=0.1), {"entropy": AT_LEAST_0}
+    ),
+    "learners.recurrent_policy.RecurrentPolicy.init": Row(PLAYER.init, maker(generator=lambda: seeded())),
+    "learners.recurrent_policy.RecurrentPolicy.play": Row(
+        PLAYER.play, maker(params=lambda: PLAYER.init(seeded()), bandits=lambda: games(), surest=True), {"surest": FLAG}
+    ),
+    "learners.recurrent_policy.RecurrentPolicy.meta_gradient": with_task(PLAYER, "meta_gradient", "bandits", games),
+    "learners.recurrent_policy.RecurrentPolicy.predict": with_task(PLAYER, "predict", "bandits", games),
+    "learners.policy_maml.PolicyMAML": Row(
+        PolicyMAML,
+        maker(width=8, inner_lr=0.5, inner_steps=1, discount=0.9, deviation=0.5, longest=0.3),
+        {"inner_lr": AT_LEAST_0, "inner_steps": FROM_0, "deviation": ABOVE_0, "longest": ABOVE_0},
+    ),
+    "learners.policy_maml.PolicyMAML.init": Row(WALKER.init, maker(generator=lambda: seeded())),
+    "learners.policy_maml.PolicyMAML.adapt": Row(
+        WALKER.adapt,
+        maker(params=lambda: WALKER.init(seeded()), attempts=lambda: walking(), inner_lr=0.5),
+        {"inner_lr": AT_LEAST_0 | OPTIONAL},
+    ),
+    "learners.policy_maml.PolicyMAML.meta_gradient": with_task(WALKER, "meta_gradient", "attempts", walking),
+    "learners.policy_maml.PolicyMAML.predict": with_task(WALKER, "predict", "attempts", walking),
+    "learners.policy_maml.rewards_to_go": Row(
+        policy_maml.rewards_to_go, maker(rewards=lambda: floats(2, 3, 4), discount=0.9), {"rewards": A_CUBE}
+    ),
+    "learners.policy_maml.advantages": Row(policy_maml.advantages, maker(walked=lambda: walked(), discount=0.9)),
+    "learners.policy_maml.naive_surrogate": Row(
+        policy_maml.naive_surrogate,
+        maker(log_p=lambda: floats(2, 3, 4), rewards=lambda: floats(2, 3, 4)),
+        {"log_p": A_CUBE, "rewards": A_CUBE},
+    ),
+    "learners.policy_maml.dice_surrogate": Row(
+        policy_maml.dice_surrogate,
+        maker(log_p=lambda: floats(2, 3, 4), rewards=lambda: floats(2, 3, 4)),
+        {"log_p": A_CUBE, "rewards": A_CUBE},
+    ),
+    "learners.reads_pictures.ReadsPictures": Row(ReadsPictures, maker(net=EMBED, reader=PICTURES)),
+    "learners.reads_pictures.ReadsPictures.init": Row(
+        ReadsPictures(EMBED, PICTURES).init, maker(generator=lambda: seeded())
+    ),
+    "learners.reads_pictures.ReadsPictures.meta_gradient": with_task(ReadsPictures(EMBED, PICTURES), "meta_gradient"),
+    "learners.reads_pictures.ReadsPictures.predict": with_task(measured(ReadsPictures(EMBED, PICTURES)), "predict"),
     "learners.causal_transformer.CausalTransformer": Row(
         CausalTransformer, maker(inputs=1, outputs=1, width=8, layers=1, heads=2)
     ),
@@ -731,6 +818,24 @@ ROWS = {
     ),
     "analysis.paired.holm": Row(paired.holm, maker(p=[0.01, 0.5], level=0.05), {"p": {"[]"}}),
     "analysis.roc.roc": Row(roc.roc, maker(scores=lambda: floats(3), same=lambda: torch.tensor([True, False, True]))),
+    **{
+        f"analysis.bandits.{name}": Row(policy, maker(wins=lambda: counts(), losses=lambda: counts(), left=3))
+        for name, policy in (
+            ("uniform", rivals.uniform),
+            ("greedy", rivals.greedy),
+            ("thompson", rivals.thompson),
+            ("UCB1.__call__", rivals.UCB1()),
+            ("Gittins.__call__", rivals.Gittins(3)),
+            ("Optimal.__call__", rivals.Optimal(4, 3)),
+            ("Optimal.values", rivals.Optimal(4, 3).values),
+        )
+    },
+    "analysis.bandits.UCB1": Row(rivals.UCB1, maker(c=2.0), {"c": AT_LEAST_0}),
+    "analysis.bandits.Gittins": Row(rivals.Gittins, maker(pulls=3, discount=0.9)),
+    "analysis.bandits.Gittins.table": Row(rivals.Gittins(3).table, maker(left=2)),
+    "analysis.bandits.Optimal": Row(rivals.Optimal, maker(arms=2, pulls=3)),
+    "analysis.bandits.expected_rewards": Row(rivals.expected_rewards, maker(policy=rivals.greedy, arms=2, pulls=3)),
+    "analysis.bandits.play": Row(rivals.play, maker(policy=rivals.greedy, bandits=lambda: games())),
     "analysis.sine_bayes.SinePosterior.of": Row(
         sine_bayes.SinePosterior.of,
         maker(support_x=lambda: floats(2, 3, 1), support_y=lambda: floats(2, 3, 1), noise=0.1),
@@ -784,6 +889,14 @@ EXCUSED = {
     "nets.normal": HELPER,
     "learners.in_context.InContext": "a base class",
     "learners.in_context.InContext.init": "a base class",
+    "tasks.bandits.Bandits.pull": PART,
+    "tasks.bandits.Bandits.choose": PART,
+    "tasks.navigation.Trajectories": RESULT,
+    "learners.policy_maml.PolicyMAML.policy": PART,
+    "learners.policy_maml.PolicyMAML.inner_gradient": PART,
+    "analysis.bandits.posterior_mean": HELPER,
+    "learners.recurrent.next_state": HELPER,
+    "learners.recurrent_policy.Game": RESULT,
     "learners.in_context.draw_layers": HELPER,
     "learners.in_context.apply_layers": HELPER,
     "learners.learner.Learner": "a protocol",

@@ -17,9 +17,11 @@ from .n_pair import NPair as NPair
 from .neighbours import NeighbourhoodComponents as NeighbourhoodComponents
 from .oml import OML as OML
 from .per_step_rates import PerStepRates as PerStepRates
+from .policy_maml import PolicyMAML as PolicyMAML
 from .prototypical import PrototypicalNet as PrototypicalNet
 from .reads_pictures import ReadsPictures as ReadsPictures
 from .recurrent import RecurrentLearner as RecurrentLearner
+from .recurrent_policy import RecurrentPolicy as RecurrentPolicy
 from .reptile import Reptile as Reptile
 from .sparse_maml import SparseMAML as SparseMAML
 from .supervised_contrastive import SupervisedContrastive as SupervisedContrastive

@@ -42,10 +42,7 @@ class RecurrentLearner(InContext):
         state = x.new_zeros(len(x), self.width)
         states = [state]
         for gates in inputs.unbind(1):
-            keep, reset, candidate = gates.chunk(3, 1)
-            of_keep, of_reset, of_candidate = (state @ params["state"]).chunk(3, 1)
-            keep, reset = torch.sigmoid(keep + of_keep), torch.sigmoid(reset + of_reset)
-            state = torch.tanh(candidate + reset * of_candidate).lerp(state, keep)
+            state = next_state(params, gates, state)
             states.append(state)
         before = torch.stack(states[:-1], 1)
         return self._answer(params, before, x), self._answer(
@@ -54,3 +51,11 @@ class RecurrentLearner(InContext):
 
     def _answer(self, params: Params, state: Tensor, x: Tensor) -> Tensor:
         return apply_layers(params, "decode", torch.cat([state, x], 2))
+
+
+def next_state(params: Params, inputs: Tensor, state: Tensor) -> Tensor:
+    """Return the state [T, W] that follows a state, from what the three gates get of an example, W v + b [T, 3 W]."""
+    keep, reset, candidate = inputs.chunk(3, 1)
+    of_keep, of_reset, of_candidate = (state @ params["state"]).chunk(3, 1)
+    keep, reset = torch.sigmoid(keep + of_keep), torch.sigmoid(reset + of_reset)
+    return torch.tanh(candidate + reset * of_candidate).lerp(state, keep)

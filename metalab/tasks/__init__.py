@@ -2,6 +2,7 @@
 
 from . import glyphs as glyphs
 from . import linear as linear
+from . import navigation as navigation
 from . import omniglot as omniglot
 from . import sine as sine
 from .challenge import one_shot_challenge as one_shot_challenge
