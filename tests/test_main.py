@@ -415,7 +415,8 @@ def test_help_names_the_defaults_that_the_papers_have(capsys):
         "--seed N seed of the first parameters and of all that is sampled; a whole number of at least 0 (default: 0)"
         in text
     )
-    meta_batch = "sine: maml 25, neural_process 64, reptile 5; omniglot: maml 32, reptile 5, prototypical 1; "
+    meta_batch = "sine: maml 25, neural_process 64, alpaca 10, deep_kernel 10, reptile 5; "
+    meta_batch += "omniglot: maml 32, reptile 5, prototypical 1; "
     meta_batch += "omniglot with 20 ways or more: maml 16, reptile 5, prototypical 1"
     assert f"tasks per meta-step; a whole number of at least 1 (default: {meta_batch})" in text
     assert "(default: contrastive 2, triplet 0.2)" in text
