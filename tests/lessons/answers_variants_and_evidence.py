@@ -952,3 +952,200 @@ def _(params, adapted, outer_lr):
 @wrong(exercises.reptile_update, "The arguments come in the order params, adapted, outer_lr")
 def _(adapted, params, outer_lr):
     return solutions.reptile_update(params, adapted, outer_lr)
+
+
+# passes
+
+
+@right(exercises.passes)
+def _(p, level):
+    """From the smallest on, with a list of pairs that shrinks."""
+    waiting, found = sorted((value, place) for place, value in enumerate(p)), [False] * len(p)
+    while waiting and waiting[0][0] < level / len(waiting):
+        found[waiting.pop(0)[1]] = True
+    return found
+
+
+@right(exercises.passes)
+def _(p, level):
+    """By corrected p, which never fall from one comparison to the next."""
+    p = np.asarray(p)
+    order = p.argsort()
+    corrected = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    found = np.zeros(len(p), dtype=bool)
+    found[order] = corrected < level
+    return found
+
+
+@right(exercises.passes)
+def _(p, level):
+    values, order = torch.tensor(p, dtype=torch.float64).sort()
+    below = values < level / torch.arange(len(p), 0, -1, dtype=torch.float64)
+    return [bool(below[: rank + 1].all()) for rank in order.argsort().tolist()]
+
+
+def ranked(p, level, limit, stop=True):
+    """The truth values of limits by rank."""
+    found = [False] * len(p)
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        if p[place] < limit(rank):
+            found[place] = True
+        elif stop:
+            break
+    return found
+
+
+@wrong(exercises.passes, "This is Bonferroni's method")
+def _(p, level):
+    return [value < level / len(p) for value in p]
+
+
+@wrong(exercises.passes, "compared with the level itself")
+def _(p, level):
+    return [value < level for value in p]
+
+
+@wrong(exercises.passes, "The divisors are in the wrong order")
+def _(p, level):
+    return ranked(p, level, lambda rank: level / (rank + 1))
+
+
+@wrong(exercises.passes, "It goes on after the first p that does not pass")
+def _(p, level):
+    return ranked(p, level, lambda rank: level / (len(p) - rank), stop=False)
+
+
+@wrong(exercises.passes, "as in the method of Benjamini and Hochberg")
+def _(p, level):
+    return ranked(p, level, lambda rank: level * (rank + 1) / len(p))
+
+
+@wrong(exercises.passes, "in the order of the sorted p")
+def _(p, level):
+    return sorted(solutions.passes(p, level), reverse=True)
+
+
+@wrong(exercises.passes, "turned around")
+def _(p, level):
+    return [not passed for passed in solutions.passes(p, level)]
+
+
+@wrong(exercises.passes, "The level 0.05 is written into the code")
+def _(p, level):
+    return solutions.passes(p, 0.05)
+
+
+@wrong(exercises.passes, "The divisor is too large by one")
+def _(p, level):
+    return ranked(p, level, lambda rank: level / (len(p) - rank + 1))
+
+
+@wrong(exercises.passes, "The divisor is too small by one")
+def _(p, level):
+    return ranked(p, level, lambda rank: level / max(1, len(p) - rank - 1))
+
+
+@wrong(exercises.passes, "It begins with the largest p")
+def _(p, level):
+    found = [False] * len(p)
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda i: -p[i])):
+        if p[place] >= level / (len(p) - rank):
+            break
+        found[place] = True
+    return found
+
+
+@wrong(exercises.passes, "Each value should be True or False")
+def _(p, level):
+    return [int(passed) for passed in solutions.passes(p, level)]
+
+
+@wrong(exercises.passes, "It should return a list of 3 truth values")
+def _(p, level):
+    return sum(solutions.passes(p, level))
+
+
+@wrong(exercises.passes, "the truth values should be")
+def _(p, level):
+    return [value < 0.0125 for value in p]
+
+
+# step_with_rates
+
+
+@right(exercises.step_with_rates)
+def _(theta, gradients, rates):
+    new = {}
+    for name, p in theta.items():
+        new[name] = p.clone()
+        new[name] -= gradients[name] * rates[name]
+    return new
+
+
+@right(exercises.step_with_rates)
+def _(theta, gradients, rates):
+    return {name: torch.addcmul(p, torch.as_tensor(-rates[name]), gradients[name]) for name, p in theta.items()}
+
+
+@right(exercises.step_with_rates)
+def _(theta, gradients, rates):
+    """By numpy."""
+    return {
+        n: torch.from_numpy(np.asarray(p) - np.asarray(rates[n]) * np.asarray(gradients[n])) for n, p in theta.items()
+    }
+
+
+@wrong(exercises.step_with_rates, "It climbs")
+def _(theta, gradients, rates):
+    return {name: theta[name] + rates[name] * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "the size of each rate")
+def _(theta, gradients, rates):
+    return {name: theta[name] - abs(rates[name]) * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "Rates below 0 are taken as 0")
+def _(theta, gradients, rates):
+    return {name: theta[name] - torch.as_tensor(rates[name]).relu() * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "Multiply entry by entry")
+def _(theta, gradients, rates):
+    return {name: theta[name] - float(torch.as_tensor(rates[name]).mean()) * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "The rates are not used")
+def _(theta, gradients, rates):
+    return {name: theta[name] - gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "It returns the change alone")
+def _(theta, gradients, rates):
+    return {name: -rates[name] * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "The names should be")
+def _(theta, gradients, rates):
+    return {"w1": theta["w1"] - rates["w1"] * gradients["w1"]}
+
+
+@wrong(exercises.step_with_rates, "It should return a dictionary of tensors by name")
+def _(theta, gradients, rates):
+    return [theta[name] - rates[name] * gradients[name] for name in theta]
+
+
+@wrong(exercises.step_with_rates, "The rates of the first tensor are used for all of them")
+def _(theta, gradients, rates):
+    rate = torch.as_tensor(rates["w1"]).double().mean()
+    return {name: theta[name] - rate * gradients[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "It multiplies theta, and not the gradient, by the rate")
+def _(theta, gradients, rates):
+    return {name: theta[name] - rates[name] * theta[name] for name in theta}
+
+
+@wrong(exercises.step_with_rates, "w1 should be a tensor")
+def _(theta, gradients, rates):
+    return {name: (theta[name] - rates[name] * gradients[name]).sum(0) for name in theta}

@@ -203,6 +203,8 @@ def test_the_functions_that_the_lessons_call_are_known():
         "reptile_update",
         "paired_ratio",
         "verdict",
+        "passes",
+        "step_with_rates",
         "descend",
         "adapted_loss",
         "meta_step",

@@ -1,4 +1,4 @@
-"""The exercises of the lesson on variants: the interval of a ratio, two tests for a verdict, and Reptile's update."""
+"""The exercises of the lesson on variants: how methods are compared, Reptile's update, and a step with any rates."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from ...analysis.paired import t_quantile
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from . import solutions
+from .holm_exercise import PASSES_MISTAKES as PASSES_MISTAKES
+from .holm_exercise import passes
 from .reptile_exercise import REPTILE_UPDATE_MISTAKES as REPTILE_UPDATE_MISTAKES
 from .reptile_exercise import reptile_update
+from .step_exercise import STEP_WITH_RATES_MISTAKES as STEP_WITH_RATES_MISTAKES
+from .step_exercise import step_with_rates
 
-__all__ = ["paired_ratio", "reptile_update", "verdict"]
+__all__ = ["paired_ratio", "passes", "reptile_update", "step_with_rates", "verdict"]
 
 
 # paired_ratio

@@ -80,6 +80,16 @@ def pairs(results: Results, method: str, equal: str = "steps", rival: str = "mam
     return ours, theirs
 
 
+def curve(results: Results, method: str, part_of_training: float) -> dict[int, float]:
+    """Return the training errors of a method at equal steps after a part of its training, by seed."""
+    found = {}
+    for row in results["runs"]:
+        if (row["method"], row["equal"]) == (method, "steps"):
+            reached = [error for step, error in row["curve"] if step <= part_of_training * row["steps"]]
+            found[row["seed"]] = reached[-1]
+    return found
+
+
 def verdicts(results: Results, rival: str = "maml") -> dict[tuple[str, str], Verdict]:
     """Compare every other method with a rival, by (method, "steps") and where it was measured (method, "time")."""
     base, found = errors(results, rival), {}
@@ -91,16 +101,23 @@ def verdicts(results: Results, rival: str = "maml") -> dict[tuple[str, str], Ver
     return found
 
 
-def evidence(results: Mapping[str, Results], method: str) -> list[str]:
-    """Return what is known of a method, a line for each part and each kind of equality.
+def compared(results: Mapping[str, Results]) -> dict[tuple[str, str, str], tuple[Verdict, bool]]:
+    """Compare every method with MAML wherever it was measured.
 
-    A star marks what stays significant next to all other comparisons, those of the other parts too (Holm's method).
+    Returns:
+        By the part, the method, and what was equal ("steps" or "time"): the verdict, and whether it has a star, that
+        is, whether it stays significant among all these comparisons (Holm's method).
     """
     found = {(part, *key): verdict for part, measured in results.items() for key, verdict in verdicts(measured).items()}
     stars = holm([verdict.p for verdict in found.values()])
+    return dict(zip(found, zip(found.values(), stars, strict=True), strict=True))
+
+
+def evidence(results: Mapping[str, Results], method: str) -> list[str]:
+    """Return what is known of a method, a line for each part and each kind of equality, with its star."""
     return [
         f"{part:8} equal {equal}: {verdict.ratio} × MAML's{'*' if star else ''} ({verdict.seeds} seeds): {verdict}"
-        for ((part, name, equal), verdict), star in zip(found.items(), stars, strict=True)
+        for (part, name, equal), (verdict, star) in compared(results).items()
         if name == method
     ]
 

@@ -18,7 +18,22 @@ def verdict(wide, narrow, margin):
     return different, equivalent
 
 
+def passes(p, level):
+    """Tell which of several comparisons pass Holm's method, in the order of their p."""
+    found = [False] * len(p)
+    for rank, place in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        if p[place] >= level / (len(p) - rank):
+            break
+        found[place] = True
+    return found
+
+
 def reptile_update(params, adapted, outer_lr):
     """Move params a part outer_lr of the way to the mean of adapted, over tasks."""
     means = [torch.stack(ends).mean(dim=0) for ends in zip(*adapted, strict=True)]
     return [p + outer_lr * (mean - p) for p, mean in zip(params, means, strict=True)]
+
+
+def step_with_rates(theta, gradients, rates):
+    """Return theta after one inner step, in which each number may have its own rate."""
+    return {name: theta[name] - rates[name] * gradients[name] for name in theta}
