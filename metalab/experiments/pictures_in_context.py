@@ -55,7 +55,7 @@ def protocol(quick: int = 1) -> dict[str, Any]:
 
 
 def measure(method: str, seed: int, train: Characters, test: Characters, quick: int = 1) -> dict[str, Any]:
-    """Train once, and return the accuracies in training and in the test, and the right answers of each test episode.
+    """Train once, and return the accuracies in training and test, and how many answers of each episode are right.
 
     Args:
         method: a name of LEARNERS.
