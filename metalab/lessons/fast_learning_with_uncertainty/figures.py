@@ -223,7 +223,7 @@ def bands_panel(answers: Mapping[str, Answer], *, seed: int = 4, waves: int = 20
             value=name,
             description=side,
             style={"button_width": "auto"},  # or the long names are cut off
-            layout=widgets.Layout(grid_column="1 / -1"),  # a row of its own
+            layout=widgets.Layout(grid_area="auto / 1 / auto / -1"),  # all columns; grid_column alone is lost
         )
 
     picture = _BandsPicture(at, seen=5)
