@@ -1,6 +1,6 @@
 """Characters in context: a transformer that reads pictures with their labels, next to prototypes, with several seeds.
 
-python -m metalab.experiments.pictures_in_context --json build/pictures.json    # some four minutes a seed on one core
+python -m metalab.experiments.pictures_in_context --json build/pictures.json    # some five minutes a seed on one core
 
 Both learners have the same embedding, and train for as many steps on the same 5-way 1-shot episodes of Omniglot's
 background alphabets, with rotations as further characters. They are tested on the same 600 episodes of the other
