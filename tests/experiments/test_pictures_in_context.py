@@ -22,6 +22,9 @@ def test_a_run_is_resumed_and_its_file_is_whole(characters, tmp_path, capsys):
     for run in data["runs"]:
         assert run["accuracy"].keys() == {"1", "5"}
         assert all(0 <= number <= 1 for number in [*run["accuracy"].values(), *run["learned"]])
+        for shots, right in run["right"].items():  # of the 25 queries of each episode
+            assert len(right) == study.EPISODES // 300
+            assert run["accuracy"][shots] == pytest.approx(sum(right) / len(right) / 25, abs=1e-5)
     capsys.readouterr()
     out.write_text(json.dumps(data | {"runs": data["runs"][:1]}))
     assert study.main(["--quick", "--seeds", "1", "--json", str(out)]) == 0

@@ -94,6 +94,19 @@ def test_the_game_counts_measurements_and_wins():
     assert game.scores[1][0] > game.scores[1][1]
 
 
+def test_on_a_narrow_page_nothing_of_a_picture_is_cut_off():
+    panel = lesson.bands_panel({"ensemble": study.ensemble(lesson.members()), "exact": study.exact})
+    for live in (panel.picture, lesson.QuestionGame(study.exact).picture):
+        live.room.page = (560.0, 900.0, 1.0)  # CSS pixels of the panel's width and of the window's height, and dots
+        live._fit()
+        figure = live._last.figure
+        legends = [*figure.legends, *(ax.get_legend() for ax in figure.axes if ax.get_legend())]
+        assert legends
+        for part in (*legends, *(ax.title for ax in figure.axes)):
+            box = part.get_window_extent()
+            assert max(-box.x0, box.x1 - figure.bbox.width) < 3, part  # a legend has an empty rim
+
+
 def test_the_rival_measures_where_the_variance_is_largest():
     game = lesson.QuestionGame(study.exact)
     _mean, variance = game._answers(game.rivals[:1])

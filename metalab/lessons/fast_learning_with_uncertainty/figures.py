@@ -21,7 +21,7 @@ from ...checkpoint import shipped
 from ...experiments import uncertainty as study
 from ...nets import Params
 from ...tasks import Characters, Episode, sine
-from ..kit.canvas import Canvas
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -177,7 +177,7 @@ class _BandsPicture:
             self._parts.append((band, mean, truth, dots, ax.title))
             moving += self._parts[-1]
         legend_of_all(fig, axes[0].get_legend_handles_labels()[0])
-        self._canvas = Canvas(fig, moving)
+        self._canvas = Canvas(fig, moving, narrowest=TWO_COLUMNS)
 
     def __call__(
         self, answers: Sequence[tuple[str, Tensor, Tensor]], points: tuple[Tensor, Tensor], wave: Tensor
@@ -216,9 +216,15 @@ def bands_panel(answers: Mapping[str, Answer], *, seed: int = 4, waves: int = 20
         "wave": slider("wave", 1, 1, waves, 1),
         "points": slider("number of points", 2, 1, most, 1),
         "last": slider("x of the last point", 0.0, -5.0, 10.0, 0.25),
-        "left": widgets.ToggleButtons(options=names, value=names[-1], description="left"),
-        "right": widgets.ToggleButtons(options=names, value=names[0], description="right"),
     }
+    for side, name in (("left", names[-1]), ("right", names[0])):
+        controls[side] = widgets.ToggleButtons(
+            options=names,
+            value=name,
+            description=side,
+            style={"button_width": "auto"},  # or the long names are cut off
+            layout=widgets.Layout(grid_area="auto / 1 / auto / -1"),  # all columns; grid_column alone is lost
+        )
 
     picture = _BandsPicture(at, seen=5)
 
@@ -402,7 +408,7 @@ class QuestionGame:
                 words.append("Press “Next wave” for another one.")
             else:
                 words.append("Choose the next x, and press “Measure here”.")
-            self.picture.draw(fig, " ".join(words))
+            self.picture.draw(Canvas(fig, narrowest=TWO_COLUMNS), " ".join(words))
 
 
 # Characters

@@ -391,12 +391,12 @@ class _ShiftPicture:
         for name, (color, dash) in looks.items():
             [self._lines[name]] = ax.plot([], [], dash, color=color, linewidth=2.2, label=name)
         ax.axhline(1, color=GREY, linewidth=1, label="answering 0")
-        ax.axvline(study.EXAMPLES, color=GREY, linewidth=1, linestyle=":")
+        ax.axvline(study.EXAMPLES, color=GREY, linewidth=1, linestyle=":", label="as in training")
         ax.set_yscale("log")
         ax.set(xlim=(0, MOST), ylim=(1e-3, 30))
         finish(
             ax,
-            "linear functions: your shift (dotted: examples in training)",
+            "linear functions: your shift",
             "examples",
             "error / variance of y",
             legend=True,
