@@ -191,5 +191,5 @@ def training_panel(*, seed: int = 0, device: str | torch.device = "cpu") -> stee
     controls = standard({name: value for name, value in values.items() if name not in steps}) | steps
     alt = "Panel: sliders that steer MAML while it learns to act; the distance to the goal, and walks to an unseen one."
     presets = {"Small α": {"inner_lr": 0.05}, "Blow it up": {"outer_lr": 0.5}}
-    view = View(WalkPicture(["before", "after"]), loss="mean distance to the goal over a walk")
+    view = View(WalkPicture(["before", "after"]), loss="mean distance to the goal")
     return steering.SteeringPanel(driver, view, look=look, controls=controls, presets=presets, alt=alt)
