@@ -12,7 +12,7 @@ from torch import Tensor
 from ...analysis.paired import t_quantile
 from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
-from ..kit.training_step import Embedding, taken_step
+from ..kit.training_step import STEP_MISTAKES, Embedding, take_step, taken_step
 from . import solutions
 
 
@@ -238,13 +238,11 @@ def _stepped(
     query_y: Tensor,
     ways: int,
     *,
-    clear: bool = True,
     called: str = "once",
     asked: str = "query",
     logits: str = "right",
     reduction: str = "mean",
-    step: str = "once",
-    returned: str = "before",
+    **how: Any,
 ) -> Tensor:
     """Take the step, or do what the mistakes do that the keywords name, and return the loss."""
 
@@ -268,33 +266,13 @@ def _stepped(
             return 1 - made.softmax(1).gather(1, y[:, None]).mean()
         return F.cross_entropy(made, y, reduction=reduction)
 
-    if step == "stale":
-        optimizer.step()
-    loss = compute()
-    if step == "late":
-        optimizer.step()
-    if clear:
-        optimizer.zero_grad()
-    (-loss if step == "up" else loss).backward()
-    for _ in range({"once": 1, "up": 1, "twice": 2}.get(step, 0)):
-        optimizer.step()
-    if returned == "after":
-        with torch.no_grad():
-            loss = compute()
-    return loss.detach()
+    return take_step(compute, optimizer, **how)
 
 
-_UNCHANGED = (
-    "The loss is right, but the parameters do not change. Either optimizer.step() is missing, or zero_grad() clears "
-    "the gradients between backward() and step()."
-)
 _KNOWN_STEPS = combined(
     _stepped,
     {
-        "clear": {
-            False: "The old gradients are not cleared: backward() adds to what an earlier batch has left in .grad, so "
-            "the step goes in a mixture of directions. Call optimizer.zero_grad() before backward().",
-        },
+        "clear": STEP_MISTAKES["clear"],
         "called": {
             "apart": "Support and query drawings are embedded in two calls, so batch norm normalises each set by its "
             "own statistics, and a query is compared with prototypes that were measured on another scale. Embed "
@@ -319,18 +297,8 @@ _KNOWN_STEPS = combined(
             "one minus": "The loss is one minus the mean probability of the right class. The page asks for the mean "
             "cross-entropy, which has a logarithm.",
         },
-        "step": {
-            "none": _UNCHANGED,
-            "twice": "The optimizer steps twice with the same gradient. One step belongs to one backward().",
-            "up": "The step climbs: it makes the loss larger. Call loss.backward(), without a minus.",
-            "stale": "The step comes before backward(), so it uses the gradient that an earlier batch has left.",
-            "late": "The step comes between the loss and backward(), so it uses the gradient that an earlier batch "
-            "has left. First backward(), then step().",
-        },
-        "returned": {
-            "after": "The step is right, but the loss is computed again after it. Return the loss that the step was "
-            "taken on, which costs nothing.",
-        },
+        "step": STEP_MISTAKES["step"],
+        "returned": STEP_MISTAKES["returned"],
     },
 )
 _CUT = [

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, single, with_help
 from ..kit.exercise import Exercise
-from ..kit.training_step import Embedding, taken_step
+from ..kit.training_step import STEP_MISTAKES, Embedding, take_step, taken_step
 from . import solutions
 
 # train_on_group
@@ -44,13 +44,11 @@ def _stepped(
     group: Tensor,
     margin: float,
     *,
-    clear: bool = True,
     called: str = "once",
     pairs: str = "right",
     weight: str = "halves",
     loss: str = "right",
-    step: str = "once",
-    returned: str = "before",
+    **how: Any,
 ) -> Tensor:
     """Take the step, or do what the mistakes do that the keywords name, and return the loss."""
     characters, drawings = group.shape[:2]
@@ -94,20 +92,7 @@ def _stepped(
             "different": lambda: unlike.mean(),
         }[weight]()
 
-    if step == "stale":
-        optimizer.step()
-    found = compute()
-    if step == "late":
-        optimizer.step()
-    if clear:
-        optimizer.zero_grad()
-    (-found if step == "up" else found).backward()
-    for _ in range({"once": 1, "up": 1, "twice": 2}.get(step, 0)):
-        optimizer.step()
-    if returned == "after":
-        with torch.no_grad():
-            found = compute()
-    return found.detach()
+    return take_step(compute, optimizer, **how)
 
 
 COPIED = (
@@ -121,10 +106,7 @@ _HELP_WITH_THE_STEP = {
 _KNOWN_STEPS = combined(
     _stepped,
     {
-        "clear": {
-            False: "The old gradients are not cleared: backward() adds to what an earlier batch has left in .grad, so "
-            "the step goes in a mixture of directions. Call optimizer.zero_grad() before backward().",
-        },
+        "clear": STEP_MISTAKES["clear"],
         "called": {
             "by character": "Each character is embedded in a call of its own, so batch norm normalises it by its own "
             "statistics, and drawings of two characters are compared on different scales. Embed the group in one call.",
@@ -164,19 +146,8 @@ _KNOWN_STEPS = combined(
             "squared": "The distances are squared before contrastive_loss, which squares them itself. Pass d.",
             "margin 1": "The margin is 1 whatever `margin` says.",
         },
-        "step": {
-            "none": "The loss is right, but the parameters do not change. Either optimizer.step() is missing, or "
-            "zero_grad() clears the gradients between backward() and step().",
-            "twice": "The optimizer steps twice with the same gradient. One step belongs to one backward().",
-            "up": "The step climbs: it makes the loss larger. Call loss.backward(), without a minus.",
-            "stale": "The step comes before backward(), so it uses the gradient that an earlier batch has left.",
-            "late": "The step comes between the loss and backward(), so it uses the gradient that an earlier batch "
-            "has left. First backward(), then step().",
-        },
-        "returned": {
-            "after": "The step is right, but the loss is computed again after it. Return the loss that the step was "
-            "taken on, which costs nothing.",
-        },
+        "step": STEP_MISTAKES["step"],
+        "returned": STEP_MISTAKES["returned"],
     },
 )
 TRAIN_ON_GROUP_MISTAKES = single(_KNOWN_STEPS)
