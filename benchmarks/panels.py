@@ -22,7 +22,7 @@ import nbformat
 import torch
 from ipywidgets import FloatLogSlider, ToggleButtons, Widget
 
-from metalab.experiments import machine, uncertainty
+from metalab.experiments import machine, navigation, uncertainty
 from metalab.files import replace_file
 from metalab.learners.causal_transformer import CausalTransformer
 from metalab.learners.contrastive import Contrastive
@@ -33,6 +33,7 @@ from metalab.lessons.kit import steering
 from metalab.lessons.kit.guessing import Guesses
 from metalab.lessons.kit.panels import Panel
 from metalab.lessons.learning_in_context import figures as reading
+from metalab.lessons.learning_to_act import figures as acting
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
@@ -56,6 +57,7 @@ def trainings() -> dict[str, Callable[[], steering.SteeringPanel]]:
         "2: characters": lambda: characters.training_panel(train, test),
         "3: the contrastive loss": lambda: siamese.training_panel(train, test),
         "4: both orders": orders.training_panel,
+        "9: learning to act": acting.training_panel,
     }
 
 
@@ -95,6 +97,7 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
         "8: bands of two methods": bands.bands_panel(
             {"ALPaCA": partial(alpaca.predictive, alpaca.init(seeded())), "exact Bayes": uncertainty.exact}
         ),
+        "9: a goal to walk to": acting.goal_panel(navigation.LEARNER.init(seeded()), navigation.LEARNER),
     }
 
 

@@ -28,10 +28,13 @@ from benchmarks.challenge import PARTS, WITHOUT
 from benchmarks.false_alarms import states
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
+from metalab.analysis.paired import Interval
 from metalab.experiments.progress import duration
 from metalab.experiments.recipes import RECIPES, paper
 from metalab.experiments.runs import RATES, in_words
 from metalab.files import replace_file
+from metalab.lessons.learning_to_act import bandit_figures as of_bandits
+from metalab.lessons.learning_to_act import figures as acting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,6 +217,7 @@ def page(measured: Measurements) -> str:
     sections = {
         "Trained networks": networks(measured.runs),
         "The author's one-shot challenge": (part for found in measured.challenges for part in challenge(found)),
+        "Learning to act": learning_to_act(),
         "Speed": (part for bench in measured.speed for part in speed(bench)),
         "Learning per second": (part for run in measured.speedruns for part in learning(run)),
         "On a GPU": (part for part in on_a_gpu(measured)),
@@ -543,6 +547,35 @@ def ablated(runs: list[dict[str, Any]], alphabets: list[str]) -> str:
         f"{', '.join(clear) or 'none'}."
         + (f" Not measured, for want of time: {', '.join(missing)}." if missing else "")
     )
+
+
+def learning_to_act() -> Iterator[str]:
+    """Yield the paragraphs on the studies whose results come with lesson 9."""
+    found = acting.load_results()
+    yield (
+        f"Navigation, by `{found['command']}` on {found['machine']}: the mean return of 40 test goals before and after "
+        f"inner steps, ± 95 % over {len(acting.runs_of(found, 'maml'))} seeds. The rates in brackets, of the first "
+        "step and of the later ones, were chosen on validation goals for each number of steps; MAML's first one is "
+        "that of its training. The authors' numbers are from their files, ± 95 % over the goals."
+    )
+    rows = []
+    for method, title in acting.TITLES.items():
+        each = [acting.seeds_interval(values) for values in acting.of_seeds(found, method).unbind(1)]
+        cells = [f"{i.mean:.1f} ± {(i.high - i.low) / 2:.1f}" for i in each]
+        for k, (rate, later) in enumerate(found["chosen"][method], start=1):
+            cells[k] += f" ({rate:g})" if k == 1 else f" ({rate:g}, {rate * later:g})"
+        rows.append([f"{title}, ours", *cells])
+        rows.append([f"{title}, the authors'", *(f"{mean} ± {half}" for mean, half in acting.AUTHORS[method])])
+    yield table(["policy", "0 steps", "1 step", "2 steps", "3 steps"], rows)
+    found = of_bandits.load_results()
+    yield (
+        f"Bandits of 5 arms with 10 pulls, by `{found['command']}` on {found['machine']}: expected payments of a game. "
+        f"All are exact; that of the network is the mean of {len(found['runs'])} seeds, ± 95 %."
+    )
+    totals = Interval.of([sum(run["by pull"]) for run in found["runs"]])
+    network = [of_bandits.NETWORK, f"{totals.mean:.4f} ± {(totals.high - totals.low) / 2:.4f}"]
+    exact = sorted(found["exact"].items(), key=lambda item: -sum(item[1]))
+    yield table(["player", "payments"], [network, *([name, f"{sum(values):.4f}"] for name, values in exact)])
 
 
 def on_a_gpu(measured: Measurements) -> Iterator[str]:

@@ -603,14 +603,13 @@ ROWS = {
     "learners.recurrent_policy.RecurrentPolicy.predict": with_task(PLAYER, "predict", "bandits", games),
     "learners.policy_maml.PolicyMAML": Row(
         PolicyMAML,
-        maker(width=8, inner_lr=0.5, inner_steps=1, discount=0.9, deviation=0.5, longest=0.3),
-        {"inner_lr": AT_LEAST_0, "inner_steps": FROM_0, "deviation": ABOVE_0, "longest": ABOVE_0},
+        maker(width=8, inner_lr=0.5, later=0.5, inner_steps=1, discount=0.9, deviation=0.5, longest=0.3),
+        {"inner_lr": AT_LEAST_0, "later": AT_LEAST_0, "inner_steps": FROM_0, "deviation": ABOVE_0, "longest": ABOVE_0},
     ),
     "learners.policy_maml.PolicyMAML.init": Row(WALKER.init, maker(generator=lambda: seeded())),
     "learners.policy_maml.PolicyMAML.adapt": Row(
         WALKER.adapt,
-        maker(params=lambda: WALKER.init(seeded()), attempts=lambda: walking(), inner_lr=0.5),
-        {"inner_lr": AT_LEAST_0 | OPTIONAL},
+        maker(params=lambda: WALKER.init(seeded()), attempts=lambda: walking()),
     ),
     "learners.policy_maml.PolicyMAML.meta_gradient": with_task(WALKER, "meta_gradient", "attempts", walking),
     "learners.policy_maml.PolicyMAML.predict": with_task(WALKER, "predict", "attempts", walking),
@@ -618,16 +617,6 @@ ROWS = {
         policy_maml.rewards_to_go, maker(rewards=lambda: floats(2, 3, 4), discount=0.9), {"rewards": A_CUBE}
     ),
     "learners.policy_maml.advantages": Row(policy_maml.advantages, maker(walked=lambda: walked(), discount=0.9)),
-    "learners.policy_maml.naive_surrogate": Row(
-        policy_maml.naive_surrogate,
-        maker(log_p=lambda: floats(2, 3, 4), rewards=lambda: floats(2, 3, 4)),
-        {"log_p": A_CUBE, "rewards": A_CUBE},
-    ),
-    "learners.policy_maml.dice_surrogate": Row(
-        policy_maml.dice_surrogate,
-        maker(log_p=lambda: floats(2, 3, 4), rewards=lambda: floats(2, 3, 4)),
-        {"log_p": A_CUBE, "rewards": A_CUBE},
-    ),
     "learners.reads_pictures.ReadsPictures": Row(ReadsPictures, maker(net=EMBED, reader=PICTURES)),
     "learners.reads_pictures.ReadsPictures.init": Row(
         ReadsPictures(EMBED, PICTURES).init, maker(generator=lambda: seeded())
@@ -823,6 +812,7 @@ ROWS = {
         for name, policy in (
             ("uniform", rivals.uniform),
             ("greedy", rivals.greedy),
+            ("greedy_least_pulled", rivals.greedy_least_pulled),
             ("thompson", rivals.thompson),
             ("UCB1.__call__", rivals.UCB1()),
             ("Gittins.__call__", rivals.Gittins(3)),
@@ -830,7 +820,7 @@ ROWS = {
             ("Optimal.values", rivals.Optimal(4, 3).values),
         )
     },
-    "analysis.bandits.UCB1": Row(rivals.UCB1, maker(c=2.0), {"c": AT_LEAST_0}),
+    "analysis.bandits.UCB1": Row(rivals.UCB1, maker(c=2.0, prior=True), {"c": AT_LEAST_0, "prior": FLAG}),
     "analysis.bandits.Gittins": Row(rivals.Gittins, maker(pulls=3, discount=0.9)),
     "analysis.bandits.Gittins.table": Row(rivals.Gittins(3).table, maker(left=2)),
     "analysis.bandits.Optimal": Row(rivals.Optimal, maker(arms=2, pulls=3)),

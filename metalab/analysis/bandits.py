@@ -4,8 +4,9 @@ After w payments and l failures, the chance of an arm is known up to a Beta dist
 to p^w (1 − p)^l, and its mean is m = (w + 1) / (w + l + 2). A policy maps these counts [..., A] and the number of pulls
 that are left to the probabilities of the arms [..., A]. With n the number of pulls so far:
 
-    greedy      pulls an arm with the largest m
-    UCB1        pulls an arm with the largest  w / (w + l) + √(c ln n / (w + l)),  each arm once first
+    greedy      pulls an arm with the largest m; of several, any, or one that was pulled least
+    UCB1        pulls an arm with the largest  w / (w + l) + √(c ln n / (w + l)),  each arm once first;
+                with the prior, it pulls one with the largest  m + √(c ln(n + 1) / (w + l + 1))
     Thompson    pulls an arm with the probability that it is the best,  ∫ f_a(p) Π_{b ≠ a} F_b(p) dp
     Gittins     pulls an arm with the largest index, which is a function of that arm alone
     optimal     pulls an arm with the largest expected reward of all pulls that are left, by dynamic programming:
@@ -57,26 +58,39 @@ def greedy(wins: Tensor, losses: Tensor, left: int) -> Tensor:
     return _best(posterior_mean(wins, losses))
 
 
+def greedy_least_pulled(wins: Tensor, losses: Tensor, left: int) -> Tensor:
+    """Pull, among the arms with the largest posterior mean, one that was pulled least: probabilities [..., A]."""
+    _check(wins, losses, left)
+    return _best(posterior_mean(wins, losses) - 1e-6 * (wins + losses))
+
+
 @dataclass(frozen=True)
 class UCB1:
     """Upper confidence bounds (Auer, Cesa-Bianchi & Fischer 2002, figure 1).
 
     Args:
         c: the factor under the root; 2 in the paper, for which its bound on the regret is proved.
+        prior: take the posterior mean, and count one pull more of each arm, so that no arm has to be pulled first. This
+            is not in the paper.
 
     Raises:
         TypeError, ValueError: c is no number of at least 0.
     """
 
     c: float = 2.0
+    prior: bool = False
 
     def __post_init__(self) -> None:
         arguments.real(least=0, c=self.c)
+        arguments.flag(prior=self.prior)
 
     def __call__(self, wins: Tensor, losses: Tensor, left: int) -> Tensor:
         """Return the probabilities of the arms [..., A]."""
         _check(wins, losses, left)
         pulls = wins + losses
+        if self.prior:
+            bonus = (self.c * (pulls.sum(-1, keepdim=True) + 1).log() / (pulls + 1)).sqrt()
+            return _best(posterior_mean(wins, losses) + bonus)
         bonus = (self.c * pulls.sum(-1, keepdim=True).clamp(min=1).log() / pulls).sqrt()
         return _best(torch.where(pulls > 0, wins / pulls + bonus, torch.inf).nan_to_num(posinf=1e9))
 

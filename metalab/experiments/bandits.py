@@ -1,11 +1,12 @@
-"""How near does a recurrent network come to the best possible play of bandits? Several seeds, with the same test games.
+"""How near does a recurrent network come to the best possible play of bandits? Several seeds, without any luck.
 
     python -m metalab.experiments.bandits --json build/bandits.json    # about half a minute a seed on one core
 
-It trains recurrent policies on bandits of 5 arms with 10 pulls. Each is then tested on the same 100,000 new bandits,
-with the same luck as the policies that know the family: greedy, UCB1, Thompson sampling, Gittins' index and the optimal
-one. The reward of a pull is counted as the chance of the arm that was pulled, which has the same mean and less noise.
-For all but the network, the exact expected rewards are computed too.
+It trains recurrent policies on bandits of 5 arms with 10 pulls. The expected rewards of all players are computed
+exactly, for chances that are uniform in 0 … 1. The network always pulls its surest arm. What it does then depends only
+on what its pulls paid, so that 1,024 games show all that it can do. Its parameters are rounded to half precision before
+that, as they are kept. The other players know the family: greedy, UCB1, Thompson sampling, Gittins' index and the
+optimal one.
 
 What is finished is in the file, and is not trained again when the command is called again.
 """
@@ -35,13 +36,14 @@ from . import machine
 LEARNER = RecurrentPolicy()
 BATCH, STEPS, PARTS = 512, 2000, 20
 OUTER_LR, WARM_UP, ENTROPY = 1e-2, 20, 0.1  # the rate and the factor of the entropy at the start; both fall to 0
-TASKS, TEST_SEED = 100_000, 1_000_000
 POLICIES: dict[str, rivals.Policy] = {
     "any arm": rivals.uniform,
     "UCB1": rivals.UCB1(),
     "UCB1, best c": rivals.UCB1(0.0),
+    "UCB1 with prior": rivals.UCB1(0.01, prior=True),
     "Thompson": rivals.thompson,
     "greedy": rivals.greedy,
+    "greedy, least pulled": rivals.greedy_least_pulled,
     "Gittins": rivals.Gittins(),
     "optimal": rivals.Optimal(),
 }
@@ -52,59 +54,39 @@ def rate(step: int, steps: int) -> float:
     return OUTER_LR * min(1.0, step / WARM_UP) * (1 - (step - 1) / steps)
 
 
-def games_of_test(tasks: int = TASKS) -> bandits.Bandits:
-    """Return the bandits of the test, always the same ones."""
-    return bandits.sample(tasks, torch.Generator().manual_seed(TEST_SEED))
-
-
 def trained(seed: int, steps: int = STEPS) -> Params:
-    """Return the parameters after a training."""
+    """Return the parameters after a training, rounded to half precision."""
     training = Trainer(
         LEARNER, lambda g: bandits.sample(BATCH, g), outer_lr=lambda step: rate(step, steps), seed=seed, recordings=0
     )
     for part in range(PARTS):
         training.learner = replace(LEARNER, entropy=ENTROPY * (1 - part / PARTS))
         training.step(max(1, steps // PARTS))
-    return {name: p.clone() for name, p in training.params.items()}
+    return {name: p.half().float() for name, p in training.params.items()}
 
 
-def measured(chances: Tensor, best: Tensor) -> dict[str, Any]:
-    """Return what a method got [T, K], and its mean difference from the optimal play with the same luck [T, K].
+def exact(params: Params) -> Tensor:
+    """Return the expected reward of each pull [K] of the network's surest play, without drawing any bandit.
 
-    Returns:
-        "reward": the mean of a whole game; "by pull": that of each pull; "below": how much less than the optimal play
-        it got, and "error", the standard error of that difference over the bandits.
+    In game i, the digits of i in base 2 say which pulls pay. A game has the probability that these payments have if the
+    arms are pulled that the network pulls in it.
     """
-    gap = best.sum(1) - chances.sum(1)
-    return {
-        "reward": round(chances.sum(1).mean().item(), 5),
-        "by pull": [round(mean, 5) for mean in chances.mean(0).tolist()],
-        "below": round(gap.mean().item(), 5),
-        "error": round((gap.std() / len(gap) ** 0.5).item(), 5),
-    }
-
-
-def played(policy: rivals.Policy, games: bandits.Bandits) -> Tensor:
-    """Return the chances of the arms that a policy pulls [T, K]."""
-    return games.chances.gather(1, rivals.play(policy, games)[0])
-
-
-def same_arm(params: Params, games: bandits.Bandits) -> list[float]:
-    """Return how often the network's surest arm is an optimal one, for each pull, in the network's own games."""
+    pulls = bandits.PULLS
+    paid = torch.arange(2**pulls)[:, None] >> torch.arange(pulls) & 1
+    chances = torch.full((len(paid), LEARNER.arms), 0.5)
+    # A pull pays if its luck is below the chance: 0 is, and 1 is not.
+    games = bandits.Bandits(chances, 1.0 - paid, torch.zeros(paid.shape))
     with torch.no_grad():
-        game = LEARNER.play(params, games, surest=True)
-    wins, losses = torch.zeros_like(games.chances), torch.zeros_like(games.chances)
-    found = []
-    for number in range(games.pulls):
-        good = POLICIES["optimal"](wins, losses, games.pulls - number).gather(1, game.arms[:, number, None]) > 0
-        found.append(round(good.double().mean().item(), 4))
-        pulled = torch.nn.functional.one_hot(game.arms[:, number], games.arms).to(wins.dtype)
-        paid = game.rewards[:, number, None]
-        wins, losses = wins + pulled * paid, losses + pulled * (1 - paid)
-    return found
+        arms = LEARNER.play(params, games, surest=True).arms
+    pulled = torch.nn.functional.one_hot(arms, LEARNER.arms).double()  # [games, K, A]
+    wins, losses = pulled * paid[:, :, None], pulled * (1 - paid[:, :, None])
+    before = (part.cumsum(1) - part for part in (wins, losses))
+    mean = (rivals.posterior_mean(*before) * pulled).sum(2)
+    share = torch.where(paid > 0, mean, 1 - mean).prod(1)
+    return (share[:, None] * paid).sum(0)
 
 
-def protocol(steps: int = STEPS, tasks: int = TASKS) -> dict[str, Any]:
+def protocol(steps: int = STEPS) -> dict[str, Any]:
     """Return what decides the results, as the file keeps it."""
     return {
         "arms": bandits.ARMS,
@@ -114,7 +96,6 @@ def protocol(steps: int = STEPS, tasks: int = TASKS) -> dict[str, Any]:
         "steps": steps,
         "outer_lr": OUTER_LR,
         "entropy": ENTROPY,
-        "tasks": tasks,
     }
 
 
@@ -124,10 +105,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds, from 0 on (default: %(default)s)")
     parser.add_argument("--json", type=Path, default=Path("build/bandits.json"), help="the file (%(default)s)")
-    parser.add_argument("--params", type=Path, help="where to keep the network of seed 0, in half precision")
+    parser.add_argument("--params", type=Path, help="where to keep the networks, in half precision")
     parser.add_argument("--quick", action="store_true", help="measure nothing: try out the command in seconds")
     options = parser.parse_args(arguments)
-    about = protocol(PARTS, 200) if options.quick else protocol()
+    about = protocol(PARTS) if options.quick else protocol()
     try:
         whole(least=1, most=50, **{"--seeds": options.seeds})
         for path in filter(None, (options.json, options.params)):
@@ -139,34 +120,27 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     torch.set_num_threads(1)
     options.json.parent.mkdir(parents=True, exist_ok=True)
-    games = games_of_test(about["tasks"])
-    best = played(POLICIES["optimal"], games)
-
-    def write() -> None:
-        replace_file(options.json, f"{json.dumps(data, ensure_ascii=False)}\n".encode())
-
-    if "rivals" not in data:
-        data |= {
-            "command": "python -m metalab.experiments.bandits",
-            "machine": machine.name("cpu"),
-            "metalab": __version__,
-            "torch": torch.__version__,
-            "exact": {name: rivals.expected_rewards(policy).tolist() for name, policy in POLICIES.items()},
-            "rivals": {name: measured(played(policy, games), best) for name, policy in POLICIES.items()},
-        }
-        write()
+    kept = checkpoint.load(options.params)[0] if data["runs"] and options.params else {}
+    data |= {
+        "command": "python -m metalab.experiments.bandits",
+        "machine": machine.name("cpu"),
+        "metalab": __version__,
+        "torch": torch.__version__,
+        "exact": {name: rivals.expected_rewards(policy).tolist() for name, policy in POLICIES.items()},
+    }
     done = {run["seed"] for run in data["runs"]}
     for seed in (seed for seed in range(options.seeds) if seed not in done):
         start = time.process_time()
         params = trained(seed, about["steps"])
-        row = {"seed": seed, "seconds": round(time.process_time() - start, 1)}
-        row |= measured(LEARNER.predict(params, games), best) | {"optimal arm": same_arm(params, games)}
+        seconds = round(time.process_time() - start, 1)
+        if options.params:
+            kept |= {f"{seed}.{name}": p for name, p in params.items()}
+            note = {name: data[name] for name in ("command", "metalab", "protocol")}
+            checkpoint.save(options.params, {name: p.half() for name, p in kept.items()}, note)
+        row = {"seed": seed, "seconds": seconds, "by pull": exact(params).tolist()}
         data["runs"].append(row)
-        write()
-        print(f"seed {seed}: {row['reward']:.3f}, {row['below']:.3f} below the optimal play", flush=True)
-        if seed == 0 and options.params:
-            note = {"command": data["command"], "seed": 0, "steps": about["steps"], "metalab": __version__}
-            checkpoint.save(options.params, {name: p.half() for name, p in params.items()}, note)
+        replace_file(options.json, f"{json.dumps(data, ensure_ascii=False)}\n".encode())
+        print(f"seed {seed}: {sum(row['by pull']):.4f} of {sum(data['exact']['optimal']):.4f}", flush=True)
     return 0
 
 

@@ -45,7 +45,8 @@ class PolicyMAML:
 
     Args:
         width: the units of each of the two hidden layers.
-        inner_lr: α.
+        inner_lr: α. A tensor without axes may be changed in place while a training runs.
+        later: the steps after the first have this share of α.
         inner_steps: K. With 0, the mean return over all tasks is maximised without adaptation (joint training).
         discount: of the rewards in the advantages.
         deviation: the standard deviation of the actions at the start, in units of the highest speed.
@@ -57,7 +58,8 @@ class PolicyMAML:
     """
 
     width: int = 64
-    inner_lr: float = 0.5
+    inner_lr: float | Tensor = 0.5
+    later: float = 1.0
     inner_steps: int = 1
     discount: float = 0.99
     deviation: float = 0.6
@@ -66,7 +68,7 @@ class PolicyMAML:
     def __post_init__(self) -> None:
         arguments.whole(width=self.width)
         arguments.whole(least=0, inner_steps=self.inner_steps)
-        arguments.real(least=0, inner_lr=self.inner_lr)
+        arguments.real(least=0, inner_lr=self.inner_lr, later=self.later)
         arguments.real(above=0, most=1, discount=self.discount)
         arguments.real(above=0, deviation=self.deviation, longest=self.longest)
 
@@ -102,16 +104,19 @@ class PolicyMAML:
             grads = torch.autograd.grad(each.sum(), list(adapted.values()), create_graph=create_graph)
         return dict(zip(adapted, grads, strict=True))
 
+    def _step(self, theta: Params, walked: Trajectories, k: int, *, create_graph: bool = False) -> Params:
+        """Return the parameters [T, ...] after the inner step k, counted from 0, by the trajectories that they made."""
+        rate = self.inner_lr * (self.later if k else 1.0)
+        grads = self.inner_gradient(theta, walked, create_graph=create_graph)
+        return theta | {name: theta[name] + rate * g for name, g in grads.items()}
+
     @torch.no_grad()
-    def adapt(
-        self, params: Params, attempts: Attempts, *, inner_lr: float | None = None
-    ) -> tuple[list[Params], list[Trajectories]]:
+    def adapt(self, params: Params, attempts: Attempts) -> tuple[list[Params], list[Trajectories]]:
         """Adapt to T goals by the rewards, in the published environment: a step after each round but the last.
 
         Args:
             params: the parameters, without a task axis.
             attempts: the goals, and the noise of R rounds.
-            inner_lr: another α than the learner's.
 
         Returns:
             The parameters [T, ...] of each round, and its trajectories.
@@ -120,14 +125,11 @@ class PolicyMAML:
             TypeError, ValueError: the arguments do not fit this learner.
         """
         self._check(params, attempts, rounds=1)
-        rate = self.inner_lr if inner_lr is None else inner_lr
-        arguments.real(least=0, inner_lr=rate)
         thetas, walks = [for_tasks(params, attempts.tasks)], []
         for k in range(attempts.rounds):
             walks.append(attempts.walk(self.policy(thetas[-1]), k))
             if k + 1 < attempts.rounds:
-                grads = self.inner_gradient(thetas[-1], walks[-1])
-                thetas.append(thetas[-1] | {name: thetas[-1][name] + rate * g for name, g in grads.items()})
+                thetas.append(self._step(thetas[-1], walks[-1], k))
         return thetas, walks
 
     def predict(self, params: Params, attempts: Attempts) -> Tensor:
@@ -142,8 +144,7 @@ class PolicyMAML:
             if k > 0 or self.inner_steps == 0:
                 losses.append(-walked.rewards.mean((1, 2)))
             if k < self.inner_steps:
-                grads = self.inner_gradient(theta, walked, create_graph=True)
-                theta = theta | {name: theta[name] + self.inner_lr * g for name, g in grads.items()}
+                theta = self._step(theta, walked, k, create_graph=True)
         return torch.stack(losses).mean(0)
 
     def meta_gradient(self, params: Params, attempts: Attempts) -> tuple[Params, dict[str, Tensor]]:
@@ -193,30 +194,9 @@ def advantages(walked: Trajectories, discount: float = 0.99) -> Tensor:
     features = torch.stack([*s.unbind(3), *s.square().unbind(3), t, t**2, t**3, torch.ones_like(t)], 3)
     x, y = (features * on[..., None]).flatten(1, 2), (target * on).flatten(1, 2)[..., None]
     ridge = RIDGE * torch.eye(x.shape[2], device=s.device, dtype=s.dtype)
-    weights = torch.linalg.solve(x.mT @ x / x.shape[1] + ridge, x.mT @ y / x.shape[1])
+    # Unlike `solve`, `solve_ex` does not wait for a GPU to say whether the matrix is singular; the ridge sees to that.
+    weights, _info = torch.linalg.solve_ex(x.mT @ x / x.shape[1] + ridge, x.mT @ y / x.shape[1])
     gap = (y - x @ weights).view_as(target)
     count = on.sum((1, 2), keepdim=True)
     gap = (gap - gap.sum((1, 2), keepdim=True) / count) * on
     return gap / ((gap.square().sum((1, 2), keepdim=True) / count).sqrt() + 1e-8)
-
-
-def naive_surrogate(log_p: Tensor, rewards: Tensor) -> Tensor:
-    """Return Σ_t log π(a_t | s_t) R_t, the mean over trajectories: [T]. Only its first derivative is that of J.
-
-    Args:
-        log_p: log π of what was done, as a function of the parameters [T, N, H].
-        rewards: what came of it [T, N, H]; R_t is their sum from t on.
-    """
-    arguments.shapes(log_p=(log_p, "T N H"), rewards=(rewards, "T N H"))
-    return (log_p * rewards_to_go(rewards)).sum(2).mean(1)
-
-
-def dice_surrogate(log_p: Tensor, rewards: Tensor) -> Tensor:
-    """Return DiCE's surrogate (Foerster et al. 2018), the mean over trajectories: [T].
-
-    Each reward is multiplied by exp(c − stop(c)), where c is the sum of log π up to its step. This is 1 as a number,
-    and its derivatives of every order are, on average, those of the probability of what led to the reward.
-    """
-    arguments.shapes(log_p=(log_p, "T N H"), rewards=(rewards, "T N H"))
-    so_far = log_p.cumsum(2)
-    return ((so_far - so_far.detach()).exp() * rewards).sum(2).mean(1)

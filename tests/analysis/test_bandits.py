@@ -11,8 +11,10 @@ from metalab.tasks import bandits
 POLICIES = {
     "uniform": rivals.uniform,
     "greedy": rivals.greedy,
+    "greedy, least pulled": rivals.greedy_least_pulled,
     "thompson": rivals.thompson,
     "ucb1": rivals.UCB1(),
+    "ucb1 with prior": rivals.UCB1(0.01, prior=True),
     "gittins": rivals.Gittins(5),
     "optimal": rivals.Optimal(3, 5),
 }
@@ -108,6 +110,20 @@ def test_ucb1_by_hand():
     # shares 1, 0, 1/2, and bonuses √(2 ln 6 / 1), √(2 ln 6 / 1), √(2 ln 6 / 4)
     assert rivals.UCB1()(wins, losses, 1).tolist() == [[1, 0, 0]]
     assert rivals.UCB1()(wins, torch.tensor([[0.0, 1.0, 0.0]]).double() * 0, 1).tolist() == [[0, 1, 0]]  # not tried yet
+
+
+def test_ties_of_greedy_play_go_to_any_arm_or_to_one_that_was_pulled_least():
+    wins, losses = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).double(), torch.tensor([[1.0, 0.0, 0.0, 1.0]]).double()
+    third = pytest.approx(1 / 3)
+    assert rivals.greedy(wins, losses, 1)[0].tolist() == [third, third, third, 0]
+    assert rivals.greedy_least_pulled(wins, losses, 1)[0].tolist() == [0, 0.5, 0.5, 0]
+
+
+def test_ucb1_with_the_prior_by_hand():
+    wins, losses = torch.tensor([[3.0, 0.0, 0.0]]).double(), torch.tensor([[1.0, 0.0, 0.0]]).double()
+    # means 4/6, 1/2, 1/2, and bonuses √(c ln 5 / 5), √(c ln 5), √(c ln 5)
+    assert rivals.UCB1(0.01, prior=True)(wins, losses, 1).tolist() == [[1, 0, 0]]
+    assert rivals.UCB1(1.0, prior=True)(wins, losses, 1).tolist() == [[0, 0.5, 0.5]]
 
 
 def test_ties_are_split():

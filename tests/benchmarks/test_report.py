@@ -12,6 +12,7 @@ import pytest
 from benchmarks import meta_step, report
 from benchmarks.challenge import wilson
 from metalab.experiments.settings import Settings
+from metalab.lessons.learning_to_act import figures as acting
 
 COMMITTED = Path(__file__).parents[2] / "results"
 MACHINE = {
@@ -78,6 +79,14 @@ def write(where):
 
 def row(text, *cells):
     return "| " + " | ".join(cells) + " |" in text.splitlines()
+
+
+def test_the_page_has_the_studies_of_lesson_9(tmp_path):
+    text = write(folder(tmp_path))
+    returns = acting.of_seeds(acting.load_results(), "maml").mean(0)
+    [ours] = [line for line in text.splitlines() if line.startswith("| MAML, ours |")]
+    assert [cell.split(" ±")[0] for cell in ours.split(" | ")[1:]] == [f"{value:.1f}" for value in returns.tolist()]
+    assert row(text, "optimal", "6.6600")
 
 
 def test_the_committed_page_is_what_the_command_writes(tmp_path):

@@ -95,6 +95,13 @@ LESSONS = [
         "First and second order are",
         "0.0010 → 0.0016",
     ),
+    Lesson(
+        "09_learning_to_act",
+        making("learning_to_act"),
+        "Trajectories from the dot at the origin",
+        "0.0050 → 0.0079",
+        orders=False,
+    ),
 ]
 
 

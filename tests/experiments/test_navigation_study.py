@@ -5,28 +5,33 @@ import json
 import pytest
 import torch
 
+from metalab import checkpoint
 from metalab.experiments import navigation as study
 from metalab.lessons.learning_to_act import figures as lesson
 
 RESULTS = lesson.load_results()
+SEEDS = len(lesson.of_seeds(RESULTS, "maml"))
 
 
 @pytest.fixture
 def tiny(monkeypatch):
-    for name, value in {"TASKS": 2, "TRAJECTORIES": 3, "GOALS": 3, "TRIALS": 4, "RATES": (0.1, 0.5)}.items():
+    few = {"TASKS": 2, "TRAJECTORIES": 3, "GOALS": 3, "TRIALS": 4, "RATES": (0.1, 0.5), "LATER": (1.0, 0.5)}
+    for name, value in few.items():
         monkeypatch.setattr(study, name, value)
 
 
 def test_a_second_call_goes_on_where_the_first_was_cut(tiny, tmp_path):
-    out = tmp_path / "found.json"
-    command = ["--steps", "2", "--seeds", "1", "--json", str(out), "--params", str(tmp_path / "p.safetensors")]
-    assert study.main(command) == 0
-    whole = json.loads(out.read_text())
-    assert [(run["method"], run["seed"]) for run in whole["runs"]] == [(method, 0) for method in study.METHODS]
-    out.write_text(json.dumps(whole | {"runs": whole["runs"][1:]}))
-    assert study.main(command) == 0
-    again = {run["method"]: run["returns"] for run in json.loads(out.read_text())["runs"]}
-    assert again == {run["method"]: run["returns"] for run in whole["runs"]}
+    out, kept = tmp_path / "found.json", tmp_path / "p.safetensors"
+    command = ["--steps", "2", "--json", str(out), "--params", str(kept), "--seeds"]
+    assert study.main([*command, "2"]) == 0
+    whole, params = json.loads(out.read_text()), checkpoint.load(kept)[0]
+    for file in (out, kept):
+        file.unlink()
+    assert study.main([*command, "1"]) == 0
+    assert study.main([*command, "2"]) == 0
+    assert json.loads(out.read_text()) == whole
+    assert {name.rsplit(".", 1)[0] for name in params} == {f"{m}.{seed}" for m in study.METHODS for seed in (0, 1)}
+    assert all(torch.equal(p, params[name]) for name, p in checkpoint.load(kept)[0].items())
 
 
 def test_a_file_of_other_settings_is_refused(tmp_path, capsys):
@@ -37,31 +42,46 @@ def test_a_file_of_other_settings_is_refused(tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
-def test_the_pretrained_policy_is_trained_without_a_step_and_the_random_one_not_at_all(tiny):
+def test_the_pretrained_policy_is_trained_without_a_step():
     assert study.trainer("maml", 0).learner.inner_steps == 1
     assert study.trainer("pretrained", 0).learner.inner_steps == 0
-    run, params = study.measure("random", 3)
-    assert run["rate"] in study.RATES
-    fresh = study.trainer("pretrained", 3).params
-    assert all(torch.equal(params[name], fresh[name]) for name in fresh)
+
+
+def test_the_rates_are_those_that_are_best_on_validation_goals_for_each_number_of_steps(tiny, monkeypatch):
+    """Returns that depend on the rates alone: the test goals would choose others."""
+    best = torch.tensor([[9.0, 9.0], [0.1, 1.0], [0.5, 1.0], [0.5, 0.5]])  # after 0 to 3 steps
+
+    def returns(_params, rate, later=1.0, seed=study.TEST_SEED):
+        gap = (torch.tensor([rate, later]) - best).abs().sum(1)
+        return (-gap if seed == study.VALIDATION_SEED else gap).expand(3, 4)
+
+    monkeypatch.setattr(study, "returns", returns)
+    pairs = study.chosen([{"tried": study.tried("pretrained", {})}] * 2)
+    torch.testing.assert_close(torch.tensor(pairs), best[1:])
+    assert study.tested({}, pairs)[:, 1:].abs().max() < 1e-6, "each is tested with what was chosen for it"
+    assert {row[0] for row in study.tried("maml", {})} == {study.LEARNER.inner_lr}
+
+
+def test_the_choice_is_that_of_all_seeds_together():
+    runs = [{"tried": [[0.1, 1.0, 0, -5, -5, -5], [0.5, 1.0, 0, second, -4, -4]]} for second in (-1, -10)]
+    assert study.chosen(runs)[0] == [0.1, 1.0]
+    assert study.chosen(runs[:1])[0] == [0.5, 1.0]
 
 
 def test_shipped_results_are_whole_and_were_measured_with_todays_settings():
     assert RESULTS["steps"] == study.META_STEPS
     for method in study.METHODS:
-        assert lesson.of_seeds(RESULTS, method).shape == (3, study.ROUNDS)
-    for run in RESULTS["runs"]:
-        assert len(run["returns"]) == study.GOALS
-        assert run["rate"] == study.LEARNER.inner_lr if run["method"] == "maml" else run["rate"] in study.RATES
+        runs = lesson.runs_of(RESULTS, method)
+        assert len(runs) == SEEDS >= 3
+        rates = [study.LEARNER.inner_lr] if method == "maml" else study.RATES
+        for run in runs:
+            assert torch.tensor(run["returns"]).shape == (study.GOALS, study.ROUNDS)
+            assert [each[:2] for each in run["tried"]] == [[rate, later] for rate in rates for later in study.LATER]
+        assert RESULTS["chosen"][method] == study.chosen(runs)
 
 
-def test_the_shipped_policy_gets_what_the_results_say():
-    """It is shipped in half precision, which moves single goals more than their mean."""
-    found = study.returns(lesson.trained(), study.LEARNER.inner_lr).mean(0).tolist()
-    assert found == pytest.approx(lesson.of_seeds(RESULTS, "maml")[0].tolist(), rel=0.1, abs=1)
-
-
-def test_the_random_policy_of_the_results_is_todays():
-    run = next(run for run in RESULTS["runs"] if (run["method"], run["seed"]) == ("random", 0))
-    found = study.returns(study.trainer("pretrained", 0).params, run["rate"]).mean(0)
-    assert found.tolist() == pytest.approx(torch.tensor(run["returns"]).mean(0).tolist(), rel=0.02)
+@pytest.mark.parametrize("method", study.METHODS)
+def test_the_shipped_policies_get_what_the_results_say(method):
+    """Another processor rounds differently, which moves single goals more than their mean."""
+    found = study.tested(lesson.trained(method, SEEDS - 1), RESULTS["chosen"][method]).mean(0).tolist()
+    assert found == pytest.approx(lesson.of_seeds(RESULTS, method)[SEEDS - 1].tolist(), rel=0.1, abs=1)

@@ -17,9 +17,10 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from metalab.evaluate import Score
-from metalab.learners import MAML, Contrastive
+from metalab.learners import MAML, Contrastive, PolicyMAML
 from metalab.lessons.kit import panels
 from metalab.lessons.kit.figures import TEXT, WIDTH, Label, figure, plain, plain_ticks, png
+from metalab.lessons.learning_to_act import figures as acting
 from metalab.lessons.omniglot_few_shot import concepts, watching
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import concepts as ideas_of_orders
@@ -31,7 +32,7 @@ from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
 from metalab.lessons.sine_regression import figures as sine
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
-from metalab.tasks import Characters, Groups, as_pairs, glyphs
+from metalab.tasks import Characters, Groups, as_pairs, glyphs, navigation
 from metalab.tasks.sine import Sine
 from metalab.train import Trainer
 
@@ -94,6 +95,12 @@ def moved(panel, *changes):
     for change in changes:
         for name, value in change.items():
             panel.controls[name].value = value
+
+
+def walks(rounds):
+    """The walks of an untrained policy, and their goal."""
+    learner, attempts = PolicyMAML(), navigation.sample(1, 6, rounds, seeded())
+    return learner.adapt(learner.init(seeded()), attempts)[1], attempts.goal[0]
 
 
 def a_map(drawn):
@@ -270,12 +277,16 @@ CASES = {
         lambda d, angle=angle: ideas_of_orders.draw_triangle(2.1, 1.0, angle)[0] for angle in (5, 101, 175)
     ],
     (orders, "training_panel"): [lambda d: steered(orders.training_panel())],
+    (acting, "draw_walks"): [lambda d, n=n: acting.draw_walks(*walks(n))[0] for n in (1, 2, 4)],
+    (acting, "draw_returns"): [lambda d: acting.draw_returns(acting.load_results())[0]],
+    (acting, "goal_panel"): [lambda d: moved(acting.goal_panel(PolicyMAML().init(seeded()), PolicyMAML()), {"x": 0.5})],
+    (acting, "training_panel"): [lambda d: steered(acting.training_panel())],
 }
 
 
 def test_no_drawing_function_is_left_out():
     for lesson in {lesson for lesson, _name in CASES}:
-        few = {watching: 0, ideas_of_orders: 0, pairs_concepts: 2}
+        few = {watching: 0, ideas_of_orders: 0, pairs_concepts: 2, acting: 3}
         least = few.get(lesson, 4)
         own = {name for name, value in vars(lesson).items() if getattr(value, "__module__", "") == lesson.__name__}
         draws = re.compile(r"(draw_|train_).*|.*(_panel|Game|Panel)")

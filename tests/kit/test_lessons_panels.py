@@ -12,6 +12,7 @@ from fake_gpu import OnGPU, fake_gpu
 
 from metalab.engine import cuda_graph
 from metalab.learners import MAML
+from metalab.lessons.learning_to_act import figures as acting
 from metalab.lessons.omniglot_few_shot import figures as characters
 from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
@@ -72,7 +73,7 @@ def test_a_threshold_needs_distances(figures):
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, 1e30])
 @pytest.mark.parametrize(
-    "lesson", [sine, characters, siamese, orders], ids=lambda lesson: lesson.__name__.split(".")[-2]
+    "lesson", [sine, characters, siamese, orders, acting], ids=lambda lesson: lesson.__name__.split(".")[-2]
 )
 def test_a_network_that_has_diverged_is_drawn(lesson, number, drawn):
     """The driver takes a divergence back at the next step; a picture that comes before must not end the cell."""
@@ -103,7 +104,7 @@ def on(device, lesson, drawn):
 
 
 @pytest.mark.parametrize(
-    "lesson", [sine, characters, siamese, orders], ids=lambda lesson: lesson.__name__.split(".")[-2]
+    "lesson", [sine, characters, siamese, orders, acting], ids=lambda lesson: lesson.__name__.split(".")[-2]
 )
 def test_a_training_on_a_gpu_is_steered_without_another_recording(lesson, drawn, figures, monkeypatch):
     with fake_gpu() as gpu, monkeypatch.context() as patch:  # which is undone before the GPU is gone

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from metalab.learners import PolicyMAML
-from metalab.learners.policy_maml import advantages, dice_surrogate, naive_surrogate, rewards_to_go
+from metalab.learners.policy_maml import advantages, rewards_to_go
 from metalab.nets import for_tasks
 from metalab.tasks import navigation
 
@@ -60,17 +60,6 @@ def test_the_inner_gradient_is_that_of_a_naive_loop():
             torch.testing.assert_close(g[task], own[name].grad)
 
 
-def test_the_surrogate_has_the_right_first_and_a_wrong_second_derivative():
-    eps = torch.randn(400_000, generator=seeded(3), dtype=torch.float64)  # J = −(θ − ½)² − 1
-    rewards = -((eps - 0.5) ** 2)[None, :, None]
-    for kind, curvature in ((naive_surrogate, 1.25), (dice_surrogate, -2.0)):
-        theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        value = kind(-0.5 * (eps - theta)[None, :, None] ** 2, rewards).sum()
-        (slope,) = torch.autograd.grad(value, theta, create_graph=True)
-        assert abs(slope.item() - 1.0) < 0.03
-        assert abs(torch.autograd.grad(slope, theta)[0].item() - curvature) < 0.1
-
-
 def test_rewards_to_go_are_those_of_a_loop():
     rewards = torch.randn(2, 3, 4, generator=seeded())
     want = torch.stack([sum(0.9**k * rewards[:, :, t + k] for k in range(4 - t)) for t in range(4)], 2)
@@ -120,3 +109,20 @@ def test_the_inner_gradient_of_training_is_that_of_adaptation():
     for name, gradient in adaptation.items():
         assert gradient.abs().max() > 1e-6, name
         torch.testing.assert_close(training[name].detach(), gradient)
+
+
+def test_later_steps_have_their_share_of_the_rate():
+    """The first step is the same with any share; with none, the second one changes nothing."""
+    attempts = navigation.sample(2, 3, 3, seeded(), steps=6)
+    params = PolicyMAML(width=4).init(seeded(1))
+    whole, half, none = (PolicyMAML(width=4, later=share).adapt(params, attempts)[0] for share in (1.0, 0.5, 0.0))
+    for name in params:
+        torch.testing.assert_close(half[1][name], whole[1][name])
+        torch.testing.assert_close(half[2][name] - half[1][name], (whole[2][name] - whole[1][name]) / 2)
+        torch.testing.assert_close(none[2][name], none[1][name])
+    assert (whole[2]["w3"] - whole[1]["w3"]).abs().max() > 1e-4
+
+
+def test_a_later_share_below_0_is_refused():
+    with pytest.raises(ValueError, match=r"later=-0.5 must be a finite number, at least 0"):
+        PolicyMAML(later=-0.5)
