@@ -1,0 +1,89 @@
+"""Examinations of the data: of tasks, and of splits."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from ._calling import Found, drawn, made, seeded
+from .examination import examination
+from .patient import Make
+
+
+@examination("task")
+def support_and_queries(make: Make) -> Found:
+    """Draw 50 tasks, and compare support sets and queries with each other.
+
+    Shows: tasks that give their answers away: a query that is also a support example, a single class, a right class
+    that always has the same label; and tasks that are no tasks, because a query's class has no example.
+
+    Cannot show: whether training and test share classes.
+    """
+    patient, generator = made(make), seeded()
+    tasks = [drawn(patient, generator) for _ in range(50)]
+    total = sum(len(qx) for _, _, qx, _ in tasks)
+    labelled = not tasks[0][1].is_floating_point()
+    if shared := sum(int(_same(qx, sx).any(1).sum()) for sx, _, qx, _ in tasks):
+        says = f"{shared} of {total} queries are also in the support set of their task"
+        if any(_repeats(sx, sy if labelled else None) for sx, sy, _, _ in tasks):
+            return "open", f"{says}. Support sets repeat an input, too: are there only few different ones?"
+        return "ill", f"{says}."
+    # A fixed grid of x is fine where the values differ.
+    if all(torch.equal(tasks[0][0], t[0]) and torch.equal(tasks[0][1], t[1]) for t in tasks):
+        return "ill", "All 50 tasks have the same support set."
+    if not labelled:
+        return "well", f"None of {total} queries is in its support set."
+    if one := sum(len(sy.unique()) < 2 for _, sy, _, _ in tasks):
+        return "ill", f"In {one} of 50 tasks all examples have the same label: there is nothing to tell apart."
+    if lost := sum(int((~torch.isin(qy, sy)).sum()) for _, sy, _, qy in tasks):
+        return "ill", f"{lost} of {total} queries are of a class that has no example in the support set."
+    if len({int(y) for _, _, _, qy in tasks for y in qy}) == 1:
+        return "ill", f"The right label is always {int(tasks[0][3][0])}: whoever says so is always right."
+    return "well", f"None of {total} queries is in its support set, and all of their classes are."
+
+
+def _same(a: Tensor, b: Tensor) -> Tensor:
+    """Tell which inputs of a [A, ...] and of b [B, ...] are the same, up to their shape: [A, B]."""
+    return (a.reshape(len(a), 1, -1) == b.reshape(1, len(b), -1)).all(2)
+
+
+def _repeats(x: Tensor, labels: Tensor | None) -> bool:
+    """Tell whether an input occurs twice in x [S, ...]: with different labels, if there are any."""
+    again = _same(x, x).fill_diagonal_(False)
+    return bool((again if labels is None else again & (labels[:, None] != labels)).any())
+
+
+@examination("splits")
+def classes_across_splits(make: Make) -> Found:
+    """Compare the characters and alphabets of every two splits, and count the characters in each class.
+
+    Shows: classes that training and test share, alphabets that they share although new ones were meant, and classes
+    that are no characters but whole alphabets.
+
+    Cannot show: whether the drawings are what their labels say.
+    """
+    patient = made(make)
+    inside = {name: {c for members in classes.values() for c in members} for name, classes in patient.splits.items()}
+    for name, classes in patient.splits.items():
+        for label, members in classes.items():
+            if len(set(members)) > 1:
+                return "ill", (
+                    f"In {name}, the class {label} holds {len(set(members))} characters, as {members[0][1]} and "
+                    f"{members[1][1]} of {members[0][0]}: to know the class is not to know the character."
+                )
+    for one, other in combinations(inside, 2):
+        share = f"The splits {one} and {other} share"
+        if both := inside[one] & inside[other]:
+            return "ill", f"{share} {_count(both, 'character')}: {' '.join(reversed(min(both)))}."
+        alphabets = {a for a, _ in inside[one]} & {a for a, _ in inside[other]}
+        if alphabets and patient.new_alphabets:
+            return "ill", f"{share} {_count(alphabets, 'alphabet')}: {min(alphabets)}."
+    sizes = ", ".join(f"{name} {len(members)}" for name, members in inside.items())
+    what = "an alphabet" if patient.new_alphabets else "a character"
+    return "well", f"No two splits share {what}, and each class is one character ({sizes})."
+
+
+def _count(things: set, what: str) -> str:
+    return f"one {what}" if len(things) == 1 else f"{len(things)} {what}s, among them"
