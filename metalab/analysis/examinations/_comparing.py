@@ -58,6 +58,11 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
+def same_labels(a: Tensor, b: Tensor) -> bool:
+    """Tell whether two support sets have the same labels, however often each."""
+    return torch.equal(a.unique(), b.unique())
+
+
 def above(shares: Sequence[float], chances: Sequence[float]) -> float:
     """Return how many standard errors the mean of shares of right answers is above chance."""
     v = torch.tensor(shares, dtype=torch.float64) - torch.tensor(chances, dtype=torch.float64)

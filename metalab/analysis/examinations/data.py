@@ -7,7 +7,9 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from ..diagnosis import Task
 from ._calling import Found, drawn, made, seeded
+from ._comparing import same_labels
 from .examination import examination
 from .patient import Make
 
@@ -17,31 +19,58 @@ def support_and_queries(make: Make) -> Found:
     """Draw 50 tasks, and compare support sets and queries with each other.
 
     Shows: tasks that give their answers away: a query that is also a support example, a single class, a right class
-    that always has the same label; and tasks that are no tasks, because a query's class has no example.
+    that always has the same label, a number in each input that says its label; and tasks that are no tasks, because a
+    query's class has no example.
 
-    Cannot show: whether training and test share classes.
+    Cannot show: whether training and test share classes; queries that are nearly a support example, such as the same
+    drawing with noise or a pixel further to the left; labels that are hidden in several numbers of an input together;
+    and support inputs that were shuffled without their labels.
     """
     patient, generator = made(make), seeded()
     tasks = [drawn(patient, generator) for _ in range(50)]
     total = sum(len(qx) for _, _, qx, _ in tasks)
     labelled = not tasks[0][1].is_floating_point()
-    if shared := sum(int(_same(qx, sx).any(1).sum()) for sx, _, qx, _ in tasks):
-        says = f"{shared} of {total} queries are also in the support set of their task"
+    shared = sum(int(_same(qx, sx).any(1).sum()) for sx, _, qx, _ in tasks)
+    says = f"{shared} of {total} queries are also in the support set of their task"
+    if shared and not patient.contains_support:
         if any(_repeats(sx, sy if labelled else None) for sx, sy, _, _ in tasks):
             return "open", f"{says}. Support sets repeat an input, too: are there only few different ones?"
-        return "ill", f"{says}."
+        return "ill", f"{says}. If that is meant, as for neural processes, say contains_support=True."
     # A fixed grid of x is fine where the values differ.
     if all(torch.equal(tasks[0][0], t[0]) and torch.equal(tasks[0][1], t[1]) for t in tasks):
         return "ill", "All 50 tasks have the same support set."
-    if not labelled:
-        return "well", f"None of {total} queries is in its support set."
-    if one := sum(len(sy.unique()) < 2 for _, sy, _, _ in tasks):
-        return "ill", f"In {one} of 50 tasks all examples have the same label: there is nothing to tell apart."
-    if lost := sum(int((~torch.isin(qy, sy)).sum()) for _, sy, _, qy in tasks):
-        return "ill", f"{lost} of {total} queries are of a class that has no example in the support set."
-    if len({int(y) for _, _, _, qy in tasks for y in qy}) == 1:
-        return "ill", f"The right label is always {int(tasks[0][3][0])}: whoever says so is always right."
-    return "well", f"None of {total} queries is in its support set, and all of their classes are."
+    if labelled:
+        if one := sum(len(sy.unique()) < 2 for _, sy, _, _ in tasks):
+            return "ill", f"In {one} of 50 tasks all examples have the same label: there is nothing to tell apart."
+        if lost := sum(int((~torch.isin(qy, sy)).sum()) for _, sy, _, qy in tasks):
+            return "ill", f"{lost} of {total} queries are of a class that has no example in the support set."
+        if len({int(y) for _, _, _, qy in tasks for y in qy}) == 1:
+            return "ill", f"The right label is always {int(tasks[0][3][0])}: whoever says so is always right."
+        if place := _says_the_label(tasks):
+            return (
+                "ill",
+                f"The label can be read off number {place} of an input alone, in all 50 tasks in the same way.",
+            )
+    if shared:
+        return "open", f"{says}, and are meant to."
+    return "well", f"None of {total} queries is in its support set" + (
+        ", and all of their classes are." if labelled else "."
+    )
+
+
+def _says_the_label(tasks: list[Task]) -> int | None:
+    """Return the place, counted from 1, of a number that hardly varies among the support inputs of each label.
+
+    Tasks with other labels or other sizes are not compared: a label has to occur in all of them.
+    """
+    if any(t[0].shape[1:] != tasks[0][0].shape[1:] or not same_labels(t[1], tasks[0][1]) for t in tasks):
+        return None
+    x, y = (torch.cat([t[part].double() for t in tasks]) for part in (0, 1))
+    x = x.flatten(1) - x.flatten(1).mean(0)
+    means = torch.stack([x[y == label].mean(0) for label in y.unique()])
+    within = (x - means[y.unique(return_inverse=True)[1]]).square().sum(0)
+    [places] = torch.where(within < 0.01 * x.square().sum(0))
+    return int(places[0]) + 1 if len(places) else None
 
 
 def _same(a: Tensor, b: Tensor) -> Tensor:

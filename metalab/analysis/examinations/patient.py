@@ -43,6 +43,7 @@ class Patient:
         new_alphabets: whether the splits are meant to share no alphabet. Else, they are meant to share no character.
         transductive: whether an answer is meant to depend on the other queries of its batch.
         adapts: whether an answer is meant to depend on the support set. One network for all tasks does not adapt.
+        contains_support: whether the queries are meant to contain the support set, as those of neural processes do.
         floor: the lowest training loss that there can be. It is above 0 where scores are bounded, as cosines are.
 
     Raises:
@@ -65,6 +66,7 @@ class Patient:
     new_alphabets: bool = True
     transductive: bool = False
     adapts: bool = True
+    contains_support: bool = False
     floor: float = 0.0
 
     def __post_init__(self) -> None:
@@ -74,7 +76,8 @@ class Patient:
                 check_function(**{field.name: value})
         whole(most=2, order=self.order)
         real(floor=self.floor)
-        flag(new_alphabets=self.new_alphabets, transductive=self.transductive, adapts=self.adapts)
+        flag(new_alphabets=self.new_alphabets, transductive=self.transductive)
+        flag(adapts=self.adapts, contains_support=self.contains_support)
         if not callable(self.parameters):  # a module can be called, too
             _check_parameters(self.parameters)
         if self.splits is not None and not _are_splits(self.splits):

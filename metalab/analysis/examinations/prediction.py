@@ -10,7 +10,7 @@ from torch import Tensor
 from ...arguments import shown
 from ..roc import roc
 from ._calling import Found, answers, drawn, expect, in_words, made, seed_all, seeded
-from ._comparing import SURE, above, changed, copies, differ, loss_of, mean, share
+from ._comparing import SURE, above, changed, copies, differ, loss_of, mean, same_labels, share
 from .examination import examination
 from .patient import Make
 
@@ -30,7 +30,7 @@ def another_support_set(make: Make) -> Found:
     tasks = [drawn(patient, generator) for _ in range(30)]
     losses, same = [], True
     for i, (sx, sy, qx, qy) in enumerate(tasks):
-        others = [t[:2] for t in tasks[i + 1 :] + tasks[:i] if sy.is_floating_point() or _same_classes(sy, t[1])]
+        others = [t[:2] for t in tasks[i + 1 :] + tasks[:i] if sy.is_floating_point() or same_labels(sy, t[1])]
         pair = [answers(patient, *support, qx) for support in ((sx, sy), others[0] if others else tasks[i - 1][:2])]
         if any(found.isnan().any() for found in pair):
             return "open", "Some of its answers are no numbers (nan)."
@@ -48,10 +48,6 @@ def another_support_set(make: Make) -> Found:
     return "well", f"The answers depend on the support set: {says}; {better} of 30 tasks fare better after their own."
 
 
-def _same_classes(a: Tensor, b: Tensor) -> bool:
-    return torch.equal(a.unique(), b.unique())
-
-
 @examination("predict", "task")
 def shuffled_labels(make: Make) -> Found:
     """Shuffle the support labels of 100 classification tasks: the share of right answers has to fall to chance.
@@ -62,8 +58,9 @@ def shuffled_labels(make: Make) -> Found:
     Shows: answers that are right although the labels of the support set were shuffled: they come from something else,
     such as the order of the queries, the class that is always the right one, or a support set that holds the queries.
 
-    Cannot show: anything for a learner that is at chance with the right labels too; and it may miss where few answers,
-    about one in twenty, come from something else.
+    Cannot show: anything for a learner that is at chance with the right labels too, as one is whose support inputs were
+    shuffled without their labels; labels that are hidden in the inputs of both parts, if the learner compares inputs;
+    and it may miss where few answers, about one in twenty, come from something else.
     """
     patient, generator = made(make), seeded()
     right, shuffled, chances = [], [], []

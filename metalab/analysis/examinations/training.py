@@ -28,8 +28,8 @@ def several_steps(make: Make) -> Found:
     Shows: a crash at a later call, a loss that is not finite, parameters that nothing moves, gradients that are never
     reset, and an optimizer that is made anew at every step or every second one, so that its moments are lost.
 
-    Cannot show: whether the steps lead anywhere; and it sees gradients and optimizers only where the optimizer is one
-    of `torch.optim` or derived from it.
+    Cannot show: whether the steps lead anywhere; an optimizer that is made anew less often than that; and it sees
+    gradients and optimizers only where the optimizer is one of `torch.optim` or derived from it.
     """
     patient, generator = made(make), seeded()
     even, used, count = [], [], 0
@@ -189,7 +189,8 @@ def both_parts(make: Make) -> Found:
     Shows: a training loss that the queries do not enter, because it is taken on the support set, or that the support
     set does not enter, because the adapted weights are not used.
 
-    Cannot show: whether they enter it in the right way; and nothing for batches that do not consist of tasks.
+    Cannot show: whether they enter it in the right way; nothing for batches that do not consist of tasks; and with
+    `adapts=False`, it cannot tell a support set that is left out on purpose from one that was forgotten.
     """
     patient = made(make)
     batch = patient.batch(seeded())
