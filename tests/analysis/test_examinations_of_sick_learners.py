@@ -6,7 +6,7 @@ from itertools import count
 import pytest
 import torch
 import torch.nn.functional as F
-from clinic import blobs, descend, maml, net, prototype_scores, prototypical, siamese, sines
+from clinic import blobs, descend, maml, net, pairs_of_blobs, prototype_scores, prototypical, siamese, sines
 from torch import nn
 from torch.func import functional_call
 
@@ -231,6 +231,24 @@ def softmax_in_the_module():
 
 
 sick("softmax in the module and in the loss", "one batch")(softmax_in_the_module)
+
+
+@sick("a sigmoid of the distance before a margin of 1", "one batch")
+def _():
+    """Distances of at least 1/2 and below 1: the same class is never near, and others never reach the margin."""
+    module = net(6, 4)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+
+    def step(pairs):
+        a, b, same = pairs
+        apart = torch.sigmoid((module(a) - module(b) + 1e-6).norm(dim=1))
+        loss = torch.where(same, apart.square(), (1 - apart).square()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Patient(parameters=module, step=step, batch=pairs_of_blobs)
 
 
 def another_network_predicts(copy):

@@ -47,15 +47,10 @@ def support_and_queries(make: Make) -> Found:
         if len({int(y) for _, _, _, qy in tasks for y in qy}) == 1:
             return "ill", f"The right label is always {int(tasks[0][3][0])}: whoever says so is always right."
         if place := _says_the_label(tasks):
-            return (
-                "ill",
-                f"The label can be read off number {place} of an input alone, in all 50 tasks in the same way.",
-            )
+            return "ill", f"Number {place} of an input says its label, in all 50 tasks in the same way."
     if shared:
         return "open", f"{says}, and are meant to."
-    return "well", f"None of {total} queries is in its support set" + (
-        ", and all of their classes are." if labelled else "."
-    )
+    return "well", f"None of {total} queries is in its support set{', and all of their classes are' * labelled}."
 
 
 def _says_the_label(tasks: list[Task]) -> int | None:

@@ -53,7 +53,7 @@ def _gradient(patient: Patient, batch: object) -> dict[str, Tensor | None]:
         got = patient.gradient(batch)
         grads = dict(zip(named, got, strict=False)) if isinstance(got, list | tuple) else got
         right = isinstance(grads, Mapping) and len(got) == len(named)
-        right = right and all(n in grads and getattr(grads[n], "shape", p.shape) == p.shape for n, p in named.items())
+        right = right and all(name in grads and _fits(grads[name], p) for name, p in named.items())
         expect(right, "gradient", got, f"a tensor like each of {', '.join(named)}")
         return {name: g if g is None else g.detach() for name, g in grads.items()}
     loss = patient.loss(batch)
@@ -67,6 +67,10 @@ def _gradient(patient: Patient, batch: object) -> dict[str, Tensor | None]:
             raise
         raise Stop("ill", "Computing the loss changes parameters in place, so that autograd cannot follow.") from error
     return dict(zip(named, grads, strict=True))
+
+
+def _fits(g: object, p: Tensor) -> bool:
+    return g is None or (isinstance(g, Tensor) and g.shape == p.shape)
 
 
 @examination("parameters", "loss", "batch")
