@@ -738,7 +738,7 @@ ROWS = {
         lambda: {"function": lambda params, tasks, inner_lr: sum(p.sum() for p in params), "problem": problem()},
         {"problem": OPTIONAL},
     ),
-    "analysis.examinations.Patient": Row(
+    "analysis.examinations.patient.Patient": Row(
         examinations.Patient,
         lambda: {
             "parameters": [floats(3)],
@@ -748,17 +748,18 @@ ROWS = {
             "new_alphabets": True,
             "transductive": False,
             "adapts": True,
+            "contains_support": False,
             "floor": 0.0,
         },
         {
             "parameters": {"[]", "{}"},
             **dict.fromkeys(PATIENTS, OPTIONAL),
             "splits": {"{}", "None"},
-            **dict.fromkeys(("new_alphabets", "transductive", "adapts"), FLAG),
+            **dict.fromkeys(("new_alphabets", "transductive", "adapts", "contains_support"), FLAG),
             "floor": {"-1", "0", "1.5"},
         },
     ),
-    "analysis.examinations.Examination.__call__": Row(
+    "analysis.examinations.examination.Examination.__call__": Row(
         examinations.EXAMINATIONS["several steps"], maker(make=a_patient)
     ),
     "analysis.examinations.examine": Row(examinations.examine, maker(make=a_patient)),
@@ -908,10 +909,12 @@ EXCUSED = {
     "learners.maml.through_step": HELPER,
     "learners.maml.rate_of": HELPER,
     "analysis.diagnosis.Diagnosis": RESULT,
-    "analysis.examinations.Finding": RESULT,
-    "analysis.examinations.Report": RESULT,
-    "analysis.examinations.Examination": "a row of the table of examinations, which our own code makes",
-    "analysis.examinations.Examination.fits": "it is asked by our own code, of a Patient",
+    "analysis.diagnosis.is_task": HELPER,
+    "analysis.examinations.examination.examination": "a decorator for our own code",
+    "analysis.examinations.examination.Finding": RESULT,
+    "analysis.examinations.examination.Report": RESULT,
+    "analysis.examinations.examination.Examination": "a row of the table of examinations, which our own code makes",
+    "analysis.examinations.examination.Examination.fits": "it is asked by our own code, of a Patient",
     "analysis.roc.Roc": RESULT,
     "analysis.sine_bayes.SinePosterior": RESULT,
     "analysis.roc.Decision": RESULT,
@@ -926,7 +929,8 @@ def public():
     modules = ["losses", "gaussian", "nets", "residual", "optim", "train", "evaluate", "checkpoint", "files"]
     for folder in ("tasks", "learners", "analysis"):
         path = importlib.import_module(f"metalab.{folder}").__path__
-        modules += [f"{folder}.{module.name}" for module in pkgutil.iter_modules(path)]
+        found = [module.name for module in pkgutil.walk_packages(path, f"metalab.{folder}.")]
+        modules += [name.removeprefix("metalab.") for name in found if "._" not in name]
     for name in modules:
         module = importlib.import_module(f"{metalab.__name__}.{name}")
         for word, thing in vars(module).items():

@@ -49,7 +49,7 @@ class Problem:
     inner_steps: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tasks, list | tuple) or not all(_is_task(task) for task in self.tasks):
+        if not isinstance(self.tasks, list | tuple) or not all(is_task(task) for task in self.tasks):
             raise TypeError(f"tasks={shown(self.tasks)} must be a list of (support x, support y, query x, query y)")
         if len(self.tasks) < 2:
             raise ValueError(
@@ -117,7 +117,7 @@ class Problem:
         return cls(params=params, tasks=tasks, forward=forward, loss=loss, inner_lr=inner_lr, inner_steps=inner_steps)
 
 
-def _is_task(task: object) -> bool:
+def is_task(task: object) -> bool:
     return isinstance(task, list | tuple) and len(task) == 4 and all(isinstance(part, Tensor) for part in task)
 
 

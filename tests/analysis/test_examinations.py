@@ -177,6 +177,15 @@ def test_what_is_odd_on_purpose_is_left_open_and_not_ill():
     assert EXAMINATIONS["another support set"](needed(task=sines, predict=joint)).state == "ill"
     assert EXAMINATIONS["another support set"](needed(task=sines, predict=joint, adapts=False)).state == "open"
 
+    def repeats(generator):
+        sx, sy, qx, qy = sines(generator)
+        return sx, sy, torch.cat([sx, qx]), torch.cat([sy, qy])
+
+    assert EXAMINATIONS["support and queries"](needed(task=repeats)).state == "ill"
+    assert EXAMINATIONS["support and queries"](needed(task=repeats, contains_support=True)).state == "open"
+    same = repeats(torch.Generator().manual_seed(0))
+    assert EXAMINATIONS["support and queries"](needed(task=lambda g: same, contains_support=True)).state == "ill"
+
     def over_the_queries(*given):
         return scores(*given).softmax(0)
 

@@ -1,11 +1,12 @@
 """Each examination calls those learners ill that have what it is for, and the other examinations do not."""
 
 import copy
+from itertools import count
 
 import pytest
 import torch
 import torch.nn.functional as F
-from clinic import blobs, descend, maml, net, prototype_scores, prototypical, siamese, sines
+from clinic import blobs, descend, maml, net, pairs_of_blobs, prototype_scores, prototypical, siamese, sines
 from torch import nn
 from torch.func import functional_call
 
@@ -123,6 +124,33 @@ sick("a new Adam at each step", "several steps")(with_optimizer(lambda m: torch.
 sick("a new AdamW at each step", "several steps")(
     with_optimizer(lambda m: torch.optim.AdamW(m.parameters(), lr=0.003, weight_decay=0))
 )
+
+
+def renewed(every, make_optimizer):
+    """MAML whose optimizer is made anew at the first of so many steps."""
+
+    def make():
+        patient, number = maml()(), count()
+        held = []
+
+        def step(tasks):
+            if next(number) % every == 0:
+                held[:] = [make_optimizer(patient.parameters.parameters())]
+            loss = patient.loss(tasks)
+            held[0].zero_grad()
+            loss.backward()
+            held[0].step()
+            return loss.item()
+
+        return Patient(parameters=patient.parameters, step=step, batch=patient.batch)
+
+    return make
+
+
+sick("a new Adam at every second step", "several steps")(renewed(2, lambda p: torch.optim.Adam(p, lr=0.01)))
+sick("momentum that is lost at each step", "several steps")(
+    renewed(1, lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9))
+)
 sick("a head that no optimizer has", "several steps")(
     with_optimizer(lambda m: torch.optim.SGD(m[0].parameters(), lr=0.01))
 )
@@ -203,6 +231,24 @@ def softmax_in_the_module():
 
 
 sick("softmax in the module and in the loss", "one batch")(softmax_in_the_module)
+
+
+@sick("a sigmoid of the distance before a margin of 1", "one batch")
+def _():
+    """Distances of at least 1/2 and below 1: the same class is never near, and others never reach the margin."""
+    module = net(6, 4)
+    optimizer = torch.optim.Adam(module.parameters(), lr=0.01)
+
+    def step(pairs):
+        a, b, same = pairs
+        apart = torch.sigmoid((module(a) - module(b) + 1e-6).norm(dim=1))
+        loss = torch.where(same, apart.square(), (1 - apart).square()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Patient(parameters=module, step=step, batch=pairs_of_blobs)
 
 
 def another_network_predicts(copy):
@@ -493,6 +539,19 @@ sick("always the same task", "support and queries")(
     lambda: Patient(task=lambda generator: blobs(torch.Generator().manual_seed(0)))
 )
 sick("a class without an example", "support and queries")(task_of(lambda sx, sy, qx, qy: (sx[:4], sy[:4], qx, qy)))
+
+
+def marked(mark):
+    """Tasks in whose inputs numbers stand that depend on the label."""
+
+    def change(sx, sy, qx, qy):
+        return torch.cat([sx, mark(sy)], 1), sy, torch.cat([qx, mark(qy)], 1), qy
+
+    return change
+
+
+sick("a label that is written into each input", "support and queries")(task_of(marked(lambda y: y[:, None].float())))
+sick("a label in one-hot code in each input", "support and queries")(task_of(marked(lambda y: F.one_hot(y, 3).float())))
 sick("alphabets as classes", "classes across splits")(
     lambda: Patient(splits={"training": {"Greek": [("Greek", "α"), ("Greek", "β")]}, "test": {"ω": [("Coptic", "ω")]}})
 )
@@ -561,3 +620,38 @@ def test_a_copy_that_is_never_trained_is_found_by_its_error():
     finding = EXAMINATIONS["one batch"](make)
     assert finding.state == "ill", str(finding)
     assert "before and" in finding.says
+
+
+# What is known to pass, as the page says
+
+
+def in_two_numbers(y):
+    """The label is the difference of two numbers, each of which varies far more."""
+    first = 100 * torch.rand(len(y), 1, generator=torch.Generator().manual_seed(len(y)))
+    return torch.cat([first, first + y[:, None]], 1)
+
+
+def of_tasks(change):
+    """A prototypical network on tasks that were changed, by its embedding x itself."""
+    return lambda: Patient(
+        predict=lambda *given: prototype_scores(lambda x: x, *given), task=lambda generator: change(*blobs(generator))
+    )
+
+
+PASSES = {
+    "queries that are nearly support examples": of_tasks(lambda sx, sy, qx, qy: (sx, sy, sx + 1e-3 * qx, sy)),
+    "labels that are hidden in two numbers": of_tasks(marked(in_two_numbers)),
+    "support inputs that are shuffled": of_tasks(lambda sx, sy, qx, qy: (sx[[2, 5, 0, 3, 1, 4]], sy, qx, qy)),
+    "a new Adam at every third step": renewed(3, lambda p: torch.optim.Adam(p, lr=0.01)),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_what_the_page_says_to_pass_does_pass(name):
+    report = examine(PASSES[name])
+    assert report.ill == [], str(report)
+
+
+def test_support_inputs_that_are_shuffled_leave_a_learner_at_chance():
+    finding = EXAMINATIONS["shuffled labels"](PASSES["support inputs that are shuffled"])
+    assert finding.state == "open", str(finding)

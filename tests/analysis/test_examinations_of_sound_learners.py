@@ -327,6 +327,34 @@ def predicting(predict, task, **more):
     return lambda: Patient(predict=predict, task=task, **more)
 
 
+def two_optimizers():
+    """Two optimizers of the same parameters, which take turns and keep their moments."""
+    patient, turn = maml()(), count()
+    optimizers = [torch.optim.Adam(patient.parameters.parameters(), lr=lr) for lr in (0.003, 0.001)]
+
+    def step(tasks):
+        loss, optimizer = patient.loss(tasks), optimizers[next(turn) % 2]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return Patient(parameters=patient.parameters, step=step, batch=patient.batch, loss=patient.loss)
+
+
+def marked_by_class(generator):
+    """The drawings of a class share a number, which says nothing of the label that the task gives to the class."""
+    sx, sy, qx, qy = blobs(generator)
+    mark = torch.randperm(50, generator=generator)[:3].float()
+    return torch.cat([sx, mark[sy][:, None]], 1), sy, torch.cat([qx, mark[qy][:, None]], 1), qy
+
+
+def context_and_targets(generator):
+    """A task of a neural process: the targets contain the context."""
+    sx, sy, qx, qy = sines(generator)
+    return sx, sy, torch.cat([sx, qx]), torch.cat([sy, qy])
+
+
 def votes(neighbours):
     """The votes of the nearest support examples, which are often at a tie."""
 
@@ -374,6 +402,11 @@ def averaged_over_dropout():
 
 
 STYLES = {
+    "two optimizers that take turns": two_optimizers,
+    "inputs that are marked by their class": predicting(lambda *given: by_prototypes(*given), marked_by_class),
+    "targets that contain the context": maml(
+        task=lambda generator, dtype: context_and_targets(generator), meta_loss=None, contains_support=True
+    ),
     "descent by the sign": stepping_with(BySign),
     "gradients of four batches": stepping_with(every=4),
     "gradients of ten batches": stepping_with(every=10),
