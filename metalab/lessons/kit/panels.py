@@ -23,6 +23,7 @@ from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
 from .canvas import NARROWEST, Canvas, size_of
 from .figures import compact, show
+from .interrupts import INTERRUPTS
 from .reader import a_reader_watches
 from .room import WIDEST, Room
 
@@ -233,6 +234,7 @@ def train_and_draw(
                         f"{caption} {time_left(len(done), steps, time.monotonic() - start)}",
                     )
         except KeyboardInterrupt:
+            INTERRUPTS.shorter = True
             print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
         except Diverged as reason:
             print(f"Stopped: {reason}")
