@@ -21,7 +21,7 @@ from ...checkpoint import shipped
 from ...experiments import uncertainty as study
 from ...nets import Params
 from ...tasks import Characters, Episode, sine
-from ..kit.canvas import Canvas
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -402,7 +402,7 @@ class QuestionGame:
                 words.append("Press “Next wave” for another one.")
             else:
                 words.append("Choose the next x, and press “Measure here”.")
-            self.picture.draw(fig, " ".join(words))
+            self.picture.draw(Canvas(fig, narrowest=TWO_COLUMNS), " ".join(words))
 
 
 # Characters

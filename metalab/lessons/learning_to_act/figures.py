@@ -17,6 +17,7 @@ from ...experiments import navigation as study
 from ...nets import Params
 from ...tasks import navigation
 from ...tasks.navigation import Trajectories
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import BLACK, BLUE, GREY, LOOKS, TEXT, VERMILION, figure, finish, smooth
 from ..kit.panels import Panel, slider
 
@@ -105,9 +106,10 @@ def goal_panel(params: Params, *, rate: float = study.LEARNER.inner_lr) -> Panel
         "y": slider("goal, y", 0.3, -0.5, 0.5, 0.05),
     }
 
-    def redraw(x: float, y: float) -> tuple[Figure, str]:
+    def redraw(x: float, y: float) -> tuple[Canvas, str]:
         goal = torch.tensor([[x, y]])
         _thetas, walks = study.LEARNER.adapt(params, navigation.Attempts(goal, noise), inner_lr=rate)
-        return draw_walks(walks, goal[0])
+        fig, words = draw_walks(walks, goal[0])
+        return Canvas(fig, narrowest=TWO_COLUMNS), words
 
     return Panel(controls, redraw, alt="Panel: place the goal, and see how the trajectories change with each step.")
