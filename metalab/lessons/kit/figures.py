@@ -159,17 +159,17 @@ def legend_of_all(fig: Figure, handles: list[Artist], columns: int | None = None
     legend.below = handles  # for `fit_legends`
 
 
-LETTER = 0.08  # inches: the mean width of a letter of a title
+LETTER = 0.085  # inches: the mean width of a letter of a title
 
 
 def fit_titles(fig: Figure) -> None:
-    """Break the titles of axes into as many lines as they need now."""
-    for ax in fig.axes:
+    """Break the titles of axes into as many lines as they need now. Axes with fixed places keep theirs."""
+    for ax in fig.axes if fig.get_layout_engine() else ():
         title = ax.title
         if title.get_text() != getattr(title, "broken", None):  # a new one
             title.unbroken = title.get_text()
         if "\n" not in title.unbroken and ax.get_subplotspec():
-            letters = max(10, int((_room(ax) - 0.5) / LETTER))  # it stands above the axes without their labels
+            letters = max(10, int((_room(ax) - 0.7) / LETTER))  # it stands above the axes without their labels
             title.broken = textwrap.fill(title.unbroken, letters)
             title.set_text(title.broken)
 
