@@ -4,6 +4,7 @@ python -m benchmarks meta-step             # the meta-step's speed next to other
 python -m benchmarks meta-step --memory    # its peak memory over inner steps
 python -m benchmarks panels                # what the lessons' panels cost
 python -m benchmarks keys                  # how long it is from a key to the picture, in a browser
+python -m benchmarks busy                  # how much slower panels answer on a busy machine
 python -m benchmarks gpu                   # everything that only a GPU can tell
 python -m benchmarks speedrun              # how soon trainings reach 90, 93, 95 and 97 %
 python -m benchmarks few-shot              # lesson 2's comparisons over training seeds
@@ -27,6 +28,7 @@ COMMANDS = {
     "meta-step": "measure the meta-step's speed, or its memory, next to other libraries",
     "panels": "measure what the lessons' panels cost",
     "keys": "measure how long it is from a key to the picture, in a browser",
+    "busy": "measure how much slower panels answer on a busy machine",
     "gpu": "check, time and train on a GPU",
     "speedrun": "measure how soon trainings reach 90, 93, 95 and 97 %",
     "few-shot": "measure lesson 2's comparisons over training seeds",

@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from importlib.util import resolve_name
+from importlib.util import find_spec, resolve_name
 from pathlib import Path
 
 import pytest
@@ -119,9 +119,31 @@ def test_a_page_is_finished_and_its_links_lead_somewhere(name):
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
     assert [link for link in links if link and not ((ROOT / name).parent / link).exists()] == []
     files = re.findall(r"`((?:metalab|tests|tools|benchmarks|notebooks|results|docs)/[\w/.-]+)`", text)
-    examples = {"notebooks/05_name.ipynb", "metalab/lessons/name/", "tests/lessons/test_name.py"}
+    examples = {"notebooks/11_name.ipynb", "metalab/lessons/name/", "tests/lessons/test_name.py"}
     examples |= {"tests/lessons/answers_name.py"}
     assert [file for file in files if file not in examples and not (ROOT / file).exists()] == []
+
+
+def test_readme_tells_the_order_of_imports():
+    text = (ROOT / "README.md").read_text()
+    order = re.search(r"Imports point one way, and a test enforces it: (.*?)\.", text)[1]
+    assert [set(floor.split(", ")) for floor in order.split(" → ")] == [set(floor) for floor in reversed(ROOMS)]
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_the_commands_of_a_page_exist(name):
+    text = (ROOT / name).read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {target for line in re.findall(r"^([\w -]+):", makefile, re.MULTILINE) for target in line.split()}
+    named = re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
+    assert len(named) > 5
+    assert set(named) <= targets
+    modules = set(re.findall(r"python -m (\w+(?:\.\w+)*)", text))
+    assert modules
+    assert [module for module in modules if not find_spec(module)] == []
+    from benchmarks.__main__ import COMMANDS
+
+    assert set(re.findall(r"python -m benchmarks ([a-z-]+)", text)) <= set(COMMANDS)
 
 
 def test_notebooks_are_in_one_place():

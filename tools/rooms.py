@@ -12,7 +12,10 @@ READ, LATER, LESSON, AUTHOR = "read this", "look it up", "with its lesson", "to 
 ROOMS = {
     "metalab/tasks/": ("where tasks come from: sine waves, Omniglot, glyphs; episodes, groups and pairs", READ),
     "metalab/learners/": ("one algorithm a file, with its equation on top", READ),
-    "metalab/nets.py residual.py losses.py train.py optim.py evaluate.py checkpoint.py files.py arguments.py": (
+    (
+        "metalab/nets.py residual.py losses.py gaussian.py train.py optim.py evaluate.py checkpoint.py files.py "
+        "arguments.py"
+    ): (
         "the networks, the meta-training loop, confidence intervals, saved parameters, checks of arguments",
         READ,
     ),

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from metalab.lessons.kit.canvas import Canvas, fit, size_of
-from metalab.lessons.kit.figures import FigureCanvasAgg, figure
+from metalab.lessons.kit.figures import FigureCanvasAgg, figure, legend_of_all
 
 
 def pixels(data):
@@ -89,3 +89,54 @@ def test_a_picture_that_fits_is_not_laid_out_again(monkeypatch):
     assert calls == []
     assert not fit(fig, 500, 300, 1.0)
     assert fit(fig, 500, 301, 1.0)
+
+
+def test_axes_stand_below_each_other_where_their_letters_would_be_too_small():
+    fig, (left, right) = figure(9, 4, ncols=2)
+    right.set_title("the right one")
+    canvas = Canvas(fig, left.plot([0, 1], [2, 2]), narrowest=720)
+
+    def above():
+        canvas.png()
+        return left.get_position().y0 > right.get_position().y1
+
+    assert canvas.needs(900) == 720
+    assert not above()
+    assert canvas.needs(480) == 720  # two thirds of the size
+    assert not above()
+    assert canvas.needs(260) == 360
+    assert above()
+    assert canvas.needs(600) == 720
+    assert not above()
+
+
+def test_four_axes_stand_in_two_rows_and_other_figures_stay_as_they_are():
+    fig, axes = figure(9, 3, ncols=4)
+    canvas = Canvas(fig, narrowest=720)
+    assert canvas.needs(260) == 360
+    canvas.png()
+    rows = [round(ax.get_position().y0, 3) for ax in axes]
+    assert rows[0] == rows[1] > rows[2] == rows[3]
+    for options in ({"nrows": 2, "ncols": 2}, {}):
+        assert Canvas(figure(9, 4, **options)[0], narrowest=720).needs(260) == 720
+
+
+def test_titles_and_legends_get_the_lines_that_they_need():
+    fig, ax = figure(9, 4)
+    title = "a title that is long enough for three lines on a narrow page"
+    ax.set_title(title)
+    lines = [ax.plot([0, 1], [n, 1], label=f"the line number {n}")[0] for n in range(4)]
+    legend_of_all(fig, lines)
+    canvas = Canvas(fig)
+    for width, broken in ((300, True), (890, False), (300, True)):
+        canvas.fit(width, 400)
+        canvas.png()
+        assert ("\n" in ax.get_title()) == broken
+        assert ax.get_title().replace("\n", " ") == title
+        for artist in (ax.title, fig.legends[0]):
+            box = artist.get_window_extent()
+            assert box.x0 >= 0, artist
+            assert box.x1 <= fig.bbox.x1, artist
+    ax.set_title("another")
+    canvas.fit(310, 400)
+    assert ax.get_title() == "another"

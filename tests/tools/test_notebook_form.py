@@ -1,10 +1,13 @@
 """The lessons' form, and the check of that form."""
 
+import base64
+import io
 from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from notebook_form import MAX_BYTES, MAX_COLUMNS, MAX_LINES, PLACES, problems
+from PIL import Image
 from small_lesson import INSTALL, REPOSITORY, SET_UP, read, result, small_lesson, stream
 
 from metalab.lessons.kit import setup
@@ -21,6 +24,16 @@ def test_there_are_lessons():
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
 def test_lesson_has_the_form(path):
     assert problems(read(path), publish.set_up_cell(path.stem, INSTALL)) == []
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_no_picture_lets_a_dark_page_through(path):
+    """Black letters on a transparent picture could not be read in a dark theme."""
+    outputs = [output for cell in read(path).cells for output in cell.get("outputs", [])]
+    pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    opened = [Image.open(io.BytesIO(base64.b64decode(picture))) for picture in pictures]
+    assert opened
+    assert [picture.mode for picture in opened if "A" in picture.mode or "transparency" in picture.info] == []
 
 
 def test_lessons_are_those_of_the_catalogue_and_were_timed():

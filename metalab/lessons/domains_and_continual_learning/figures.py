@@ -16,6 +16,7 @@ from ...experiments import domains as study
 from ...losses import accuracy
 from ...tasks import Characters
 from ...tasks.domains import CHANGES, Varying, changed
+from ..kit.canvas import TWO_COLUMNS, Canvas
 from ..kit.figures import (
     BLACK,
     BLUE,
@@ -140,7 +141,7 @@ def domains_panel(
         "shots": slider("shots", 1, 1, 5, 1),
     }
 
-    def redraw(domain: str, strength: float, ways: int, shots: int) -> tuple[Figure, str]:
+    def redraw(domain: str, strength: float, ways: int, shots: int) -> tuple[Canvas, str]:
         source = changed(kept, domain, strength, seed=1) if domain in CHANGES else others[domain]
         sample = Varying(source, (ways, ways), (shots, shots), queries=3)
         episode = sample(12, torch.Generator(source.images.device).manual_seed(seed))
@@ -163,7 +164,8 @@ def domains_panel(
         finish(ax, f"12 tasks of {ways} ways, {plural(shots, 'shot')}; dotted: chance", "accuracy, %")
         told = ", ".join(f"{name} {s:.0%}" for name, s in scores.items())
         how = f"{domain}, strength {strength:.1f}" if domain in CHANGES else domain
-        return fig, f"{how}; {ways} ways, {plural(shots, 'shot')}; chance {1 / ways:.0%}: {told}."
+        words = f"{how}; {ways} ways, {plural(shots, 'shot')}; chance {1 / ways:.0%}: {told}."
+        return Canvas(fig, narrowest=TWO_COLUMNS), words
 
     alt = "Panel: choose a domain, how strong its change is, ways and shots; see a task and each method's accuracy."
     return Panel(controls, redraw, alt=alt)

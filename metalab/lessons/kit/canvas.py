@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,10 +11,11 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
-from .figures import DPI, fit_legends
+from .figures import DPI, arrange, fit_legends, fit_titles, side_by_side
 
 NARROWEST = 320  # CSS pixels that axes need; on a narrower page, a picture is scaled down as a whole
 TWO_COLUMNS = 720  # CSS pixels that two axes need next to each other
+SMALLEST = 0.66  # of the size of a picture: letters of 12 points are 11 pixels high
 
 
 class Canvas:
@@ -27,7 +29,8 @@ class Canvas:
         figure: a figure that `metalab.lessons.kit.figures.figure` made, or another one that has an Agg canvas.
         moving: the artists that move, in the order in which they are drawn, on top of everything else.
         rigid: whether the parts of the figure have fixed places, so that a page scales it as a whole.
-        narrowest: the CSS pixels that its axes need next to each other. A narrower page scales it as a whole.
+        narrowest: the CSS pixels that its axes need next to each other. A narrower page scales it as a whole, and a
+            page on which its letters would be too small for that has its axes below each other.
 
     Attributes:
         size: the width and the height in CSS pixels that the figure was made for.
@@ -40,6 +43,7 @@ class Canvas:
         for artist in self.moving:
             artist.set_animated(True)  # drawing the figure then leaves it out
         self.size = size_of(figure)
+        self._most = self._columns = side_by_side(figure)
         self._layout = figure.get_layout_engine()
         self._still = None
         self._stale: list[Figure | SubFigure] = []
@@ -53,6 +57,21 @@ class Canvas:
         """Find places for axes, titles and legends again the next time, because some of them need other room."""
         self._still = None  # first, because an interrupt can come after each line
         self.figure.set_layout_engine(self._layout)
+
+    def needs(self, width: float) -> float:
+        """Return how many CSS pixels the axes need next to each other on a page with room for `width` of them.
+
+        Where that is too little, they are put below each other, half of them in each of two rows.
+        """
+        needed = min(self.narrowest, self.size[0])
+        columns = self._most if width >= SMALLEST * needed else math.ceil(self._most / 2)
+        if columns != self._columns:
+            arrange(self.figure, columns)
+            self._columns = columns
+            fit_titles(self.figure)
+            fit_legends(self.figure)
+            self.lay_out()
+        return needed * columns / self._most
 
     def fit(self, width: float, height: float, ratio: float = 1.0) -> None:
         """Draw the figure for a place of `width` × `height` CSS pixels on a screen with `ratio` dots for each pixel."""
@@ -108,6 +127,7 @@ def fit(figure: Figure, width: float, height: float, ratio: float) -> bool:
         return False
     figure.set_size_inches(width / DPI, height / DPI)
     figure.set_dpi(DPI * ratio)
+    fit_titles(figure)
     fit_legends(figure)
     return True
 

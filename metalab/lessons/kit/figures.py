@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
+from matplotlib.gridspec import GridSpec
 from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
@@ -116,8 +118,17 @@ def legend_below(ax: Axes, handles: list[Artist] | None = None) -> Legend:
 
 def _columns(ax: Axes, handles: list[Artist]) -> int:
     """Return in how many columns a legend has room below its axes."""
+    return _most_columns(handles, _room(ax))
+
+
+def _room(ax: Axes) -> float:
+    """Return how many inches of its figure's width axes have, with their labels."""
     cells, parent = ax.get_subplotspec(), ax.figure
-    room = parent.bbox.width / parent.get_dpi() * len(cells.colspan) / cells.get_gridspec().ncols
+    return parent.bbox.width / parent.get_dpi() * len(cells.colspan) / cells.get_gridspec().ncols
+
+
+def _most_columns(handles: list[Artist], room: float) -> int:
+    """Return in how many columns a legend has so many inches of room."""
     lengths = [len(handle.get_label()) for handle in handles]
 
     def width(columns: int) -> float:
@@ -129,16 +140,58 @@ def _columns(ax: Axes, handles: list[Artist]) -> int:
 
 
 def fit_legends(fig: Figure) -> None:
-    """Give the legends that `legend_below` made as many columns as there is room for now."""
+    """Give the legends that `legend_below` and `legend_of_all` made as many columns as there is room for now."""
     for ax in fig.axes:
         handles = getattr(ax.get_legend(), "below", None)
         if handles and _columns(ax, handles) != ax.get_legend()._ncols:
             legend_below(ax, handles)
+    for legend in list(fig.legends):
+        if handles := getattr(legend, "below", None):
+            legend.remove()
+            room = 0.88 * fig.bbox.width / fig.get_dpi()  # its columns are wider than those below axes
+            legend_of_all(fig, handles, _most_columns(handles, room))
 
 
-def legend_of_all(fig: Figure, handles: list[Artist]) -> None:
-    """Put one legend below all axes of a figure, because they show the same things."""
-    fig.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=TEXT, frameon=False)
+def legend_of_all(fig: Figure, handles: list[Artist], columns: int | None = None) -> None:
+    """Put one legend below all axes of a figure, because they show the same things; in one line by default."""
+    columns = columns or len(handles)
+    legend = fig.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=TEXT, frameon=False)
+    legend.below = handles  # for `fit_legends`
+
+
+LETTER = 0.085  # inches: the mean width of a letter of a title
+
+
+def fit_titles(fig: Figure) -> None:
+    """Break the titles of axes into as many lines as they need now. Axes with fixed places keep theirs."""
+    for ax in fig.axes if fig.get_layout_engine() else ():
+        title = ax.title
+        if title.get_text() != getattr(title, "broken", None):  # a new one
+            title.unbroken = title.get_text()
+        if "\n" not in title.unbroken and ax.get_subplotspec():
+            letters = max(10, int((_room(ax) - 0.7) / LETTER))  # it stands above the axes without their labels
+            title.broken = textwrap.fill(title.unbroken, letters)
+            title.set_text(title.broken)
+
+
+def side_by_side(fig: Figure) -> int:
+    """Return how many axes of a figure stand next to each other in one row; 1 if it has other axes too."""
+    cells = [ax.get_subplotspec() for ax in fig.axes]
+    if not cells or None in cells or fig.subfigs or any(ax.figure is not fig for ax in fig.axes):
+        return 1
+    grids = {cell.get_gridspec() for cell in cells}
+    grid = next(iter(grids))
+    whole = all(cell.num1 == cell.num2 for cell in cells)
+    return grid.ncols if len(grids) == 1 and grid.nrows == 1 and whole else 1
+
+
+def arrange(fig: Figure, columns: int) -> None:
+    """Put axes that `side_by_side` has counted into so many columns."""
+    cells = {ax: ax.get_subplotspec() for ax in fig.axes}
+    before = next(iter(cells.values())).get_gridspec()
+    grid = GridSpec(math.ceil(before.nrows * before.ncols / columns), columns, figure=fig)
+    for ax, cell in cells.items():
+        ax.set_subplotspec(grid[cell.num1])
 
 
 class Label(Text):

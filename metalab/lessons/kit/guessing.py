@@ -287,4 +287,4 @@ def _rule(button: widgets.Button, mark: str, drawing: Tensor | None) -> str:
             f"width: {SIDE + 24}px; padding: {SIDE + 6}px 0 2px; background-image: url({_data(drawing)});"
             f"background-size: {SIDE}px {SIDE}px; background-position: top 3px center; background-repeat: no-repeat;"
         )
-    return f".metalab-guesses .{_class(button)}.jupyter-button {{ {rules} }}"
+    return f".metalab-guesses .metalab-choice.{_class(button)}.jupyter-button {{ {rules} }}"

@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 
 from ...arguments import function, real, shown, whole
 from ...train import Diverged, Step, Trainer
-from .canvas import NARROWEST, Canvas, size_of
+from .canvas import NARROWEST, SMALLEST, Canvas, size_of
 from .figures import compact, show
+from .interrupts import INTERRUPTS
 from .reader import a_reader_watches
 from .room import WIDEST, Room
 
@@ -110,13 +111,18 @@ class LivePicture:
         width, height, ratio = self.room.size(*self._last.size)
         if self._last.rigid:
             natural = self._last.size
-            width = min(width, natural[0] * height / natural[1])
+            least = SMALLEST * natural[0]
+            width = max(least, min(width, natural[0] * height / natural[1]))
             self._last.fit(*natural, ratio)
         else:
-            scale = min(1.0, width / min(self._last.narrowest, self._last.size[0]))
+            needed = self._last.needs(width)
+            least = SMALLEST * needed
+            width = max(least, width)
+            scale = min(1.0, width / needed)
             self._last.fit(width / scale, height / scale, ratio * scale)
         self.image.value = self._last.jpeg()
         self.image.layout.width = f"{width:g}px"
+        self.image.layout.min_width = f"{least:g}px"  # on a page that is narrower still, its box has a scroll bar
         drawn = size_of(self._last.figure)  # some canvases make themselves as high as they need to be
         self.image.layout.max_height = f"{width * drawn[1] / drawn[0]:g}px"
 
@@ -233,6 +239,7 @@ def train_and_draw(
                         f"{caption} {time_left(len(done), steps, time.monotonic() - start)}",
                     )
         except KeyboardInterrupt:
+            INTERRUPTS.shorter = True
             print(f"Interrupted: the parameters of meta-step {trainer.steps} are kept.")
         except Diverged as reason:
             print(f"Stopped: {reason}")

@@ -22,6 +22,7 @@ except ImportError:
 WIDEST = 900  # CSS pixels: a wider picture would be too high for a screen, together with its controls
 TALLEST = 0.55  # of the height of the window
 LOWEST = 220  # CSS pixels: a lower picture shows nothing, however low the window is
+NARROW = 420  # CSS pixels of a panel: on a narrower one, a slider stands below its name and not next to it
 FINEST = 2.0  # dots for a pixel: more of them take longer to draw than they show
 
 # It tells its width and the window's height, which change with the page, and the screen's fineness, which changes with
@@ -58,6 +59,15 @@ STYLE = f"""<style>
 .metalab-grid {{ display: grid; gap: 2px 16px; }}
 .metalab-panel .widget-html-content {{ line-height: 1.4; }}
 .metalab-panel p {{ margin: 2px 0; }}
+.metalab-panel {{ container-type: inline-size; }}
+.metalab-panel .widget-checkbox {{ height: auto; }}
+.metalab-panel .widget-label-basic {{ white-space: normal; height: auto; line-height: 1.4; }}
+@container (max-width: {NARROW}px) {{
+  .metalab-panel .widget-hslider {{ flex-wrap: wrap; height: auto; max-width: 100%; }}
+  .metalab-panel .widget-hslider > .widget-label {{ width: 100% !important; text-align: left; }}
+  .metalab-panel .widget-checkbox > .widget-label {{ display: none; }}
+  .metalab-panel .widget-toggle-buttons {{ max-width: 100%; }}
+}}
 .jp-OutputArea-child:has(.metalab-live) + .jp-OutputArea-child:has(.jp-RenderedImage) {{ display: none; }}
 </style>"""
 

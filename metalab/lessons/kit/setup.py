@@ -43,7 +43,8 @@ def catalogue() -> dict[str, Any]:
 def ready(lesson: str) -> torch.device:
     """Print where `lesson` computes and how long it takes on a CPU and with a GPU, and return the device.
 
-    This is the GPU if there is one that works, and else the CPU. Where METALAB_DEVICE is "cpu", it is the CPU.
+    This is the GPU if there is one that works, and else the CPU. Where METALAB_DEVICE is "cpu", it is the CPU. From now
+    on, a cell that fails because an earlier one was interrupted says so (`interrupts.py`).
 
     Raises:
         ModuleNotFoundError: a package that the lessons need is missing. The message says how to install it.
@@ -55,6 +56,9 @@ def ready(lesson: str) -> torch.device:
         raise ModuleNotFoundError(f"not installed here: {', '.join(missing)}. Run: %pip install {' '.join(missing)}")
     import torch  # imported late, because torch may be the missing package
 
+    from .interrupts import explain_interrupts
+
+    explain_interrupts()
     name, reason = _gpu()
     wanted = os.environ.get(VARIABLE) or ("cuda" if name else "cpu")
     if wanted not in ("cpu", "cuda"):

@@ -30,6 +30,7 @@ from ..kit.panels import Panel, log_slider, slider
 from ..kit.steering.view import View
 
 Predict = Callable[[Episode], Tensor]  # maps an episode to the logits [T, Q, N] of its queries
+OF_AN_EPISODE = 450  # CSS pixels that the picture of an episode needs, so that its percentages do not touch each other
 
 
 def draw_alphabets(characters: Characters, alphabets: list[int], count: int = 12) -> Figure:
@@ -254,7 +255,7 @@ def adaptation_panel(learner: MAML, params: Params, episode: Episode, *, steps: 
     trajectory = replace(learner, inner_steps=steps).adapt(params, episode)
     fig, ax, drawn = _answers(episode)
     title = ax.set_title(" ", fontsize=TITLE, y=1)
-    canvas = Canvas(fig, [title, *drawn.moving])
+    canvas = Canvas(fig, [title, *drawn.moving], narrowest=OF_AN_EPISODE)
 
     def redraw(step: int) -> tuple[Canvas, str]:
         probabilities = learner.answer(trajectory[step], episode)[0].softmax(1)
@@ -299,7 +300,7 @@ def episode_panel(
         episode = dealt(1, ways, shots)
         fig, ax, drawn = _answers(episode)
         title = ax.set_title(" ", fontsize=TITLE, y=1)
-        return episode, title, drawn, Canvas(fig, [title, *drawn.moving])
+        return episode, title, drawn, Canvas(fig, [title, *drawn.moving], narrowest=OF_AN_EPISODE)
 
     def predictions(episode: Episode, inner_lr: float, steps: int) -> dict[str, Tensor]:
         logits = {"prototypes": protonet(episode)}

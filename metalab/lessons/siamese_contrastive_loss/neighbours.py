@@ -533,19 +533,20 @@ class Neighbours:
         self.drawing = slider("drawing", 1, 1, drawings, 1)
         for control in (self.character, self.drawing):
             control.style.description_width, control.layout.width = "80px", "360px"
+            control.layout.max_width = "calc(100% - 4px)"  # its margins are outside
         self.controls = {"alphabet": self.alphabet, "character": self.character, "drawing": self.drawing}
         for control in self.controls.values():
             control.observe(self._on_pick, names="value")
         self.upload = widgets.FileUpload(
             description="or upload a picture",
             accept="image/*",
-            layout={"width": "220px", "margin": "2px 2px 2px 88px"},
+            layout={"width": "220px", "margin": "2px 2px 2px min(88px, 100% - 224px)"},
         )
         self.upload.observe(self._on_upload, names="value")
         # After an upload or a drawing, no click on what is chosen already would bring its answer back.
         self.back = widgets.Button(
             description="back to the chosen drawing",
-            layout={"width": "220px", "margin": "2px 2px 2px 88px"},
+            layout={"width": "220px", "margin": "2px 2px 2px min(88px, 100% - 224px)"},
         )
         self.back.on_click(self._on_back)
         self.message = widgets.HTML(layout=widgets.Layout(display="none"))  # an empty one would take a line
