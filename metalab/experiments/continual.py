@@ -1,6 +1,6 @@
 r"""Which features forget less? A stream of classes, and a stream of waves, each seen once, over training seeds.
 
-    python -m metalab.experiments.continual --json build/continual.json    # about a quarter of an hour on one core
+    python -m metalab.experiments.continual --json build/continual.json    # about 6 minutes on one core
 
 **Characters.** Three representations are trained on Omniglot's background alphabets, apart from the validation
 alphabets; the network is that of `metalab.experiments.domains`:
@@ -11,12 +11,14 @@ alphabets; the network is that of `metalab.experiments.domains`:
 
 The last two differ in one thing alone, the order of the stream that they are trained on. (The paper starts OML from
 random parameters and takes many more steps.) The test is on classes of other alphabets. Their features are fixed, 15
-drawings of each class come once, class by class, and 5 others are asked about at the end of the stream. Four learners
+drawings of each class come once, class by class, and 5 others are asked about at the end of the stream. Five learners
 use the features:
 
     steps                a linear layer from 0 takes a gradient step on each drawing; its rate is chosen by streams of
                          the validation alphabets, for each representation and number of classes by itself
     steps, shuffled      the same with the same rate, and the drawings in random order
+    steps, centred       the same in the order of the stream, on centred features: minus the mean of training pictures,
+                         and then of length 1; their rate is chosen by itself
     running mean         the nearest class mean
     closed form          ALPaCA's posterior, with the prior N(0, σ² I / λ); λ is chosen as the rate is
 
@@ -52,13 +54,13 @@ from ..tasks import Characters, Episode, omniglot, sine
 from ..train import Trainer
 from . import domains, machine
 
-CLASSES = (10, 20, 50, 100, 200, 400)  # of a stream
+CLASSES = (10, 20, 50, 100, 200)  # of a stream
 SHOWN = 15  # of the 20 drawings of a class are in the stream; the others are asked about
 DRAWS = 5  # of the classes, for each training
 AGES = 10  # parts of a stream, by age, whose accuracies are kept
 RATES = tuple(10 ** (k / 2) for k in range(-8, 1))
 PRECISIONS = tuple(10.0**k for k in range(-3, 4))  # λ
-OML_STEPS, OML_RATE, INNER_RATE = 1500, 3e-3, 0.1
+OML_STEPS, OML_RATE, INNER_RATE = 600, 3e-3, 0.1
 REPRESENTATIONS = ("prototypes", "OML", "OML, shuffled")
 
 WAVES, POINTS, BATCH = 10, 32, 8  # of a stream of waves: 32 points of each, in steps of 8
@@ -107,6 +109,11 @@ def trained(name: str, source: Characters, seed: int, start: Params | None = Non
 
 def _falling(first: float, steps: int) -> Callable[[int], float]:
     return lambda number: first * max(0.0, 1 - (number - 1) / steps)
+
+
+def centred(z: Tensor, mean: Tensor) -> Tensor:
+    """Return features [..., E] without what they have in common, the mean of training pictures [E], at length 1."""
+    return torch.nn.functional.normalize(z - mean, dim=-1)
 
 
 @torch.no_grad()
@@ -182,35 +189,41 @@ def chosen(
     return max(accuracy, key=accuracy.__getitem__)
 
 
-def judged(held: Tensor, test: Tensor, classes: tuple[int, ...]) -> dict[str, Any]:
-    """Return what the four learners make of features, by the number of classes; DRAWS streams of each.
+def judged(held: Tensor, test: Tensor, mean: Tensor, classes: tuple[int, ...]) -> dict[str, Any]:
+    """Return what the five learners make of features, by the number of classes; the means of DRAWS streams.
 
     Args:
         held: features of the validation characters [C', D, E].
         test: features of the test characters [C, D, E].
+        mean: the mean of the features of training pictures [E].
         classes: the numbers of classes.
+
+    Returns:
+        for each number of classes, the chosen settings, the accuracy of each learner, and its accuracy "by age", in
+        tenths of the stream from the oldest on.
     """
     found: dict[str, Any] = {}
     for ways in classes:
         rate, precision = chosen(held, ways, by_steps, RATES), chosen(held, ways, in_closed_form, PRECISIONS)
+        other_rate = chosen(centred(held, mean), ways, by_steps, RATES)
         totals: dict[str, Any] = {}
         for seed in range(DRAWS):
             ordered, mixed = (stream(test, ways, seed, shuffled=shuffled) for shuffled in (False, True))
-            steps = right(by_steps(*ordered, rate))
             accuracy = {
-                "steps": steps,
-                "steps, shuffled": right(by_steps(*mixed, rate)),
-                "running mean": right(by_means(*ordered)),
-                "closed form": right(in_closed_form(*ordered, precision)),
+                "steps": by_steps(*ordered, rate),
+                "steps, shuffled": by_steps(*mixed, rate),
+                "steps, centred": by_steps(*stream(centred(test, mean), ways, seed), other_rate),
+                "running mean": by_means(*ordered),
+                "closed form": in_closed_form(*ordered, precision),
             }
-            for learner, shares in accuracy.items():
-                totals[learner] = totals.get(learner, 0) + shares.mean() / DRAWS
-            by_age = torch.stack([part.mean() for part in steps.tensor_split(AGES)])
-            totals["by age"] = totals.get("by age", 0) + by_age / DRAWS
-        rounded = {
-            key: [round(a, 4) for a in v.tolist()] if v.dim() else round(v.item(), 4) for key, v in totals.items()
+            for learner, scores in accuracy.items():
+                totals[learner] = totals.get(learner, 0) + right(scores) / DRAWS
+        ages = {learner: [part.mean().item() for part in share.tensor_split(AGES)] for learner, share in totals.items()}
+        found[str(ways)] = {
+            "settings": {"rate": rate, "rate, centred": other_rate, "precision": precision},
+            "accuracy": {learner: round(share.mean().item(), 4) for learner, share in totals.items()},
+            "by age": {learner: [round(a, 4) for a in shares] for learner, shares in ages.items()},
         }
-        found[str(ways)] = {"rate": rate, "precision": precision, **rounded}
     return found
 
 
@@ -316,7 +329,8 @@ class Study:
     def _characters(self, name: str, seed: int, start: Params) -> dict[str, Any]:
         body = start if name == "prototypes" else trained(name, self.fit, seed, start, self.steps)
         stats = domains.statistics(body, self.fit)
-        return {"accuracy": judged(*(features(body, part, stats) for part in (self.held, self.test)), self.classes)}
+        held, test, known = (features(body, part, stats) for part in (self.held, self.test, self.fit))
+        return {"classes": judged(held, test, known.mean((0, 1)), self.classes)}
 
     def _waves(self, name: str, seed: int) -> dict[str, Any]:
         return {"error": judged_on_waves(trained_on_waves(name, seed, self.steps))}

@@ -43,6 +43,12 @@ def test_means_and_closed_form_do_not_know_the_order_but_steps_do():
     assert (study.by_steps(*ordered, 0.1) - study.by_steps(*mixed, 0.1)).abs().max() > 0.1
 
 
+def test_centred_features_have_length_1_and_nothing_in_common():
+    z = study.centred(Z, Z.mean((0, 1)))
+    torch.testing.assert_close(z.norm(dim=2), torch.ones(9, 20))
+    assert z.mean((0, 1)).norm() < 0.3 * (Z / Z.norm(dim=2, keepdim=True)).mean((0, 1)).norm()
+
+
 def test_the_setting_is_that_of_the_highest_accuracy():
     """Scores of which the setting decides how many classes are answered rightly."""
 
@@ -87,7 +93,7 @@ def test_the_command_goes_on_where_it_was_cut(tmp_path, monkeypatch):
     assert study.main([*call, "--seeds", "1"]) == 0
     before = json.loads(path.read_text())
     assert [run["representation"] for run in before["runs"]] == list(study.REPRESENTATIONS)
-    assert set(before["runs"][0]["accuracy"]) == {"3", "12"}
+    assert set(before["runs"][0]["classes"]) == {"3", "12"}
     for error in before["waves"][0]["error"].values():
         assert len(error) == study.WAVES
     path.write_text(json.dumps(before | {"runs": before["runs"][:1]}))
