@@ -162,11 +162,11 @@ def draw_streams(results: Mapping[str, Any]) -> tuple[Figure, str]:
             ax.errorbar(results["classes"], means, _bars(found), fmt=look, color=color, capsize=3, label=label)
             told.append(f"{title} {label}: " + ", ".join(f"{mean:.0f} %" for mean in means))
         ax.set_xscale("log")
-        ax.set_xticks(results["classes"], [str(n) for n in results["classes"]])
-        ax.minorticks_off()
         ax.set_ylim(0, 102)
         ax.grid(alpha=0.3)
         finish(ax, title, "classes in the stream", "accuracy at its end, %", legend=True)
+        ax.set_xticks(results["classes"], [str(n) for n in results["classes"]])
+        ax.minorticks_off()
     numbers = ", ".join(map(str, results["classes"]))
     return fig, f"Accuracy at the end of streams of {numbers} classes. {'; '.join(told)}."
 
