@@ -22,12 +22,13 @@ import nbformat
 import torch
 from ipywidgets import FloatLogSlider, ToggleButtons, Widget
 
-from metalab.experiments import machine, navigation, uncertainty
+from metalab.experiments import domains, machine, navigation, uncertainty
 from metalab.files import replace_file
 from metalab.learners.causal_transformer import CausalTransformer
 from metalab.learners.contrastive import Contrastive
 from metalab.learners.maml import MAML
 from metalab.learners.prototypical import PrototypicalNet
+from metalab.lessons.domains_and_continual_learning import figures as kinds
 from metalab.lessons.fast_learning_with_uncertainty import figures as bands
 from metalab.lessons.kit import steering
 from metalab.lessons.kit.guessing import Guesses
@@ -41,7 +42,8 @@ from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
 from metalab.lessons.sine_regression import figures as sine
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
-from metalab.tasks import Groups, glyphs
+from metalab.tasks import Characters, Groups, glyphs
+from metalab.tasks.domains import digits
 from tools import run_lessons
 
 SHARE_GOAL, FRAMES_GOAL, ANSWER_GOAL = 0.90, 8.0, 60.0  # of the speed without a panel; per second; milliseconds
@@ -98,7 +100,18 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
             {"ALPaCA": partial(alpaca.predictive, alpaca.init(seeded())), "exact Bayes": uncertainty.exact}
         ),
         "9: a goal to walk to": acting.goal_panel(navigation.LEARNER.init(seeded()), navigation.LEARNER),
+        "10: domains": kinds.domains_panel({"digits": digits()}, test, _on_domains(test)),
     }
+
+
+def _on_domains(test: Characters) -> dict[str, domains.Answer]:
+    """Return the methods of lesson 10's panel, with untrained networks."""
+    embedding, classifier = domains.EMBEDDING.init(seeded()), Conv4(len(test), domains.CHANNELS).init(seeded())
+    maml = Conv4(domains.WAYS[1], domains.CHANNELS).init(seeded())
+    found = domains.methods("prototypical", embedding, test) | domains.methods("classifier", classifier, test)
+    found |= domains.methods("maml", maml, test) | {"pixels": domains.pixels}
+    shown = {kinds.TITLES[name]: found[name] for name in ("prototypes", "nearest mean", "MAML", "pixels")}
+    return shown | {"nearest mean, support's statistics": found["nearest mean, support"]}
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -456,6 +456,11 @@ ROWS = {
     "tasks.glyphs.draw": Row(
         lambda **given: glyphs.draw(**given), maker(alphabets=1, characters=2, drawings=2, seed=1), {"seed": FROM_0}
     ),
+    "tasks.glyphs.draw_described": Row(
+        lambda **given: glyphs.draw_described(**given),
+        maker(alphabets=1, characters=2, drawings=2, seed=1),
+        {"seed": FROM_0},
+    ),
     "tasks.omniglot.load": Row(
         omniglot.load, maker(split="alphabets", side=28, seed=0, download=False), {"seed": FROM_0, "download": FLAG}
     ),

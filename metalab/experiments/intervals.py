@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..analysis.paired import t_quantile
-from ..arguments import shapes, whole
+from ..analysis.paired import Interval, t_quantile
+from ..arguments import real, shapes, whole
 from ..evaluate import Score
 
 NORMAL = 1.959964  # the 97.5 % quantile of the normal distribution
@@ -24,6 +25,23 @@ def over_seeds(values: Tensor) -> Score:
     whole(least=2, **{"the number of seeds": seeds})
     values = values.double()
     return Score(values.mean().item(), t_quantile(0.975, seeds - 1) * values.std().item() / seeds**0.5, seeds)
+
+
+def share_over_seeds(shares: Sequence[float]) -> Interval:
+    """Return the mean of one share per seed, each in 0 … 1, with a 95 % interval that stays within 0 … 1.
+
+    It is Student's t interval of arcsin √share, mapped back. The arcsine makes the spread of a share of trials about
+    the same near 0, in the middle and near 1 (Anscombe 1948); where the spread is small, the result is nearly that of
+    `over_seeds`. The mean is that of the shares themselves.
+
+    Raises:
+        TypeError, ValueError: the shares are no such numbers, or there are fewer than 2.
+    """
+    for i, share in enumerate(shares):
+        real(least=0, most=1, **{f"shares[{i}]": share})
+    angles = Interval.of([math.asin(math.sqrt(share)) for share in shares])
+    low, high = max(0.0, angles.low), min(math.pi / 2, angles.high)
+    return Interval(sum(shares) / len(shares), math.sin(low) ** 2, math.sin(high) ** 2)
 
 
 def wilson(count: int, trials: int) -> tuple[float, float]:

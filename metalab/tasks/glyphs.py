@@ -30,6 +30,22 @@ PEN = 4  # the pen is a square of 4 × 4 dots, or 1.33 pixels; this matches Omni
 COLUMNS, ROWS = 3, 4  # A = 12 places
 STROKES = 4  # S, the largest number of strokes in a character
 POINTS = 5  # P, the largest number of places in a stroke
+ATTRIBUTES = (  # of a character, as `draw_described` returns them
+    "strokes",  # how many
+    "pieces",  # how many, in all strokes
+    "length",  # of all pieces, straight from place to place, in widths of the paper
+    "round",  # the share of the pieces in strokes that turn on a smooth curve
+    "bent",  # the mean bulge of a piece, either way, in lengths of the piece
+    "level",  # the mean of cos 2θ, weighted by length, for a piece at the angle θ: 1 if all are level, −1 if upright
+    "falling",  # the mean of sin 2θ: 1 if all fall to the right at 45°
+    "joints",  # how often a place is visited again
+    "width",  # from the leftmost place that is visited to the rightmost
+    "height",
+    "start x",  # where the first stroke starts; 0 is the middle of the paper
+    "start y",
+    "middle x",  # the mean of the pieces' middles, weighted by length
+    "middle y",
+)
 STEPS = 40  # dots in a piece, which leads from one place to the next; enough dots to leave no gap
 
 
@@ -62,16 +78,64 @@ def draw(*, alphabets: int = 30, characters: int = 30, drawings: int = 20, seed:
         TypeError: one of the arguments is no whole number.
         ValueError: `alphabets`, `characters` or `drawings` is less than 1, or `seed` is less than 0.
     """
+    return draw_described(alphabets=alphabets, characters=characters, drawings=drawings, seed=seed)[0]
+
+
+def draw_described(
+    *, alphabets: int = 30, characters: int = 30, drawings: int = 20, seed: int = 0
+) -> tuple[Characters, Tensor]:
+    """Return the drawings of `draw`, and the attributes of the characters [C, 14], which need no drawing.
+
+    They are those of ATTRIBUTES, in this order. Arguments and errors are as in `draw`.
+    """
     arguments.whole(alphabets=alphabets, characters=characters, drawings=drawings)
     arguments.whole(least=0, seed=seed)
     generator = torch.Generator().manual_seed(seed)
-    images = [_write(_invent(characters, generator), drawings, generator) for _ in range(alphabets)]
-    return Characters(
+    images, attributes = [], []
+    for _ in range(alphabets):
+        plan = _invent(characters, generator)
+        images.append(_write(plan, drawings, generator))
+        attributes.append(_describe(plan))
+    drawn = Characters(
         images=torch.cat(images),
         alphabet=torch.arange(alphabets).repeat_interleave(characters),
         names=tuple(f"glyphs {i + 1}" for i in range(alphabets)),
         source="glyphs",
     )
+    return drawn, torch.cat(attributes)
+
+
+def _describe(plan: Plan) -> Tensor:
+    """Return the attributes of planned characters, in the order of ATTRIBUTES: [C, 14]."""
+    points = _visit(plan.places, plan.route)  # [C, S, P, 2]
+    pieces = plan.pieces.float()
+    step = points.diff(dim=2)  # [C, S, P-1, 2]
+    length = step.norm(dim=3) * pieces
+    angle = 2 * torch.atan2(step[..., 1], step[..., 0])
+
+    def mean(values: Tensor, weight: Tensor) -> Tensor:
+        return (values * weight).sum((1, 2)) / weight.sum((1, 2))
+
+    visited = torch.cat([pieces[..., :1], pieces], 2)  # [C, S, P]: a stroke with a piece has a first place
+    times = torch.zeros(plan.places.shape[:2]).scatter_add_(1, plan.route.flatten(1), visited.flatten(1))
+    inside = visited[..., None] > 0
+    low = torch.where(inside, points, torch.inf).amin((1, 2))
+    high = torch.where(inside, points, -torch.inf).amax((1, 2))
+    middle = (points[:, :, 1:] + points[:, :, :-1]) / 2
+    found = [
+        plan.pieces.any(2).sum(1),
+        pieces.sum((1, 2)),
+        length.sum((1, 2)),
+        mean((plan.roundness > 0.5).float()[..., None].expand_as(pieces), pieces),
+        mean(plan.bend.abs(), pieces),
+        mean(angle.cos(), length),
+        mean(angle.sin(), length),
+        (times - 1).clamp(min=0).sum(1),
+        *(high - low).unbind(1),
+        *points[:, 0, 0].unbind(1),
+        *(mean(middle[..., i], length) for i in range(2)),
+    ]
+    return torch.stack([values.float() for values in found], 1)
 
 
 def _invent(characters: int, generator: torch.Generator) -> Plan:

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from metalab.experiments.intervals import difference_of_shares, over_seeds, wilson
+from metalab.analysis.paired import Interval
+from metalab.experiments.intervals import difference_of_shares, over_seeds, share_over_seeds, wilson
 
 
 def test_a_mean_over_seeds_by_hand():
@@ -18,6 +19,35 @@ def test_the_interval_over_seeds_covers_the_mean_in_95_of_100():
     samples = torch.randn(4000, 4, generator=generator)
     hits = sum(abs(score.mean) <= score.ci95 for score in map(over_seeds, samples))
     assert hits / 4000 == pytest.approx(0.95, abs=4 * math.sqrt(0.95 * 0.05 / 4000))
+
+
+def test_a_share_over_seeds_is_a_t_interval_where_its_spread_is_small():
+    shares = [0.70, 0.71, 0.705, 0.69]
+    ours, theirs = share_over_seeds(shares), Interval.of(shares)
+    assert (ours.mean, ours.low, ours.high) == pytest.approx((theirs.mean, theirs.low, theirs.high), abs=5e-4)
+
+
+def test_a_share_over_seeds_stays_within_0_and_1():
+    """Student's interval of these would reach beyond 1, or below 0."""
+    near_1 = [0.96, 1.0, 1.0, 0.98, 1.0]
+    assert Interval.of(near_1).high > 1
+    found = share_over_seeds(near_1)
+    assert 0.95 < found.low < found.mean < found.high <= 1
+    found = share_over_seeds([1 - share for share in near_1])
+    assert 0 <= found.low < found.mean < found.high < 0.05
+    assert share_over_seeds([1.0, 1.0]) == Interval(1.0, 1.0, 1.0)
+    with pytest.raises(ValueError, match=r"shares\[1\]=1.2"):
+        share_over_seeds([0.5, 1.2])
+
+
+def test_a_share_over_seeds_covers_the_chance_in_about_95_of_100():
+    """Five seeds of 50 questions each."""
+    generator = torch.Generator().manual_seed(0)
+    for chance in (0.05, 0.5, 0.9, 0.95):
+        shares = (torch.rand(2000, 5, 50, generator=generator) < chance).double().mean(2)
+        found = [share_over_seeds(row) for row in shares.tolist()]
+        hits = sum(one.low <= chance <= one.high for one in found) / len(found)
+        assert hits == pytest.approx(0.95, abs=0.025)
 
 
 def test_wilsons_interval_holds_the_rates_that_the_count_does_not_reject():

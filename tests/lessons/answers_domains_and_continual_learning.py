@@ -14,14 +14,14 @@ from metalab.lessons.domains_and_continual_learning import exercises
 @right(exercises.normalise_by_support)
 def _(support, query):
     mean, variance = support.mean((0, 2, 3)), support.var((0, 2, 3), correction=0)
-    return F.batch_norm(query, mean, variance, eps=1e-5)
+    return F.batch_norm(query, mean, variance, eps=1e-3)
 
 
 @right(exercises.normalise_by_support)
 def _(support, query):
     flat = support.transpose(0, 1).flatten(1)  # [C, S·H·W]
     mean = flat.mean(1)[None, :, None, None]
-    spread = (flat.var(1, unbiased=False) + 1e-5).sqrt()[None, :, None, None]
+    spread = (flat.var(1, unbiased=False) + 1e-3).sqrt()[None, :, None, None]
     return (query - mean) / spread
 
 
@@ -31,7 +31,7 @@ def _(support, query):
     for channel in range(support.shape[1]):
         values = support[:, channel]
         variance = (values**2).mean() - values.mean() ** 2
-        both[:, channel] = (query[:, channel] - values.mean()) * torch.rsqrt(variance + 1e-5)
+        both[:, channel] = (query[:, channel] - values.mean()) * torch.rsqrt(variance + 1e-3)
     return both
 
 
@@ -46,35 +46,35 @@ wrong(exercises.normalise_by_support, "Return the queries'")(
 )
 wrong(exercises.normalise_by_support, "count minus 1")(
     lambda support, query: (
-        (query - support.mean((0, 2, 3), keepdim=True)) / (support.var((0, 2, 3), keepdim=True) + 1e-5).sqrt()
+        (query - support.mean((0, 2, 3), keepdim=True)) / (support.var((0, 2, 3), keepdim=True) + 1e-3).sqrt()
     )
 )
 wrong(exercises.normalise_by_support, "square root")(
     lambda support, query: (
-        (query - support.mean((0, 2, 3), keepdim=True)) / (support.var((0, 2, 3), keepdim=True, correction=0) + 1e-5)
+        (query - support.mean((0, 2, 3), keepdim=True)) / (support.var((0, 2, 3), keepdim=True, correction=0) + 1e-3)
     )
 )
 wrong(exercises.normalise_by_support, "one mean")(
-    lambda support, query: (query - support.mean()) / (support.var(correction=0) + 1e-5).sqrt()
+    lambda support, query: (query - support.mean()) / (support.var(correction=0) + 1e-3).sqrt()
 )
 
 
 @wrong(exercises.normalise_by_support, "Each place")
 def _(support, query):
-    return (query - support.mean(0)) / (support.var(0, correction=0) + 1e-5).sqrt()
+    return (query - support.mean(0)) / (support.var(0, correction=0) + 1e-3).sqrt()
 
 
 @wrong(exercises.normalise_by_support, "each picture by itself")
 def _(support, query):
     mean = support.mean((2, 3), keepdim=True).mean(0)
     variance = support.var((2, 3), correction=0, keepdim=True).mean(0)
-    return (query - mean) / (variance + 1e-5).sqrt()
+    return (query - mean) / (variance + 1e-3).sqrt()
 
 
 @wrong(exercises.normalise_by_support, "under the root")
 def _(support, query):
     mean, spread = support.mean((0, 2, 3), keepdim=True), support.std((0, 2, 3), correction=0, keepdim=True)
-    return (query - mean) / (spread + 1e-5)
+    return (query - mean) / (spread + 1e-3)
 
 
 @wrong(exercises.normalise_by_support, "small number")
@@ -84,7 +84,7 @@ def _(support, query):
 
 
 wrong(exercises.normalise_by_support, "not subtracted")(
-    lambda support, query: query / (support.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+    lambda support, query: query / (support.var((0, 2, 3), correction=0, keepdim=True) + 1e-3).sqrt()
 )
 wrong(exercises.normalise_by_support, "division")(lambda support, query: query - support.mean((0, 2, 3), keepdim=True))
 
@@ -321,3 +321,66 @@ wrong(exercises.update_mean, "two things")(lambda mean, count, z: mean + (z - me
 def _(mean, count, z):
     mean += (z - mean) / (count + 1)
     return mean, count + 1
+
+
+# update_sums
+
+
+@right(exercises.update_sums)
+def _(precision, products, z, n):
+    y = 2 * F.one_hot(torch.tensor(n), products.shape[1]).to(z.dtype) - 1
+    return precision + z[:, None] * z, products + z[:, None] * y
+
+
+@right(exercises.update_sums)
+def _(precision, products, z, n):
+    products = products - z[:, None]
+    products[:, n] += 2 * z
+    return [precision + torch.einsum("i,j->ij", z, z), products]
+
+
+@right(exercises.update_sums)
+def _(precision, products, z, n):
+    columns = [column + (z if i == n else -z) for i, column in enumerate(products.T)]
+    return torch.stack([row + entry * z for row, entry in zip(precision, z, strict=True)]), torch.stack(columns, 1)
+
+
+def _sums(square, target, *, old_precision=1, old_products=1):
+    """An answer with these two products; `square` takes z, and `target` the own class as 0 and 1."""
+
+    def answer(precision, products, z, n):
+        own = F.one_hot(torch.tensor(n), products.shape[1]).to(z.dtype)
+        return old_precision * precision + square(z), old_products * products + z[:, None] * target(own)
+
+    return answer
+
+
+def _outer(z):
+    return z[:, None] * z
+
+
+def _signs(own):
+    return 2 * own - 1
+
+
+wrong(exercises.update_sums, "the number z·z")(_sums(lambda z: (z * z).sum(), _signs))
+wrong(exercises.update_sums, "only the squares on the diagonal")(_sums(lambda z: (z * z).diag(), _signs))
+wrong(exercises.update_sums, "adds z to each row")(_sums(lambda z: z[None], _signs))
+wrong(exercises.update_sums, "makes it larger")(_sums(lambda z: -_outer(z), _signs))
+wrong(exercises.update_sums, "The old precision is forgotten")(_sums(_outer, _signs, old_precision=0))
+wrong(exercises.update_sums, "The precision stays as it was")(_sums(lambda z: 0 * z, _signs))
+wrong(exercises.update_sums, "other classes' columns stay")(_sums(_outer, lambda own: own))
+wrong(exercises.update_sums, "adds z to every column")(_sums(_outer, lambda own: 0 * own + 1))
+wrong(exercises.update_sums, "wrong sign")(_sums(_outer, lambda own: 1 - 2 * own))
+wrong(exercises.update_sums, "The old products are forgotten")(_sums(_outer, _signs, old_products=0))
+wrong(exercises.update_sums, "The products stay as they were")(_sums(_outer, lambda own: 0 * own))
+wrong(exercises.update_sums, "two things")(lambda precision, products, z, n: precision + _outer(z))
+wrong(exercises.update_sums, "products first")(
+    lambda precision, products, z, n: _sums(_outer, _signs)(precision, products, z, n)[::-1]
+)
+
+
+@wrong(exercises.update_sums, "changes its arguments")
+def _(precision, products, z, n):
+    precision += _outer(z)
+    return precision, _sums(_outer, _signs)(precision, products, z, n)[1]

@@ -233,4 +233,5 @@ def test_the_functions_that_the_lessons_call_are_known():
         "ranks",
         "head_of_means",
         "update_mean",
+        "update_sums",
     }

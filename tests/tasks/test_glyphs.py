@@ -162,3 +162,54 @@ def test_a_seed_out_of_range_is_named(seed):
 
 def test_one_of_everything():
     assert glyphs.draw(alphabets=1, characters=1, drawings=1).images.shape == (1, 1, 28, 28)
+
+
+def test_attributes_of_a_character_that_is_planned_by_hand():
+    """An L that is drawn in two strokes, a long one down and a short one to the right, from the same place."""
+    route = torch.zeros(1, glyphs.STROKES, glyphs.POINTS, dtype=torch.int64)
+    route[0, 0, 1:] = 1
+    route[0, 1] = 1
+    route[0, 1, 1:] = 2
+    pieces = torch.zeros(1, glyphs.STROKES, glyphs.POINTS - 1, dtype=torch.bool)
+    pieces[0, :2, 0] = True
+    places = torch.zeros(1, 12, 2)
+    places[0, :3] = torch.tensor([[-0.1, -0.3], [-0.1, 0.3], [0.2, 0.3]])
+    roundness = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    bend = torch.full(pieces.shape, 7.0)  # what does not exist does not count
+    bend[0, :2, 0] = torch.tensor([-0.2, 0.4])
+    found = dict(
+        zip(
+            glyphs.ATTRIBUTES,
+            glyphs._describe(glyphs.Plan(places, route, pieces, roundness, bend))[0].tolist(),
+            strict=True,
+        )
+    )
+    assert found == pytest.approx(
+        {
+            "strokes": 2,
+            "pieces": 2,
+            "length": 0.9,
+            "round": 0.5,
+            "bent": 0.3,
+            "level": (0.3 - 0.6) / 0.9,
+            "falling": 0,
+            "joints": 1,
+            "width": 0.3,
+            "height": 0.6,
+            "start x": -0.1,
+            "start y": -0.3,
+            "middle x": (-0.1 * 0.6 + 0.05 * 0.3) / 0.9,
+            "middle y": 0.3 * 0.3 / 0.9,
+        },
+        abs=1e-6,
+    )
+
+
+def test_described_characters_are_those_that_are_drawn(small):
+    drawn, attributes = glyphs.draw_described(alphabets=4, characters=10, drawings=6, seed=0)
+    assert torch.equal(drawn.images, small.images)
+    assert attributes.shape == (40, len(glyphs.ATTRIBUTES))
+    ink = drawn.images.float().mean((1, 2, 3))
+    assert torch.corrcoef(torch.stack([ink, attributes[:, 2]]))[0, 1] > 0.8  # longer characters have more ink
+    columns = drawn.images.float().sum((1, 2)).gt(0).sum(1)  # columns with ink in any of the drawings
+    assert torch.corrcoef(torch.stack([columns.float(), attributes[:, 8]]))[0, 1] > 0.7

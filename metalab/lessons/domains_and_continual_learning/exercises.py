@@ -1,4 +1,4 @@
-"""The exercises: the support set's statistics, a nearest mean as a layer, ranks with ties, and a running mean."""
+"""The exercises: the support set's statistics, a nearest mean as a layer, ranks with ties, and two kinds of sums."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..kit.comparing import Case, Numbers, Wrong, agree, combined, describe, sin
 from ..kit.exercise import Exercise
 from . import solutions
 
-__all__ = ["head_of_means", "normalise_by_support", "ranks", "update_mean"]
+__all__ = ["head_of_means", "normalise_by_support", "ranks", "update_mean", "update_sums"]
 
 
 def _draw(*shape: int, seed: int) -> Tensor:
@@ -68,11 +68,11 @@ def _normalise(
     if axes == "places":  # each support picture has its own; their mean is the nearest guess
         mean, variance = mean.mean(0, keepdim=True), variance.mean(0, keepdim=True)
     divisor = {
-        "right": (variance + 1e-5).sqrt(),
-        "no root": variance + 1e-5,
+        "right": (variance + 1e-3).sqrt(),
+        "no root": variance + 1e-3,
         "none": torch.ones_like(variance),
-        "unbiased": (own.var(over, keepdim=True) + 1e-5).sqrt() if axes != "places" else variance.sqrt(),
-        "outside": variance.sqrt() + 1e-5,
+        "unbiased": (own.var(over, keepdim=True) + 1e-3).sqrt() if axes != "places" else variance.sqrt(),
+        "outside": variance.sqrt() + 1e-3,
         "no epsilon": variance.sqrt(),
     }[scale]
     shown = {"right": query, "support": support}[what]
@@ -100,8 +100,8 @@ _KNOWN_NORMALISED = combined(
             "none": "The division by the standard deviation is missing.",
             "unbiased": "The variance divides by the count minus 1, as var does by default. Batch norm divides by the "
             "count: correction=0.",
-            "outside": "1e-5 belongs under the root: add it to the variance.",
-            "no epsilon": "The small number 1e-5, which is added to the variance, is missing.",
+            "outside": "1e-3 belongs under the root: add it to the variance.",
+            "no epsilon": "The small number 1e-3, which is added to the variance, is missing.",
         },
         "centre": {"none": "The mean is not subtracted."},
         "what": {"support": "It returns the support set's maps. Return the queries'."},
@@ -128,10 +128,10 @@ normalise_by_support = Exercise(
     minutes=10,
     statement="Normalise the queries' maps, channel by channel, by the mean and variance of the support set's maps.",
     hints=(
-        "One mean and one variance for each channel, over the pictures, the rows and the columns of the support set.",
+        "Which shape must the mean have, so that it can be subtracted from maps [Q, C, H, W]?",
         "support.mean((0, 2, 3), keepdim=True) has the shape [1, C, 1, 1], so that it can be subtracted.",
         "mean = support.mean((0, 2, 3), keepdim=True); variance = support.var((0, 2, 3), correction=0, keepdim=True); "
-        "return (query - mean) / (variance + 1e-5).sqrt()",
+        "return (query - mean) / (variance + 1e-3).sqrt()",
     ),
     cases=MAPS_CASES,
     examine=_examine_normalised,
@@ -227,7 +227,7 @@ head_of_means = Exercise(
     minutes=15,
     statement="From embeddings and labels, return the weights and biases of the linear layer that is a nearest mean.",
     hints=(
-        "Write −‖z − c‖² out: it is 2 c·z − ‖c‖² − ‖z‖². Which part is the same for all classes?",
+        "Which pictures belong to class n, if the classes have different numbers of them? z[y == n] picks them.",
         "The weights of class n are 2 times its mean, and its bias is minus the squared length of its mean. The mean "
         "of the pictures of class n is z[y == n].mean(0).",
         "means = torch.stack([z[y == n].mean(0) for n in range(ways)], 1); return 2 * means, -(means**2).sum(0)",
@@ -443,4 +443,114 @@ update_mean = Exercise(
     ),
     cases=STREAM_CASES,
     examine=_examine_update,
+)
+
+
+# update_sums
+
+
+def _sums_case(width: int, ways: int, n: int, *, single_precision: bool = False) -> Case:
+    def make() -> tuple[Tensor, Tensor, Tensor, int]:
+        root, z = _draw(width, width, seed=width), _draw(width, seed=ways) + 0.5
+        parts = root @ root.T + torch.eye(width), _draw(width, ways, seed=n), z
+        precision, moment, z = (part.float() if single_precision else part for part in parts)
+        return precision, moment, z, n
+
+    sizes = {"the width": width, "the number of classes": ways}
+    return Case(what=f"{width} features and {ways} classes", make=make, sizes=sizes)
+
+
+SUMS_CASES = (_sums_case(5, 4, 2), _sums_case(6, 3, 0, single_precision=True))
+
+
+def _summed(
+    precision: Tensor, moment: Tensor, z: Tensor, n: int, *, square: str = "right", product: str = "right"
+) -> tuple[Tensor, Tensor]:
+    """Return the new sums, or what comes of the mistakes that the keywords name."""
+    outer = torch.outer(z, z)
+    squares = {
+        "right": precision + outer,
+        "dot": precision + z @ z,
+        "diagonal": precision + torch.diag(z.square()),
+        "rows": precision + z,
+        "minus": precision - outer,
+        "alone": outer,
+        "old": precision,
+    }[square]
+    y = torch.full_like(moment[0], -1.0)
+    y[n] = 1.0
+    own = (y + 1) / 2
+    products = {
+        "right": moment + torch.outer(z, y),
+        "own": moment + torch.outer(z, own),
+        "all": moment + z[:, None],
+        "minus": moment - torch.outer(z, y),
+        "alone": torch.outer(z, y),
+        "old": moment,
+        "solved": moment + torch.linalg.solve(precision + outer, torch.outer(z, y)),
+    }[product]
+    return squares, products
+
+
+_KNOWN_SUMS = combined(
+    _summed,
+    {
+        "square": {
+            "dot": "It adds the number z·z to every entry. Add the matrix z zᵀ, whose entry (i, j) is z_i z_j.",
+            "diagonal": "It adds only the squares on the diagonal. The matrix z zᵀ has the products z_i z_j as well.",
+            "rows": "It adds z to each row. Add the matrix z zᵀ, whose entry (i, j) is z_i z_j.",
+            "minus": "It subtracts z zᵀ from the precision. An example makes it larger.",
+            "alone": "The old precision is forgotten. Add z zᵀ to it.",
+            "old": "The precision stays as it was. Add z zᵀ to it.",
+        },
+        "product": {
+            "own": "The other classes' columns stay as they were. Their target is −1, so z is subtracted from them.",
+            "all": "It adds z to every column. The target is 1 for the own class, and −1 for all others.",
+            "minus": "The targets have the wrong sign: 1 is for the own class, and −1 for all others.",
+            "alone": "The old products are forgotten. Add z yᵀ to them.",
+            "old": "The products stay as they were. Add z yᵀ to them.",
+            "solved": "It divides the new product by the precision. The division comes at the end of the stream, once.",
+        },
+    },
+)
+UPDATE_SUMS_MISTAKES = single(_KNOWN_SUMS)
+
+
+def _summed_numbers(result: Any, arguments: tuple) -> Numbers:
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise Wrong(
+            f"It should return two things, the new precision and the new products; yours is {describe(result)}."
+        )
+    precision, moment = _tensor(result[0], "The new precision"), _tensor(result[1], "The new products")
+    if precision.shape == arguments[1].shape and moment.shape == arguments[0].shape:
+        raise Wrong("It returns the products first. Return the precision first, and then the products.")
+    return {"the new precision": precision, "the new products": moment}
+
+
+def _examine_sums(attempt: Callable) -> None:
+    agree(
+        attempt,
+        name="update_sums",
+        cases=SUMS_CASES,
+        right=solutions.update_sums,
+        numbers=_summed_numbers,
+        mistakes=_KNOWN_SUMS,
+        tolerance=1e-6,
+    )
+
+
+update_sums = Exercise(
+    answer=solutions.update_sums,
+    difficulty="medium",
+    minutes=10,
+    statement="Add one example to the two sums that ALPaCA's posterior is made of.",
+    hints=(
+        "Both sums grow by a product of two vectors: z zᵀ, and z yᵀ with the targets y of all classes.",
+        "y is −1 everywhere, and 1 at n. torch.outer(a, b) has the entries a_i b_j.",
+        "y = -torch.ones(products.shape[1], dtype=z.dtype); y[n] = 1; "
+        "return precision + torch.outer(z, z), products + torch.outer(z, y)",
+    ),
+    cases=SUMS_CASES,
+    examine=_examine_sums,
+    imports="import torch",
 )

@@ -10,9 +10,11 @@ from typing import Any
 import ipywidgets as widgets
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from ...analysis.paired import Interval
 from ...experiments import domains as study
+from ...experiments.intervals import share_over_seeds
 from ...losses import accuracy
 from ...tasks import Characters
 from ...tasks.domains import CHANGES, Varying, changed
@@ -35,6 +37,7 @@ from ..kit.figures import (
 from ..kit.panels import Panel, slider
 
 MEASURED = Path(__file__).with_name("measured_domains.json")
+STREAMS = Path(__file__).with_name("measured_streams.json")
 SHOWN = 8  # pictures of a domain, and the largest number of ways of the panel
 COLORS = {  # of a method in all pictures
     "prototypes": (BLUE, "o"),
@@ -47,7 +50,7 @@ COLORS = {  # of a method in all pictures
 TITLES = {  # the methods of the ranking, which see no other query
     "prototypes": "prototypes",
     "nearest mean": "classifier, nearest mean",
-    "last layer": "classifier, last layer",
+    "last layer, centred": "classifier, last layer",
     "MAML": "MAML",
     "pixels": "pixels, nearest mean",
 }
@@ -91,7 +94,7 @@ def draw_losses(losses: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
         ax.plot(range(1, len(values) + 1), means, dash, color=color, linewidth=2.2, label=name)
         ends.append(f"{name} ends at {means[-1]:.0f} %")
     ax.set_ylim(0, 100)
-    finish(ax, "accuracy on training tasks", "step", "accuracy, %", legend=True)
+    finish(ax, "accuracy in training, mean of the last 50 steps", "step", "accuracy, %", legend=True)
     return fig, f"Training accuracy over the steps: {', '.join(ends)}."
 
 
@@ -109,9 +112,11 @@ def draw_accuracies(found: Mapping[str, Mapping[str, Sequence[float]]], title: s
         color, mark = COLORS[method]
         places = [i + 0.12 * (number - (len(found) - 1) / 2) for i in range(len(domains))]
         means = [100 * sum(values) / len(values) for values in by_domain.values()]
-        whole = [Interval.of(list(values)) if len(values) > 1 else None for values in by_domain.values()]
-        half = [100 * (one.high - one.mean) if one else 0 for one in whole]
-        ax.errorbar(places, means, half, fmt=mark, color=color, markersize=7, capsize=3, label=method)
+        if len(next(iter(by_domain.values()))) > 1:
+            whole = [share_over_seeds(list(values)) for values in by_domain.values()]
+            ax.errorbar(places, means, _bars(whole), fmt=mark, color=color, markersize=7, capsize=3, label=method)
+        else:
+            ax.plot(places, means, mark, color=color, markersize=7, label=method)
         told = ", ".join(f"{domain} {mean:.0f} %" for domain, mean in zip(domains, means, strict=True))
         words.append(f"{method}: {told}")
     ax.set_xticks(range(len(domains)), [name.replace(" ", "\n") for name in domains])
@@ -120,6 +125,87 @@ def draw_accuracies(found: Mapping[str, Mapping[str, Sequence[float]]], title: s
     finish(ax, title, "", "accuracy, %")
     fig.legend(loc="outside lower center", ncols=3, fontsize=TEXT, frameon=False)
     return fig, f"{title}. {'; '.join(words)}."
+
+
+def _bars(intervals: Sequence[Interval]) -> list[list[float]]:
+    """Return how far intervals of shares reach below and above their means, in points."""
+    return [[100 * (one.mean - one.low) for one in intervals], [100 * (one.high - one.mean) for one in intervals]]
+
+
+def load_streams() -> dict[str, Any]:
+    """Read what `python -m metalab.experiments.continual` measured."""
+    return json.loads(STREAMS.read_text())
+
+
+def of_streams(results: Mapping[str, Any], representation: str, learner: str, classes: int) -> list[float]:
+    """Return the accuracies at the end of streams, by training seed, in 0 … 1."""
+    runs = sorted((run for run in results["runs"] if run["representation"] == representation), key=lambda r: r["seed"])
+    return [run["classes"][str(classes)]["accuracy"][learner] for run in runs]
+
+
+def of_waves(results: Mapping[str, Any], representation: str, learner: str) -> Tensor:
+    """Return the squared errors at the end of streams of waves, by training seed and place in the stream: [S, 10]."""
+    runs = sorted((run for run in results["waves"] if run["representation"] == representation), key=lambda r: r["seed"])
+    return torch.tensor([run["error"][learner] for run in runs])
+
+
+def draw_streams(results: Mapping[str, Any]) -> tuple[Figure, str]:
+    """Draw the accuracy at the end of a stream over its number of classes: of steps, and of what needs no steps."""
+    fig, axes = figure(10, 4.2, ncols=2, sharey=True)
+    looks = [(BLUE, "o-"), (VERMILION, "s-"), (ORANGE, "^--")]
+    steps = [(name, "steps", name) for name in ("prototypes", "OML", "OML, shuffled")]
+    others = [("prototypes", name, name) for name in ("running mean", "closed form", "steps, centred")]
+    told = []
+    for ax, lines, title in ((axes[0], steps, "steps, on features of"), (axes[1], others, "on prototypes' features")):
+        for (representation, learner, label), (color, look) in zip(lines, looks, strict=True):
+            found = [share_over_seeds(of_streams(results, representation, learner, n)) for n in results["classes"]]
+            means = [100 * one.mean for one in found]
+            ax.errorbar(results["classes"], means, _bars(found), fmt=look, color=color, capsize=3, label=label)
+            told.append(f"{title} {label}: " + ", ".join(f"{mean:.0f} %" for mean in means))
+        ax.set_xscale("log")
+        ax.set_ylim(0, 102)
+        ax.grid(alpha=0.3)
+        finish(ax, title, "classes in the stream", "accuracy at its end, %", legend=True)
+        ax.set_xticks(results["classes"], [str(n) for n in results["classes"]])
+        ax.minorticks_off()
+    numbers = ", ".join(map(str, results["classes"]))
+    return fig, f"Accuracy at the end of streams of {numbers} classes. {'; '.join(told)}."
+
+
+def draw_ages(found: Mapping[str, Sequence[float]]) -> tuple[Figure, str]:
+    """Draw the accuracy of learners at the end of a stream, by the age of the class, from the oldest fifth on."""
+    fig, ax = figure(7.5, 3.8)
+    looks = [(VERMILION, "s-"), (ORANGE, "^-"), (GREEN, "v-"), (BLUE, "o-")]
+    told = []
+    for (name, shares), (color, look) in zip(found.items(), looks, strict=True):
+        ax.plot(range(1, len(shares) + 1), [100 * share for share in shares], look, color=color, label=name)
+        told.append(f"{name}: " + ", ".join(f"{share:.0%}" for share in shares))
+    ax.set_xticks(range(1, 6), ["oldest", "2", "3", "4", "newest"])
+    ax.set_ylim(-2, 102)
+    ax.grid(alpha=0.3)
+    finish(ax, "accuracy at the end of the stream", "fifth of the classes, by age", "accuracy, %")
+    fig.legend(loc="outside lower center", ncols=2, fontsize=TEXT, frameon=False)
+    return fig, f"Accuracy by age of the class, from the oldest fifth to the newest. {'; '.join(told)}."
+
+
+def draw_waves(results: Mapping[str, Any]) -> tuple[Figure, str]:
+    """Draw the squared error of each wave of a stream at its end, the mean over the training seeds."""
+    fig, ax = figure(7.5, 3.8)
+    lines = [
+        ("OML", "steps", VERMILION, "s-", "steps, features of OML"),
+        ("OML, shuffled", "steps", ORANGE, "^--", "steps, features of OML, shuffled"),
+        ("OML, shuffled", "closed form", BLUE, "o-", "closed form, features of OML, shuffled"),
+    ]
+    told = []
+    for representation, learner, color, look, label in lines:
+        errors = of_waves(results, representation, learner).mean(0).tolist()
+        ax.plot(range(1, len(errors) + 1), errors, look, color=color, label=label)
+        told.append(f"{label}: from {errors[0]:.2f} for the oldest to {errors[-1]:.2f} for the newest wave")
+    ax.set_ylim(0)
+    ax.grid(alpha=0.3)
+    finish(ax, "error at the end of a stream of ten waves", "place of the wave in the stream", "squared error")
+    fig.legend(loc="outside lower center", fontsize=TEXT, frameon=False)
+    return fig, f"Squared error by place in the stream. {'; '.join(told)}."
 
 
 def domains_panel(

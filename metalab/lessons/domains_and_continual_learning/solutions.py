@@ -8,7 +8,7 @@ def normalise_by_support(support, query):
     """Normalise queries [Q, C, H, W] by the statistics of the support set [S, C, H, W]."""
     mean = support.mean((0, 2, 3), keepdim=True)
     variance = ((support - mean) ** 2).mean((0, 2, 3), keepdim=True)
-    return (query - mean) / (variance + 1e-5).sqrt()
+    return (query - mean) / (variance + 1e-3).sqrt()
 
 
 def head_of_means(z, y, ways):
@@ -29,3 +29,10 @@ def ranks(accuracy, t):
 def update_mean(mean, count, z):
     """The mean [E] and the count of a class after one more example z [E]."""
     return mean + (z - mean) / (count + 1), count + 1
+
+
+def update_sums(precision, products, z, n):
+    """ALPaCA's sums [E, E] and [E, N] after one more example z [E] of class n."""
+    y = -torch.ones(products.shape[1], dtype=z.dtype)
+    y[n] = 1
+    return precision + torch.outer(z, z), products + torch.outer(z, y)
