@@ -17,9 +17,7 @@ from functools import partial
 import torch
 from benchmarks.panels import answering, seeded, trainings
 from metalab.experiments import uncertainty
-from metalab.lessons.domains_and_continual_learning import figures as domains
 from metalab.lessons.fast_learning_with_uncertainty import figures as bands
-from metalab.lessons.learning_to_act import figures as acting
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.sine_regression import figures as sine
 from metalab.lessons.variants_and_evidence import figures as evidence
@@ -30,7 +28,6 @@ test = glyphs.draw(alphabets=5, seed=1)
 alpaca = uncertainty.METHODS["alpaca"].learner
 shown = siamese.Map(Groups(test, 8, 10)(1, seeded())[0], lambda params, x: params["w"] * x[:, 0, 10, :2])
 shown.add(0, {"w": torch.tensor(1.0)})
-guesses = {title: lambda e: torch.rand(*e.query_y.shape, e.ways) for title in domains.COLORS}
 pairs = torch.rand(4000, generator=seeded()), torch.arange(4000) % 2 == 0
 panels = answering() | {
     "1: training again": sine.RetrainPanel(steps=100),
@@ -38,14 +35,12 @@ panels = answering() | {
     "3: map": shown.panel(),
     "5: seeds": evidence.seeds_panel(),
     "8: the game": bands.QuestionGame(partial(alpaca.predictive, alpaca.init(seeded()))),
-    "9: goal": acting.goal_panel(acting.trained()),
-    "10: domains": domains.domains_panel({"digits": test, "glyphs": test}, test, guesses),
 }
 names = iter(panels)
 """
 SHOW = "print(name := next(names)); panels[name].show()"
 STEER = "panel = trainings()[{!r}](); losses = await panel.train(8)"
-STEERED = ["1: sine regression", "2: characters", "3: the contrastive loss", "4: both orders"]
+STEERED = ["1: sine regression", "2: characters", "3: the contrastive loss", "4: both orders", "9: learning to act"]
 HOW_MANY = 19  # panels that train nothing
 TRIES = 60  # half a second each
 
