@@ -50,7 +50,8 @@ class Page:
 
     def run(self, code):
         """Start a cell; its id."""
-        cell = self.client.execute(code)
+        # Without stop_on_error a kernel drops what comes in the moment after an error, as it does in a "Run All".
+        cell = self.client.execute(code, stop_on_error=False)
         self.outputs[cell], self.ended[cell] = [], False
         return cell
 
