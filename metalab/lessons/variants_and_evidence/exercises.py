@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from .reptile_exercise import REPTILE_UPDATE_MISTAKES as REPTILE_UPDATE_MISTAKES
 from .reptile_exercise import reptile_update
 from .step_exercise import STEP_WITH_RATES_MISTAKES as STEP_WITH_RATES_MISTAKES
 from .step_exercise import step_with_rates
+from .truths import agree_on_truths, truth
 
 __all__ = ["paired_ratio", "passes", "reptile_update", "step_with_rates", "verdict"]
 
@@ -334,37 +335,13 @@ def _truths(result: Any, _arguments: tuple) -> Numbers:
     """Return the two truth values as 0 and 1 by name, and raise `Wrong` for what is none."""
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise Wrong(f"It should return two truth values, True or False; yours is {describe(result)}.")
-    found = {}
-    for name, part in zip(("different", "equivalent"), result, strict=True):
-        one = isinstance(part, Tensor | np.ndarray) and part.ndim == 0 and part.dtype in (torch.bool, np.bool_)
-        if not (one or isinstance(part, bool | np.bool_)):
-            raise Wrong(f"The value for '{name}' should be True or False; yours is {describe(part)}.")
-        found[f"'{name}'"] = torch.tensor(float(bool(part)))
-    return found
-
-
-def _explain_verdict(attempt: Callable) -> Iterator[Misconception]:
-    """Yield the known mistakes, and raise `Wrong` with the first case that is wrong if they explain nothing."""
-    yield from _KNOWN_VERDICTS
-    for index, case in enumerate(VERDICT_CASES):
-        got, want = (_truths(judge(*case.make()), ()) for judge in (attempt, solutions.verdict))
-        for name, value in want.items():
-            if got[name] != value:
-                raise Wrong(
-                    f"With {case.what}, the value for {name} should be {bool(value)}; yours is {bool(got[name])}. "
-                    f"These arguments are exercises.verdict.inputs({index or ''})."
-                )
+    names = ("the value for 'different'", "the value for 'equivalent'")
+    return {name: torch.tensor(truth(part, name)) for name, part in zip(names, result, strict=True)}
 
 
 def _examine_verdict(attempt: Callable) -> None:
-    agree(
-        attempt,
-        name="verdict",
-        cases=VERDICT_CASES,
-        right=solutions.verdict,
-        numbers=_truths,
-        mistakes=_explain_verdict(attempt),
-        tolerance=0.5,
+    agree_on_truths(
+        attempt, name="verdict", cases=VERDICT_CASES, right=solutions.verdict, numbers=_truths, known=_KNOWN_VERDICTS
     )
 
 

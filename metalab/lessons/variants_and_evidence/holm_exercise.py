@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, single
+from ..kit.comparing import Case, Numbers, Wrong, combined, describe, single
 from ..kit.exercise import Exercise
 from . import solutions
+from .truths import agree_on_truths, truth
 
 _TESTS = [  # the p of the comparisons, and the level
     ([0.03, 0.01, 0.04], 0.05),
@@ -102,37 +103,11 @@ def _truths(result: Any, arguments: tuple) -> Numbers:
         result = list(result)
     if not isinstance(result, list | tuple) or len(result) != count:
         raise Wrong(f"It should return a list of {count} truth values, one for each p; yours is {describe(result)}.")
-    for part in result:
-        one = isinstance(part, Tensor | np.ndarray) and part.ndim == 0 and part.dtype in (torch.bool, np.bool_)
-        if not (one or isinstance(part, bool | np.bool_)):
-            raise Wrong(f"Each value should be True or False; one of yours is {describe(part)}.")
-    return {"the truth values": torch.tensor([float(bool(part)) for part in result])}
-
-
-def _explain(attempt: Callable) -> Iterator[Misconception]:
-    """Yield the known mistakes, and raise `Wrong` with the first case that is wrong if they explain nothing."""
-    yield from _KNOWN
-    for index, case in enumerate(PASSES_CASES):
-        arguments = case.make()
-        got, want = (_truths(judge(*case.make()), arguments) for judge in (attempt, solutions.passes))
-        got, want = (list(map(bool, numbers["the truth values"])) for numbers in (got, want))
-        if got != want:
-            raise Wrong(
-                f"With {case.what}, the truth values should be {want}; yours are {got}. These arguments are "
-                f"exercises.passes.inputs({index or ''})."
-            )
+    return {"the truth values": torch.tensor([truth(part, "each value") for part in result])}
 
 
 def _examine(attempt: Callable) -> None:
-    agree(
-        attempt,
-        name="passes",
-        cases=PASSES_CASES,
-        right=solutions.passes,
-        numbers=_truths,
-        mistakes=_explain(attempt),
-        tolerance=0.5,
-    )
+    agree_on_truths(attempt, name="passes", cases=PASSES_CASES, right=solutions.passes, numbers=_truths, known=_KNOWN)
 
 
 passes = Exercise(
