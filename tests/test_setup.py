@@ -265,7 +265,7 @@ def test_waiting_threads_soon_sleep_unless_the_user_wants_something_else(start, 
     done = subprocess.run([sys.executable, *STARTS[start]], cwd=ROOT, env=environ, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     [spins] = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stdout + done.stderr)
-    assert (int(spins) == 1000) is (wanted is None)
+    assert (int(spins) == 2000) is (wanted is None)
 
 
 def test_core_imports_in_a_process_without_the_lessons_packages():
