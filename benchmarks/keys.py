@@ -49,7 +49,7 @@ def press(page: Any, handle: Any, key: str) -> bool:
 
     before = page.evaluate("window.taken.length")
     handle.press(key)
-    try:  # at the end of a slider, a key changes nothing
+    try:
         page.wait_for_function(f"window.taken.length > {before}", timeout=2000)
     except NothingShown:
         return False
@@ -60,8 +60,10 @@ def use(page: Any, panel: Any, presses: int) -> None:
     """Press the keys of a panel: to the right and back on each of its sliders, or a game's answers and Next."""
     for handle in panel.locator(".noUi-handle").all():
         handle.focus()
-        for key in ["ArrowRight"] * presses + ["ArrowLeft"] * presses:
-            press(page, handle, key)
+        for key in ("ArrowRight", "ArrowLeft"):
+            for _ in range(presses):
+                if not press(page, handle, key):
+                    break  # the slider is at its end
     if panel.locator(".metalab-guesses").count():
         choices, onward = panel.locator(".metalab-choice"), panel.get_by_role("button", name=ONWARD)
         for _ in range(presses):
