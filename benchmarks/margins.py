@@ -16,7 +16,7 @@ import hashlib
 import json
 import operator
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Slacks:
 
     def __call__(self, name: str, left: Any, sign: str, right: Any) -> Any:
         """Record the slack of `left sign right`, and return what stands in the comparison's place."""
+        if isinstance(left, Set):  # one set contains another, or it does not: there is no slack
+            return OPERATORS[sign](left, right)
         slack = torch.as_tensor(right - left if sign[0] == "<" else left - right).min().item()
         self.least[name] = min(slack, self.least.get(name, slack))
         return OPERATORS[sign](left, right) if getattr(left, "ndim", 0) or getattr(right, "ndim", 0) else True
@@ -139,18 +141,28 @@ def judge(values: list[float]) -> tuple[bool, str]:
     return least >= 0 and times >= NEEDED, f"{mean:.3g} ± {deviation:.2g}, {times:.1f} times; least {least:.3g}"
 
 
+def by_lesson(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the runs of each lesson."""
+    lessons = sorted({run["lesson"] for run in runs})
+    return {lesson: [run for run in runs if run["lesson"] == lesson] for lesson in lessons}
+
+
+def judged(same: list[dict[str, Any]]) -> dict[str, tuple[bool, str]]:
+    """Return for each comparison of one lesson whether its slacks are wide enough, and what they are in words."""
+    names = dict.fromkeys(name for run in same for name in run["slacks"])
+    return {name: judge([run["slacks"][name] for run in same if name in run["slacks"]]) for name in names}
+
+
 def table(runs: list[dict[str, Any]]) -> tuple[bool, str]:
     """Return whether every slack is wide enough, and a line for each comparison, over seeds and threads together."""
     fine, lines = True, []
-    for lesson in dict.fromkeys(run["lesson"] for run in runs):
-        same = [run for run in runs if run["lesson"] == lesson]
+    for lesson, same in by_lesson(runs).items():
         lines.append(f"{lesson}, {len(same)} runs")
         for run in same:
             if run["failure"]:
                 fine = False
                 lines.append(f"  FAILED with seeds + {run['seed']}, threads {run['threads']}: {run['failure']}")
-        for name in dict.fromkeys(name for run in same for name in run["slacks"]):
-            wide, words = judge([run["slacks"][name] for run in same if name in run["slacks"]])
+        for name, (wide, words) in judged(same).items():
             fine = fine and wide
             lines.append(f"  {'      ' if wide else 'NARROW'}  {words:48}  {name}")
     return fine, "\n".join(lines)

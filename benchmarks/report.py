@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.challenge import PARTS, WITHOUT
 from benchmarks.false_alarms import states
+from benchmarks.margins import NEEDED, by_lesson, judged
 from benchmarks.meta_step import FIRST_ORDER, FLOOR, OURS, PEERS, SAMPLING
 from benchmarks.speedrun import LEVELS, SETTINGS, by_setting, spread, to_level
 from metalab.analysis.paired import Interval
@@ -173,6 +174,7 @@ class Measurements:
     panels: list[Measured]
     keys: list[Measured]
     alarms: list[Measured]
+    margins: list[Measured]
     checks: list[Measured]
     kernels: list[Measured]
     compiled: list[Measured]
@@ -199,6 +201,7 @@ class Measurements:
             files("panels-*.json", "make panels", "machine", "trainings", "answers"),
             files("keys-*.json", "make keys", "machine", "keys"),
             files("false-alarms.json", "make false-alarms", "machine", "steps", "runs"),
+            files("margins-*.json", "make margins", "machine", "runs"),
             files("check-*.json", "python -m benchmarks gpu", "machine", "checks"),
             files("kernels-*.json", "python -m benchmarks gpu", "machine", "works"),
             files("compiled-*.json", "python -m benchmarks gpu", "machine", "works"),
@@ -227,6 +230,7 @@ def page(measured: Measurements) -> str:
             (part for keys in measured.keys for part in key_times(keys)),
         ),
         "Sound learners under examination": (part for found in measured.alarms for part in false_alarms(found)),
+        "The lessons' checks over seeds": (part for found in measured.margins for part in margins_of(found)),
         "Findings": [measured.notes] if measured.notes else [],
         "Not measured": not_measured(measured),
     }
@@ -685,6 +689,29 @@ def false_alarms(measured: Measured) -> Iterator[str]:
     )
     rows = [[name, *(str(count[state]) for state in ("well", "open", "ill"))] for name, count in states(runs).items()]
     yield table(["examination", "well", "open", "ill"], rows)
+
+
+def margins_of(measured: Measured) -> Iterator[str]:
+    """Yield the paragraphs on how far the lessons' checks are from failing."""
+    data = measured.data
+    yield (
+        f"`make margins` on {on(data['machine'])}: each lesson is run as it stands, but that every training has "
+        "another seed. The slack of a comparison says how far the compared numbers are from where the check fails. A "
+        f"slack that changes with the seed should be, on average, at least {NEEDED:g} of its standard deviations above "
+        "0; a comparison is *narrow* if it is not, or if it failed once."
+    )
+    rows, narrow = [], []
+    for lesson, same in by_lesson(data["runs"]).items():
+        checks = judged(same)
+        found = [f"- {lesson}: `{name}`: {words}." for name, (wide, words) in checks.items() if not wide]
+        threads = ", ".join(map(str, sorted({run["threads"] for run in same})))
+        failed = sum(bool(run["failure"]) for run in same)
+        rows.append([lesson, str(len({run["seed"] for run in same})), threads, *map(str, (failed, len(checks)))])
+        rows[-1].append(str(len(found)))
+        narrow += found
+    yield table(["lesson", "seeds", "threads", "runs that failed", "comparisons", "narrow"], rows)
+    if narrow:
+        yield "The narrow ones:\n\n" + "\n".join(narrow)
 
 
 def not_measured(measured: Measurements) -> Iterator[str]:

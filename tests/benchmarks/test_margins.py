@@ -48,6 +48,12 @@ def test_the_slack_is_how_far_a_check_is_from_failing():
     assert slacks_of("assert min(a) > (0.5 if b else 0)", a=[1, 2], b=True) == {"[3] min(a) > (0.5 if b else 0)": 0.5}
 
 
+def test_sets_have_no_slack():
+    assert slacks_of("assert {1} <= a and b < 2", a={1, 2}, b=1) == {"[3] b < 2": 1}
+    with pytest.raises(AssertionError):
+        slacks_of("assert {3} <= a", a={1, 2})
+
+
 def test_a_claim_is_measured_like_an_assert():
     told = []
     assert slacks_of("claim(a > 5, f'{a > 9}')", a=2, claim=lambda *what: told.append(what)) == {"[3] a > 5": -3}

@@ -349,6 +349,19 @@ def test_sound_learners_under_examination(tmp_path):
     assert "| alone | 1 | 1 | 1 |" in text
 
 
+def test_narrow_checks_of_the_lessons_are_named(tmp_path):
+    slacks = [{"[3] a < 1": 0.5, "[9] b < 1": narrow} for narrow in (0.1, -0.1, 0.4)]
+    runs = [
+        {"lesson": "02_x", "seed": seed, "threads": 1, "state": "", "slacks": slack, "failure": None}
+        for seed, slack in enumerate(slacks)
+    ]
+    (tmp_path / "margins-cpu.json").write_text(json.dumps({"machine": MACHINE, "runs": runs}))
+    text = write(tmp_path)
+    assert "| 02_x | 3 | 1 | 0 | 2 | 1 |" in text
+    assert "- 02_x: `[9] b < 1`: 0.133 ± 0.25, 0.5 times; least -0.1." in text
+    assert "[3]" not in text
+
+
 def test_nothing_measured_is_said(tmp_path):
     text = write(folder(tmp_path))
     assert "## Speed" not in text
