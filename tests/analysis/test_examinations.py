@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -314,16 +315,16 @@ def test_a_fixed_grid_of_x_is_no_fault_where_the_values_differ():
     assert EXAMINATIONS["support and queries"](lambda: Patient(task=lambda _generator: same)).state == "ill"
 
 
-def regression(batch, *, anew):
-    """A linear network that Adam trains with a small rate, made once or at every step."""
+def regression(batch, *, anew, turns=1):
+    """A linear network that Adam trains with a small rate, made at every step or once, or so many that take turns."""
 
     def make():
         network = torch.nn.Linear(1, 1)
-        kept = torch.optim.Adam(network.parameters(), lr=1e-4)
+        kept = cycle([torch.optim.Adam(network.parameters(), lr=1e-4) for _ in range(turns)])
 
         def step(drawn):
             x, y = (drawn.support_x[0], drawn.support_y[0]) if isinstance(drawn, Episode) else drawn
-            optimizer = torch.optim.Adam(network.parameters(), lr=1e-4) if anew else kept
+            optimizer = torch.optim.Adam(network.parameters(), lr=1e-4) if anew else next(kept)
             loss = F.mse_loss(network(x), y)
             optimizer.zero_grad()
             loss.backward()
@@ -340,3 +341,5 @@ def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_b
     assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=True)).state == "ill"
     assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=False)).state == "well"
     assert steps(regression(lambda _generator: (x, 3 * x), anew=False)).state == "well"
+    for turns in (2, 3):
+        assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=False, turns=turns)).state == "well"

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ def several_steps(make: Make) -> Found:
             "At the second step, the optimizer gets the sum of the first step's gradient and the second's: is "
             "zero_grad() missing?"
         )
-    anew = sum(_takes_over(*pair) for pair in pairwise(used))
+    anew = sum(_takes_over(used, index) for index in range(1, len(used)))
     if anew > 1:  # once may be meant
         return "ill", (
             f"At {anew} of {count} steps the optimizer is a new one, so that the means of gradients that the steps "
@@ -78,10 +77,11 @@ def several_steps(make: Make) -> Found:
 Used = tuple[torch.optim.Optimizer, bool]  # an optimizer, and whether it had no state before its step
 
 
-def _takes_over(before: Used, now: Used) -> bool:
-    """Tell whether an optimizer begins without state where the one before had some of the same parameters."""
-    (last, _), (optimizer, fresh) = before, now
-    return fresh and optimizer is not last and any(p in last.state for p in optimizer.state)
+def _takes_over(used: list[Used], index: int) -> bool:
+    """Tell whether an optimizer begins without state on some parameters of the one before, which never comes back."""
+    (last, _), (optimizer, fresh) = used[index - 1 : index + 1]
+    gone = all(later is not last for later, _ in used[index:])  # optimizers may also take turns
+    return fresh and gone and any(p in last.state for p in optimizer.state)
 
 
 @contextmanager
