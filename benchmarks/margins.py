@@ -31,6 +31,7 @@ from tools import run_lessons
 
 NEEDED = 3.0  # standard deviations
 RECORD = "__slacks__"  # what the comparisons call
+REPEATS = "engine = Trainer("  # how a lesson begins a training that repeats the reader's own loop
 ORDER: dict[type[ast.cmpop], str] = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,
@@ -44,10 +45,19 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Slacks:
-    """Records the slack of comparisons, and lets those of two numbers pass, so that the lesson goes on."""
+    """Records the slack of comparisons, and lets those of two numbers pass, so that the lesson goes on.
 
-    def __init__(self) -> None:
+    Args:
+        offset: what is added to the seed of every training.
+    """
+
+    def __init__(self, offset: int = 0) -> None:
+        self.offset = offset
         self.least: dict[str, float] = {}
+
+    def with_its_seed(self, *arguments: Any, seed: int = 0, **more: Any) -> train.Trainer:
+        """Make a training that keeps the seed of the lesson, because it repeats a loop that the reader has written."""
+        return train.Trainer(*arguments, seed=seed - self.offset, **more)
 
     def __call__(self, name: str, left: Any, sign: str, right: Any) -> Any:
         """Record the slack of `left sign right`, and return what stands in the comparison's place."""
@@ -67,7 +77,7 @@ def with_other_seeds(offset: int, threads: int) -> Slacks:
         original(self, *arguments, seed=seed + offset, **more)
 
     train.Trainer.__init__ = init  # type: ignore[method-assign]
-    return Slacks()
+    return Slacks(offset)
 
 
 # The lesson with its comparisons measured
@@ -106,6 +116,7 @@ def measured(source: str, cell: int) -> str:
 def measuring(lesson: NotebookNode, *, offset: int, threads: int) -> NotebookNode:
     """Return a lesson whose trainings have other seeds, and whose last cell prints the slacks as JSON."""
     code = [cell.source for cell in lesson.cells if cell.cell_type == "code"]
+    code = [source.replace(REPEATS, f"engine = {RECORD}.with_its_seed(") for source in code]
     sources = [measured(source, number) for number, source in enumerate(code, start=1)]
     begin = f"from benchmarks import margins\n{RECORD} = margins.with_other_seeds({offset}, {threads})\n"
     sources[0] = begin + sources[0]

@@ -48,6 +48,16 @@ def test_the_slack_is_how_far_a_check_is_from_failing():
     assert slacks_of("assert min(a) > (0.5 if b else 0)", a=[1, 2], b=True) == {"[3] min(a) > (0.5 if b else 0)": 0.5}
 
 
+def test_a_training_that_repeats_the_reader_s_loop_keeps_its_seed(monkeypatch):
+    monkeypatch.setattr(Trainer, "__init__", Trainer.__init__)  # which is put back after the test
+    record = margins.with_other_seeds(5, torch.get_num_threads())
+    arguments = MAML(MLP(), mse, 0.01), lambda g: sine.sample(2, 3, 3, g)
+    kept, other = record.with_its_seed(*arguments, seed=7), Trainer(*arguments, seed=7)
+    want = MLP().init(torch.Generator().manual_seed(7))
+    assert torch.equal(kept.params["w2"], want["w2"])
+    assert not torch.equal(other.params["w2"], want["w2"])
+
+
 def test_sets_have_no_slack():
     assert slacks_of("assert {1} <= a and b < 2", a={1, 2}, b=1) == {"[3] b < 2": 1}
     with pytest.raises(AssertionError):
