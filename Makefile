@@ -49,10 +49,10 @@ diff: $(STAMP)  ## what changed in the lessons, as text (ARGS=main..HEAD)
 bench: $(STAMP)  ## time the engine beside other libraries, some ten minutes (ARGS="--quick", "--memory")
 	$(RUN) benchmarks meta-step $(ARGS)
 
-panels: $(STAMP)  ## time trainings with and without their panels, some seven minutes (ARGS="--json FILE")
+panels: $(STAMP)  ## time trainings with and without their panels, some eight minutes (ARGS="--json FILE")
 	$(RUN) benchmarks panels $(ARGS)
 
-keys: $(STAMP)  ## time each panel from a key to the picture, in a browser, two minutes (ARGS="--json FILE")
+keys: $(STAMP)  ## time each panel from a key to the picture, in a browser, some minutes (ARGS="--json FILE")
 	$(RUN) benchmarks keys $(ARGS)
 
 gpu: $(STAMP)  ## check, time and train on a GPU, under nine minutes (ARGS="--device cpu --quick" tries it without one)
