@@ -45,6 +45,7 @@ def test_what_agrees_in_all_cases_is_right():
 @pytest.mark.parametrize(
     ("attempt", "words"),
     [
+        (lambda x, y: (1e3 * mean_square(x, y)).round() / 1e3, "Nearly right: the numbers agree to a few"),
         (lambda x, y: -mean_square(x, y), "All the numbers are minus what should be there."),
         (lambda x, y: mean_square(x, y) / 2, "All the numbers are 0.5 times what should be there."),
         (

@@ -258,10 +258,22 @@ def _(accuracy, t):
     return 1 + (gaps.mean(2) > gaps.std(2) / gaps.shape[2] ** 0.5).sum(1)
 
 
-@wrong(exercises.ranks, "divides by the number of seeds")
+@wrong(exercises.ranks, "as if the standard deviation divided by the number of seeds")
 def _(accuracy, t):
     gaps = accuracy[None] - accuracy[:, None]
     return 1 + (gaps.mean(2) > t * gaps.std(2, correction=0) / gaps.shape[2] ** 0.5).sum(1)
+
+
+@wrong(exercises.ranks, "the number of seeds minus 1")
+def _(accuracy, t):
+    gaps = accuracy[None] - accuracy[:, None]
+    return 1 + (gaps.mean(2) > t * gaps.std(2) / (gaps.shape[2] - 1) ** 0.5).sum(1)
+
+
+@wrong(exercises.ranks, "the ranks[0] should be 3")
+def _(accuracy, t):
+    gaps = accuracy[None] - accuracy[:, None]
+    return 1 + (gaps.mean(2) - t * gaps.std(2) / gaps.shape[2] ** 0.5 > 0.005).sum(1)
 
 
 @wrong(exercises.ranks, "either direction")
@@ -277,6 +289,21 @@ def _(accuracy, t):
 
 
 # update_mean
+
+
+@wrong(exercises.update_mean, "0.8889 times with a count of 7")
+def _(mean, count, z):
+    return (mean * count + z) / (count + 2), count + 1
+
+
+@wrong(exercises.update_mean, "the new count")
+def _(mean, count, z):
+    return (mean * count + z) / (count + 1), count + 2
+
+
+@wrong(exercises.update_mean, "old count")
+def _(mean, count, z):
+    return mean + (z - mean) / max(count, 1), count + 1
 
 
 @right(exercises.update_mean)
@@ -386,3 +413,25 @@ wrong(exercises.update_sums, "products first")(
 def _(precision, products, z, n):
     precision += _outer(z)
     return precision, _sums(_outer, _signs)(precision, products, z, n)[1]
+
+
+# What the lesson could not go on with
+
+
+@wrong(exercises.update_sums, "should be a tensor, because the lesson goes on with it")
+def _(precision, moment, z, n):
+    y = -torch.ones(moment.shape[1], dtype=z.dtype)
+    y[n] = 1
+    return (precision + torch.outer(z, z)).numpy(), (moment + torch.outer(z, y)).numpy()
+
+
+@wrong(exercises.head_of_means, "should be a tensor, because the lesson goes on with it")
+def _(z, y, ways):
+    means = torch.stack([z[y == n].mean(0) for n in range(ways)], 1)
+    return (2 * means).tolist(), (-(means**2).sum(0)).tolist()
+
+
+@wrong(exercises.head_of_means, "It returns the biases first")
+def _(z, y, ways):
+    means = torch.stack([z[y == n].mean(0) for n in range(ways)], 1)
+    return -(means**2).sum(0), 2 * means

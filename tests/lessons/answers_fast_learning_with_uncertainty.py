@@ -551,7 +551,7 @@ def _(covariance, features, noise):
     return solutions.variance_after(covariance, features, noise).argmin().item()
 
 
-@wrong(exercises.variance_after, "the mean variances has the shape")
+@wrong(exercises.variance_after, "the mean variances have the shape")
 def _(covariance, features, noise):
     k = shared(covariance, features)
     return k.diagonal() - k**2 / (k.diagonal() + noise**2)[:, None]

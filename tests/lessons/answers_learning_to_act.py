@@ -328,6 +328,12 @@ def game(step, choose, pull, state, arms, pulls, *, reads=None, own=None, reset=
     return torch.stack(log_ps, 1), torch.stack(rewards, 1)
 
 
+@wrong(bandit_exercises.play_game, "have no gradient")
+def _(step, choose, pull, state, arms, pulls):
+    log_ps, rewards = bandit_exercises.play_game.answer(step, choose, pull, state, arms, pulls)
+    return log_ps.detach(), rewards
+
+
 @wrong(bandit_exercises.play_game, "The state begins anew at each pull")
 def _(*given):
     return game(*given, reset=True)

@@ -995,6 +995,15 @@ def ranked(p, level, limit, stop=True):
     return found
 
 
+@right(exercises.passes)
+def _(p, level):
+    every, passed = list(p), set()
+    while p and min(p) < level / len(p):
+        passed.add(min(p))
+        p.remove(min(p))
+    return [one in passed for one in every]
+
+
 @wrong(exercises.passes, "This is Bonferroni's method")
 def _(p, level):
     return [value < level / len(p) for value in p]

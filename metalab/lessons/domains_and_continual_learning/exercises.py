@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -26,6 +26,14 @@ def _tensor(part: Any, name: str) -> Tensor:
         except (TypeError, ValueError, RuntimeError):
             raise Wrong(f"{name} should be a tensor; yours is {describe(part)}.") from None
     return part.detach().double()
+
+
+def _tensors(parts: Iterable[Any], *names: str) -> list[Tensor]:
+    """Return the parts in double precision, and raise `Wrong` for one that the lesson could not go on with."""
+    for part, name in zip(parts, names, strict=True):
+        if not isinstance(part, Tensor):
+            raise Wrong(f"{name} should be a tensor, because the lesson goes on with it; yours is {describe(part)}.")
+    return [part.detach().double() for part in parts]
 
 
 def _one(name: str) -> Callable[[Any, tuple], Numbers]:
@@ -203,7 +211,9 @@ def _head_numbers(result: Any, arguments: tuple) -> Numbers:
     if not isinstance(result, tuple | list) or len(result) != 2:
         raise Wrong(f"It should return two things, the weights and the biases; yours is {describe(result)}.")
     z, _y, ways = arguments
-    weights, biases = _tensor(result[0], "The weights"), _tensor(result[1], "The biases")
+    weights, biases = _tensors(result, "The weights", "The biases")
+    if weights.shape == (ways,) and biases.shape == (z.shape[1], ways):
+        raise Wrong("It returns the biases first. Return the weights first, and then the biases.")
     if weights.shape == (ways, z.shape[1]):
         raise Wrong("The weights have the shape [N, E]; they should be [E, N], so that z @ weights is [S, N].")
     return {"the weights": weights, "the biases": biases}
@@ -262,6 +272,9 @@ RANKS_CASES = (
     ),
     _ranks_case([[0.7, 0.8, 0.9], [0.71, 0.79, 0.92], [0.45, 0.56, 0.64], [0.72, 0.811, 0.929]], 4.303),
     _ranks_case([[0.70, 0.80, 0.90, 0.75, 0.72, 0.81], [0.72, 0.81, 0.93, 0.78, 0.73, 0.85]], 2.571),
+    _ranks_case(  # the root of 4 and the root of 3 decide otherwise; and small differences may be sure
+        [[0.60, 0.70, 0.80, 0.65], [0.605, 0.717, 0.817, 0.679], [0.603, 0.7032, 0.8028, 0.653]], 3.182
+    ),
 )
 
 
@@ -288,6 +301,7 @@ def _ranked(
         "none": 0 * half,
         "no root": half * seeds**0.5,
         "no t": half / t,
+        "one less": half * (seeds / (seeds - 1)) ** 0.5,
         "biased": half * (1 - 1 / seeds) ** 0.5,
     }[spread]
     low = gaps.mean(2) - half > 0
@@ -309,9 +323,12 @@ _KNOWN_RANKS = combined(
             "none": "It compares means alone, so that no two methods share a rank. Count a method only if the interval "
             "of the difference is above 0.",
             "no root": "The standard deviation is not divided by the root of the number of seeds.",
-            "biased": "The standard deviation divides by the number of seeds. Divide by that number minus 1, as std "
-            "does by default.",
-            "no t": "The factor t is missing: the interval is the mean ± t s / √seeds.",
+            "biased": "It ranks as if the standard deviation divided by the number of seeds. Divide by that number "
+            "minus 1, as std does by default.",
+            "no t": "It ranks as if the factor t were missing, or were smaller than the argument: the interval is the "
+            "mean ± t s / √seeds.",
+            "one less": "It ranks as if the standard deviation were divided by the root of the number of seeds minus "
+            "1. Divide by the root of their number.",
         },
         "start": {"zero": "The ranks begin at 0. The best method has the rank 1."},
         "direction": {
@@ -374,6 +391,7 @@ def _updated(mean: Tensor, count: int, z: Tensor, *, value: str = "right", numbe
     new = {
         "right": mean + (z - mean) / (count + 1),
         "old count": mean + (z - mean) / count,
+        "guarded": mean + (z - mean) / max(count, 1),
         "half": (mean + z) / 2,
         "added": mean + z,
         "unweighted": (mean + z) / (count + 1),
@@ -385,12 +403,15 @@ def _updated(mean: Tensor, count: int, z: Tensor, *, value: str = "right", numbe
     return new, {"right": count + 1, "old": count, "features": count + len(z)}[number]
 
 
+_OLD_COUNT = (
+    "The step towards the example is divided by the old count. Divide by count + 1, because the example counts too."
+)
 _KNOWN_UPDATES = combined(
     _updated,
     {
         "value": {
-            "old count": "The step towards the example is divided by the old count. Divide by count + 1, because the "
-            "example counts too.",
+            "old count": _OLD_COUNT,
+            "guarded": _OLD_COUNT,
             "half": "The old mean and the example have the same weight. The old mean stands for count examples, and "
             "the new one for 1.",
             "added": "The example is added to the mean. A mean is a sum divided by a number.",
@@ -521,7 +542,7 @@ def _summed_numbers(result: Any, arguments: tuple) -> Numbers:
         raise Wrong(
             f"It should return two things, the new precision and the new products; yours is {describe(result)}."
         )
-    precision, moment = _tensor(result[0], "The new precision"), _tensor(result[1], "The new products")
+    precision, moment = _tensors(result, "The new precision", "The new products")
     if precision.shape == arguments[1].shape and moment.shape == arguments[0].shape:
         raise Wrong("It returns the products first. Return the precision first, and then the products.")
     return {"the new precision": precision, "the new products": moment}

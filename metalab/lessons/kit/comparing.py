@@ -234,7 +234,9 @@ def compare(trials: Sequence[Trial], mistakes: Iterable[tuple[str, Iterable[Numb
         for name in trial.want:
             got, want = list(trial.got[name].shape), list(trial.want[name].shape)
             if got != want:
-                raise Wrong(f"With {trial.what}, {name} has the shape {got}; it should be {want}.")
+                several = name.endswith("s") and not name.endswith(("ss", "bias"))
+                has, it = ("have", "they") if several else ("has", "it")
+                raise Wrong(f"With {trial.what}, {name} {has} the shape {got}; {it} should be {want}.")
     raise Wrong(f"{_fact(trials, failed)} {_example(failed[0])}")
 
 
@@ -256,11 +258,14 @@ def _fact(trials: Sequence[Trial], failed: Sequence[Trial]) -> str:
     pairs = [(got.double(), want.double()) for got, want in both]
     if not all(got.isfinite().all() for got, _want in pairs):
         return "Some of the numbers are not finite."
+    nearly = all(_close(got, want, 1e-3) for got, want in pairs)
     if len(failed) < len(trials):
         well = " and with ".join(trial.what for trial in trials if trial not in failed)
         badly = " and with ".join(trial.what for trial in failed)
         if rounded:
             return f"Right with {well}, but only to a few digits with {badly}. {PRECISION}"
+        if nearly:
+            return f"Right with {well}, but only to a few digits with {badly}. {ROUNDED}"
         return (
             f"Right with {well}, but wrong with {badly}. Does the code contain a number that belongs to the arguments?"
         )
@@ -271,6 +276,8 @@ def _fact(trials: Sequence[Trial], failed: Sequence[Trial]) -> str:
     so_far = f"Right in {_and(others)}, but not in {_and(sorted(parts))}. " if others else ""
     if not any(got.any() for got, _want in pairs):
         return f"{so_far}All the numbers are zero."
+    if nearly:
+        return f"{so_far}Nearly right: the numbers agree to a few digits only. {ROUNDED}"
     factors = [_factor(got, want) for got, want in pairs]
     if None not in factors and (says := _of_factors(failed, factors)):
         return so_far + says
@@ -286,6 +293,7 @@ PRECISION = (
     "The result should have the precision of the arguments. A tensor that your code makes, as by torch.zeros or "
     "torch.tensor(0.0), is in single precision unless it is given their dtype."
 )
+ROUNDED = "Is a number in the code, or the result, rounded?"
 POWERS = {1: "{}", -1: "1 / {}", 2: "{} squared", -2: "1 / {} squared", 0.5: "the root of {}", -0.5: "1 / root of {}"}
 
 
@@ -305,6 +313,8 @@ def _of_factors(failed: Sequence[Trial], factors: Sequence[float]) -> str | None
         times = f"{by_trial[0]:.4g} times"
         return f"{subject} {'minus' if _same(by_trial[0], -1) else times} what should be there."
     for name in failed[0].sizes:
+        if not all(name in trial.sizes for trial in failed):
+            continue
         sizes = [trial.sizes[name] for trial in failed]
         if all(n > 1 and _same(factor, n / (n - 1)) for factor, n in zip(by_trial, sizes, strict=True)):
             return f"{subject} too large, as if the divisor were {name} minus 1."

@@ -149,6 +149,7 @@ def _draw(*shape: int, seed: int) -> Tensor:
 def _game_case(tasks: int, arms: int, pulls: int, width: int) -> Case:
     def make() -> tuple:
         read_w, state_w, out_w = _draw(arms + 1, width, seed=1), _draw(width, width, seed=2), _draw(width, arms, seed=3)
+        out_w.requires_grad_()  # so that what comes of it has a gradient
         luck = torch.rand(2, tasks, pulls, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
         chances = torch.rand(tasks, arms, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
@@ -246,6 +247,11 @@ def _two(result: Any, _arguments: tuple) -> Numbers:
     for name, part in zip(names, result, strict=True):
         if not isinstance(part, Tensor):
             raise Wrong(f"{name.capitalize()} should be a tensor; yours is {describe(part)}.")
+    if not result[0].requires_grad:
+        raise Wrong(
+            "The log-probabilities have no gradient, so the training below could not change the network by them. Take "
+            "them from what step returns, without detach, no_grad or a copy into numbers."
+        )
     return {name: part.detach() for name, part in zip(names, result, strict=True)}
 
 
