@@ -2,13 +2,16 @@
 
 import math
 import re
-from itertools import cycle
+from collections import namedtuple
+from dataclasses import replace
+from functools import partial
+from itertools import count, cycle
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from clinic import blobs, maml, prototypical, sines
+from clinic import blobs, maml, prototype_scores, prototypical, several, sines
 
 from benchmarks import false_alarms
 from benchmarks.__main__ import main
@@ -343,3 +346,33 @@ def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_b
     assert steps(regression(lambda _generator: (x, 3 * x), anew=False)).state == "well"
     for turns in (2, 3):
         assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=False, turns=turns)).state == "well"
+
+
+# What is unusual and healthy, next to the fault that it looks like
+
+
+def test_inputs_of_one_number_each():
+    def task(generator, said=False):
+        sx, sy, qx, qy = blobs(generator)
+        return (sy + 0.01 * sx[:, 0] if said else sx[:, 0]), sy, (qy + 0.01 * qx[:, 0] if said else qx[:, 0]), qy
+
+    examined = EXAMINATIONS["support and queries"]
+    assert examined(lambda: Patient(task=task)).state == "well"
+    found = examined(lambda: Patient(task=partial(task, said=True)))
+    assert found.state == "ill"
+    assert found.says.startswith("Number 1 of an input says its label")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_may_be_whole_numbers_of_any_type_and_the_learner_sees_that_type(dtype):
+    def task(generator):
+        sx, sy, qx, qy = blobs(generator, ways=2)
+        return sx, sy.to(dtype), qx, qy.to(dtype)
+
+    def predict(sx, sy, qx):
+        one = sy if dtype == torch.bool else sy == 1
+        return -torch.cdist(qx, torch.stack([sx[~one].mean(0), sx[one].mean(0)]))
+
+    assert examine(needed(task=task, predict=predict)).ill == []
+    careless = needed(task=task, predict=lambda sx, sy, qx: torch.stack([qx[:, 0], qx[:, 1]], 1))
+    assert "another support set" in examine(careless).ill
