@@ -351,6 +351,23 @@ def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_b
 # What is unusual and healthy, next to the fault that it looks like
 
 
+def prototypes(*, noise=0.0):
+    """A prototypical network whose loss disturbs the queries by noise from a generator of its own."""
+
+    def make():
+        network, own = torch.nn.Linear(6, 4), torch.Generator().manual_seed(0)
+
+        def loss_of(sx, sy, qx, qy):
+            seen = qx + noise * torch.randn(qx.shape, generator=own)
+            return F.cross_entropy(prototype_scores(network, sx, sy, seen), qy)
+
+        return Patient(
+            parameters=network, batch=several(blobs), loss=lambda tasks: sum(loss_of(*task) for task in tasks)
+        )
+
+    return make
+
+
 def test_inputs_of_one_number_each():
     def task(generator, said=False):
         sx, sy, qx, qy = blobs(generator)
@@ -376,3 +393,37 @@ def test_labels_may_be_whole_numbers_of_any_type_and_the_learner_sees_that_type(
     assert examine(needed(task=task, predict=predict)).ill == []
     careless = needed(task=task, predict=lambda sx, sy, qx: torch.stack([qx[:, 0], qx[:, 1]], 1))
     assert "another support set" in examine(careless).ill
+
+
+def test_noise_from_a_generator_of_its_own_leaves_the_slope_open():
+    slope = EXAMINATIONS["finite differences"]
+    found = slope(prototypes(noise=0.1))
+    assert found.state == "open"
+    assert "a random generator of its own" in found.says
+    assert slope(prototypes()).state == "well"
+
+    def moves_itself():
+        patient = prototypes()()
+
+        def loss(tasks):
+            with torch.no_grad():
+                patient.parameters.weight.mul_(0.9)
+            return patient.loss(tasks)
+
+        return replace(patient, loss=loss)
+
+    def edits_its_batch():
+        patient = prototypes()()
+
+        def loss(tasks):
+            found = patient.loss(tasks)
+            for task in tasks:
+                task[2].mul_(0.9)
+            return found
+
+        return replace(patient, loss=loss)
+
+    for make in (moves_itself, edits_its_batch):
+        found = slope(make)
+        assert found.state == "ill"
+        assert found.says.endswith("computing it changes something.")

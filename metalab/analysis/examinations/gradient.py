@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..diagnosis import Problem, diagnose
 from ._calling import Found, Stop, expect, made, matters, number, seed_all, seeded
-from ._comparing import noise_like
+from ._comparing import copies, noise_like
 from .examination import examination
 from .patient import Make, Patient
 
@@ -91,9 +92,17 @@ def finite_differences(make: Make) -> Found:
         seed_all()
         return number(patient.loss(batch), "loss")
 
+    untouched, before = copy.deepcopy(batch), copies(patient.tensors)
     once, twice = value(), value()
     if abs(once - twice) > 1e-6 * abs(once):
-        return "ill", f"The same batch gives the loss {once:.6g}, and then {twice:.6g}: computing it changes something."
+        says = f"The same batch gives the loss {once:.6g}, and then {twice:.6g}"
+        batch = untouched
+        if not all(map(torch.equal, before, patient.tensors)) or abs(value() - once) <= 1e-6 * abs(once):
+            return "ill", f"{says}: computing it changes something."
+        return "open", (
+            f"{says}, although no parameter, no buffer and no batch has changed. Does it draw from a random generator "
+            "of its own? Only the global one begins anew each time."
+        )
     found = _gradient(patient, batch)
     named = patient.trained
     size = math.sqrt(sum(float(g.double().square().sum()) for g in found.values() if g is not None))
