@@ -395,6 +395,20 @@ def test_labels_may_be_whole_numbers_of_any_type_and_the_learner_sees_that_type(
     assert "another support set" in examine(careless).ill
 
 
+def test_one_network_for_all_tasks_need_not_ask_the_labels():
+    def task(generator):
+        x, y = torch.randn(24, 3, generator=generator), torch.arange(3).repeat(8)
+        x = x + 4 * F.one_hot(y, 3)
+        return x[:12], y[:12], x[12:], y[12:]
+
+    def predict(sx, sy, qx):
+        return qx
+
+    shuffled = EXAMINATIONS["shuffled labels"]
+    assert shuffled(needed(task=task, predict=predict, adapts=False)).state == "open"
+    assert shuffled(needed(task=task, predict=predict)).state == "ill"
+
+
 def test_noise_from_a_generator_of_its_own_leaves_the_slope_open():
     slope = EXAMINATIONS["finite differences"]
     found = slope(prototypes(noise=0.1))

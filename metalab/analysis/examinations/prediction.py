@@ -78,6 +78,8 @@ def shuffled_labels(make: Make) -> Found:
         if len(right) == 100 and 1.5 < above(shuffled, chances) <= SURE:
             enough = 1000
     says = f"{mean(right):.0%} right, and {mean(shuffled):.0%} with shuffled labels (chance {mean(chances):.0%})"
+    if above(shuffled, chances) > SURE and not patient.adapts:
+        return "open", f"{says}: its answers do not come from the labels, and are not meant to."
     if above(shuffled, chances) > SURE:
         return "ill", f"{says}: its answers come from something other than the labels."
     if not above(right, chances) > 3:
