@@ -351,6 +351,9 @@ def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_b
 # What is unusual and healthy, next to the fault that it looks like
 
 
+Named = namedtuple("Named", "sx sy qx qy")
+
+
 def prototypes(*, noise=0.0):
     """A prototypical network whose loss disturbs the queries by noise from a generator of its own."""
 
@@ -366,6 +369,48 @@ def prototypes(*, noise=0.0):
         )
 
     return make
+
+
+def test_tasks_that_are_named_tuples_stay_so():
+    both = EXAMINATIONS["both parts"]
+
+    def loss(tasks):
+        return sum(F.cross_entropy(scores(t.sx, t.sy, t.qx), t.qy) for t in tasks)
+
+    def careless(tasks):
+        return sum(F.cross_entropy(scores(t.sx, t.sy, t.sx), t.sy) for t in tasks)
+
+    batch = several(lambda g: Named(*blobs(g)))
+    assert both(lambda: Patient(loss=loss, batch=batch)).state == "well"
+    assert both(lambda: Patient(loss=careless, batch=batch)).state == "ill"
+
+
+def test_one_query_of_whole_numbers_is_left_open():
+    both = EXAMINATIONS["both parts"]
+
+    def task(generator, queries=1):
+        return (
+            torch.randint(9, (4,), generator=generator),
+            torch.arange(4),
+            torch.arange(queries),
+            torch.arange(queries),
+        )
+
+    def loss(tasks):
+        return sum(F.cross_entropy(-(t[2][:, None] - t[0]).abs().double(), t[3]) for t in tasks)
+
+    def on_the_support_set(tasks):
+        return sum(F.cross_entropy(-(t[0][:, None] - t[0]).abs().double(), t[0] % 4) for t in tasks)
+
+    def on_the_queries(tasks):
+        return sum(F.cross_entropy(-(t[2][:, None] - t[2]).abs().double(), t[3] * 0) for t in tasks)
+
+    found = both(lambda: Patient(loss=loss, batch=several(task)))
+    assert found.state == "open"
+    assert found.says.startswith("The queries are whole numbers")
+    assert both(lambda: Patient(loss=loss, batch=several(partial(task, queries=3)))).state == "well"
+    assert both(lambda: Patient(loss=on_the_support_set, batch=several(partial(task, queries=3)))).state == "ill"
+    assert both(lambda: Patient(loss=on_the_queries, batch=several(task))).state == "ill"
 
 
 def test_inputs_of_one_number_each():
@@ -441,3 +486,43 @@ def test_noise_from_a_generator_of_its_own_leaves_the_slope_open():
         found = slope(make)
         assert found.state == "ill"
         assert found.says.endswith("computing it changes something.")
+
+
+def test_a_loss_that_begins_below_its_floor_tells_nothing():
+    def make(floor, rate=0.1):
+        weight = torch.zeros(1, requires_grad=True)
+        optimizer = torch.optim.SGD([weight], lr=rate)
+
+        def step(_batch):
+            optimizer.zero_grad()
+            loss = (weight - 1).square().sum() - 3
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return Patient(parameters=[weight], step=step, batch=lambda _generator: None, floor=floor)
+
+    one_batch = EXAMINATIONS["one batch"]
+    assert one_batch(lambda: make(0.0)).state == "open"
+    assert one_batch(lambda: make(-3.0)).state == "well"
+    assert one_batch(lambda: make(-3.0, rate=0.0)).state == "ill"
+
+
+@pytest.mark.parametrize(("every", "state"), [(10, "well"), (1000, "ill")])
+def test_a_part_may_move_only_now_and_then(every, state):
+    def make():
+        network, number = torch.nn.Linear(1, 1), count(1)
+        often, seldom = (torch.optim.Adam([p], lr=0.01) for p in network.parameters())
+
+        def step(tasks):
+            network.zero_grad()
+            loss = sum(F.mse_loss(network(qx), qy) for _, _, qx, qy in tasks)
+            loss.backward()
+            often.step()
+            if next(number) % every == 0:
+                seldom.step()
+            return loss.item()
+
+        return Patient(parameters=network, step=step, batch=several(sines))
+
+    assert EXAMINATIONS["several steps"](make).state == state
