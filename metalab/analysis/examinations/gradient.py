@@ -20,9 +20,10 @@ from .patient import Make, Patient
 def gradients(make: Make) -> Found:
     """Differentiate the training loss by every parameter: None, zero, or a number that is not finite?
 
-    Shows: a graph that is cut between the loss and some parameters (None), and dead units (zero).
+    Shows: a graph that is cut between the loss and some parameters (None), and layers of which all units are dead
+    (zero).
 
-    Cannot show: whether a gradient that arrives is the right one.
+    Cannot show: whether a gradient that arrives is the right one; and dead units in a layer in which others are alive.
     """
     patient = made(make)
     if patient.gradient is None and not any(p.requires_grad for p in patient.named.values()):
@@ -83,7 +84,8 @@ def finite_differences(make: Make) -> Found:
     Shows: a gradient that is not the slope of the loss: first order, a graph that is cut in some place, weights that
     are changed on the way.
 
-    Cannot show: whether the loss is the right one to descend; and in single precision, deviations of a few per cent.
+    Cannot show: whether the loss is the right one to descend; anything for a loss with noise from a generator of its
+    own, which is another one each time; and in single precision, deviations of a few per cent.
     """
     patient, generator = made(make), seeded()
     batch = patient.batch(generator)

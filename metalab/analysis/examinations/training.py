@@ -27,8 +27,10 @@ def several_steps(make: Make) -> Found:
     Shows: a crash at a later call, a loss that is not finite, parameters that nothing moves, gradients that are never
     reset, and an optimizer that is made anew at every step or every second one, so that its moments are lost.
 
-    Cannot show: whether the steps lead anywhere; an optimizer that is made anew less often than that; and it sees
-    gradients and optimizers only where the optimizer is one of `torch.optim` or derived from it.
+    Cannot show: whether the steps lead anywhere; an optimizer that is made anew less often than that, or for one part
+    of the parameters and another in turn; gradients that are never reset, if they are clipped, if several optimizers
+    use them, or if others are reset; and it sees gradients and optimizers only where the optimizer is one of
+    `torch.optim` or derived from it. A part that begins to move only after 64 steps is called ill.
     """
     patient, generator = made(make), seeded()
     even, used, count = [], [], 0
@@ -146,13 +148,18 @@ def _gradients_pile_up(make: Make) -> bool:
 def one_batch(make: Make) -> Found:
     """Train on one batch over and over. The loss has to become small, and the predictions on that batch right.
 
-    Of a batch of tasks, only the first is taken. "Small" is a third of the first loss, measured from the `floor`:
-    softmax twice leaves more of it. A sound learner may be stuck on one batch, so that three are tried.
+    Of a batch of tasks, only the first is taken, as a batch of one. "Small" is a third of the first loss, measured from
+    the `floor`: softmax twice leaves more of it. A sound learner may be stuck on one batch, so that three are tried.
 
     Shows: a model or a loss that cannot fit even what it has seen many times, and a training whose network is not the
     one that predicts.
 
-    Cannot show: whether it learns anything that carries over to other batches: a learner that memorises does well here.
+    Cannot show: whether it learns anything that carries over to other batches: a learner that memorises does well here;
+    and predictions from an old copy of the network, if they are right on that batch without training. Three kinds of
+    sound learners may be called ill. The training ends when the loss is small, and by then a slow running mean of the
+    weights, if that predicts, has not followed; nor has a mean that is predicted together with a variance, if the
+    targets are much larger than 1, because at first only the variance grows. A step that needs several tasks, for
+    instance to split its batch, stops with an error, because a batch of tasks is cut down to one.
     """
     tried: list[Found] = []
     for seed in range(3):
@@ -213,8 +220,9 @@ def both_parts(make: Make) -> Found:
     Shows: a training loss that the queries do not enter, because it is taken on the support set, or that the support
     set does not enter, because the adapted weights are not used.
 
-    Cannot show: whether they enter it in the right way; nothing for batches that do not consist of tasks; and with
-    `adapts=False`, it cannot tell a support set that is left out on purpose from one that was forgotten.
+    Cannot show: whether they enter it in the right way; anything for batches that do not consist of tasks; and with
+    `adapts=False`, a support set that was forgotten, as against one that is left out on purpose. An output layer that
+    starts at zero, and that no inner step moves, hides both parts: it is called ill until training has moved it.
     """
     patient = made(make)
     batch = patient.batch(seeded())
