@@ -2,13 +2,16 @@
 
 import math
 import re
-from itertools import cycle
+from collections import namedtuple
+from dataclasses import replace
+from functools import partial
+from itertools import count, cycle
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
-from clinic import blobs, maml, prototypical, sines
+from clinic import blobs, maml, prototype_scores, prototypical, several, sines
 
 from benchmarks import false_alarms
 from benchmarks.__main__ import main
@@ -343,3 +346,183 @@ def test_moments_that_are_lost_are_found_in_batches_of_any_kind_and_only_where_b
     assert steps(regression(lambda _generator: (x, 3 * x), anew=False)).state == "well"
     for turns in (2, 3):
         assert steps(regression(lambda g: sine.sample(1, 5, 5, g), anew=False, turns=turns)).state == "well"
+
+
+# What is unusual and healthy, next to the fault that it looks like
+
+
+Named = namedtuple("Named", "sx sy qx qy")
+
+
+def prototypes(*, noise=0.0):
+    """A prototypical network whose loss disturbs the queries by noise from a generator of its own."""
+
+    def make():
+        network, own = torch.nn.Linear(6, 4), torch.Generator().manual_seed(0)
+
+        def loss_of(sx, sy, qx, qy):
+            seen = qx + noise * torch.randn(qx.shape, generator=own)
+            return F.cross_entropy(prototype_scores(network, sx, sy, seen), qy)
+
+        return Patient(
+            parameters=network, batch=several(blobs), loss=lambda tasks: sum(loss_of(*task) for task in tasks)
+        )
+
+    return make
+
+
+def test_tasks_that_are_named_tuples_stay_so():
+    both = EXAMINATIONS["both parts"]
+
+    def loss(tasks):
+        return sum(F.cross_entropy(scores(t.sx, t.sy, t.qx), t.qy) for t in tasks)
+
+    def careless(tasks):
+        return sum(F.cross_entropy(scores(t.sx, t.sy, t.sx), t.sy) for t in tasks)
+
+    batch = several(lambda g: Named(*blobs(g)))
+    assert both(lambda: Patient(loss=loss, batch=batch)).state == "well"
+    assert both(lambda: Patient(loss=careless, batch=batch)).state == "ill"
+
+
+def test_one_query_of_whole_numbers_is_left_open():
+    both = EXAMINATIONS["both parts"]
+
+    def task(generator, queries=1):
+        return (
+            torch.randint(9, (4,), generator=generator),
+            torch.arange(4),
+            torch.arange(queries),
+            torch.arange(queries),
+        )
+
+    def loss(tasks):
+        return sum(F.cross_entropy(-(t[2][:, None] - t[0]).abs().double(), t[3]) for t in tasks)
+
+    def on_the_support_set(tasks):
+        return sum(F.cross_entropy(-(t[0][:, None] - t[0]).abs().double(), t[0] % 4) for t in tasks)
+
+    def on_the_queries(tasks):
+        return sum(F.cross_entropy(-(t[2][:, None] - t[2]).abs().double(), t[3] * 0) for t in tasks)
+
+    found = both(lambda: Patient(loss=loss, batch=several(task)))
+    assert found.state == "open"
+    assert found.says.startswith("The queries are whole numbers")
+    assert both(lambda: Patient(loss=loss, batch=several(partial(task, queries=3)))).state == "well"
+    assert both(lambda: Patient(loss=on_the_support_set, batch=several(partial(task, queries=3)))).state == "ill"
+    assert both(lambda: Patient(loss=on_the_queries, batch=several(task))).state == "ill"
+
+
+def test_inputs_of_one_number_each():
+    def task(generator, said=False):
+        sx, sy, qx, qy = blobs(generator)
+        return (sy + 0.01 * sx[:, 0] if said else sx[:, 0]), sy, (qy + 0.01 * qx[:, 0] if said else qx[:, 0]), qy
+
+    examined = EXAMINATIONS["support and queries"]
+    assert examined(lambda: Patient(task=task)).state == "well"
+    found = examined(lambda: Patient(task=partial(task, said=True)))
+    assert found.state == "ill"
+    assert found.says.startswith("Number 1 of an input says its label")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+def test_labels_may_be_whole_numbers_of_any_type_and_the_learner_sees_that_type(dtype):
+    def task(generator):
+        sx, sy, qx, qy = blobs(generator, ways=2)
+        return sx, sy.to(dtype), qx, qy.to(dtype)
+
+    def predict(sx, sy, qx):
+        one = sy if dtype == torch.bool else sy == 1
+        return -torch.cdist(qx, torch.stack([sx[~one].mean(0), sx[one].mean(0)]))
+
+    assert examine(needed(task=task, predict=predict)).ill == []
+    careless = needed(task=task, predict=lambda sx, sy, qx: torch.stack([qx[:, 0], qx[:, 1]], 1))
+    assert "another support set" in examine(careless).ill
+
+
+def test_one_network_for_all_tasks_need_not_ask_the_labels():
+    def task(generator):
+        x, y = torch.randn(24, 3, generator=generator), torch.arange(3).repeat(8)
+        x = x + 4 * F.one_hot(y, 3)
+        return x[:12], y[:12], x[12:], y[12:]
+
+    def predict(sx, sy, qx):
+        return qx
+
+    shuffled = EXAMINATIONS["shuffled labels"]
+    assert shuffled(needed(task=task, predict=predict, adapts=False)).state == "open"
+    assert shuffled(needed(task=task, predict=predict)).state == "ill"
+
+
+def test_noise_from_a_generator_of_its_own_leaves_the_slope_open():
+    slope = EXAMINATIONS["finite differences"]
+    found = slope(prototypes(noise=0.1))
+    assert found.state == "open"
+    assert "a random generator of its own" in found.says
+    assert slope(prototypes()).state == "well"
+
+    def moves_itself():
+        patient = prototypes()()
+
+        def loss(tasks):
+            with torch.no_grad():
+                patient.parameters.weight.mul_(0.9)
+            return patient.loss(tasks)
+
+        return replace(patient, loss=loss)
+
+    def edits_its_batch():
+        patient = prototypes()()
+
+        def loss(tasks):
+            found = patient.loss(tasks)
+            for task in tasks:
+                task[2].mul_(0.9)
+            return found
+
+        return replace(patient, loss=loss)
+
+    for make in (moves_itself, edits_its_batch):
+        found = slope(make)
+        assert found.state == "ill"
+        assert found.says.endswith("computing it changes something.")
+
+
+def test_a_loss_that_begins_below_its_floor_tells_nothing():
+    def make(floor, rate=0.1):
+        weight = torch.zeros(1, requires_grad=True)
+        optimizer = torch.optim.SGD([weight], lr=rate)
+
+        def step(_batch):
+            optimizer.zero_grad()
+            loss = (weight - 1).square().sum() - 3
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return Patient(parameters=[weight], step=step, batch=lambda _generator: None, floor=floor)
+
+    one_batch = EXAMINATIONS["one batch"]
+    assert one_batch(lambda: make(0.0)).state == "open"
+    assert one_batch(lambda: make(-3.0)).state == "well"
+    assert one_batch(lambda: make(-3.0, rate=0.0)).state == "ill"
+
+
+@pytest.mark.parametrize(("every", "state"), [(10, "well"), (1000, "ill")])
+def test_a_part_may_move_only_now_and_then(every, state):
+    def make():
+        network, number = torch.nn.Linear(1, 1), count(1)
+        often, seldom = (torch.optim.Adam([p], lr=0.01) for p in network.parameters())
+
+        def step(tasks):
+            network.zero_grad()
+            loss = sum(F.mse_loss(network(qx), qy) for _, _, qx, qy in tasks)
+            loss.backward()
+            often.step()
+            if next(number) % every == 0:
+                seldom.step()
+            return loss.item()
+
+        return Patient(parameters=network, step=step, batch=several(sines))
+
+    assert EXAMINATIONS["several steps"](make).state == state

@@ -72,14 +72,14 @@ def number(value: object, name: str) -> float:
 
 
 def drawn(patient: Patient, generator: torch.Generator) -> Task:
-    """Draw a task."""
+    """Draw a task. The labels of its queries, which the learner never sees, become int64 to be compared."""
     task = patient.task(generator)
     expect(is_task(task), "task", task, "(support x, support y, query x, query y)")
     sx, sy, qx, qy = task
     if len(sx) != len(sy) or len(qx) != len(qy) or not len(qx) or not len(sx):
         sizes = ", ".join(str(list(part.shape)) for part in task)
         raise TypeError(f"task returned tensors of the shapes {sizes}; they must be [S, ...], [S], [Q, ...] and [Q]")
-    return sx, sy, qx, qy
+    return sx, sy, qx, qy if qy.is_floating_point() else qy.long()
 
 
 def tasks_of(batch: object) -> list[Task]:

@@ -42,7 +42,7 @@ def support_and_queries(make: Make) -> Found:
     if labelled:
         if one := sum(len(sy.unique()) < 2 for _, sy, _, _ in tasks):
             return "ill", f"In {one} of 50 tasks all examples have the same label: there is nothing to tell apart."
-        if lost := sum(int((~torch.isin(qy, sy)).sum()) for _, sy, _, qy in tasks):
+        if lost := sum(int((~torch.isin(qy, sy.long())).sum()) for _, sy, _, qy in tasks):
             return "ill", f"{lost} of {total} queries are of a class that has no example in the support set."
         if len({int(y) for _, _, _, qy in tasks for y in qy}) == 1:
             return "ill", f"The right label is always {int(tasks[0][3][0])}: whoever says so is always right."
@@ -61,7 +61,8 @@ def _says_the_label(tasks: list[Task]) -> int | None:
     if any(t[0].shape[1:] != tasks[0][0].shape[1:] or not same_labels(t[1], tasks[0][1]) for t in tasks):
         return None
     x, y = (torch.cat([t[part].double() for t in tasks]) for part in (0, 1))
-    x = x.flatten(1) - x.flatten(1).mean(0)
+    x = x.reshape(len(x), -1)
+    x = x - x.mean(0)
     means = torch.stack([x[y == label].mean(0) for label in y.unique()])
     within = (x - means[y.unique(return_inverse=True)[1]]).square().sum(0)
     [places] = torch.where(within < 0.01 * x.square().sum(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from ..diagnosis import Problem, diagnose
 from ._calling import Found, Stop, expect, made, matters, number, seed_all, seeded
-from ._comparing import noise_like
+from ._comparing import copies, noise_like
 from .examination import examination
 from .patient import Make, Patient
 
@@ -19,9 +20,10 @@ from .patient import Make, Patient
 def gradients(make: Make) -> Found:
     """Differentiate the training loss by every parameter: None, zero, or a number that is not finite?
 
-    Shows: a graph that is cut between the loss and some parameters (None), and dead units (zero).
+    Shows: a graph that is cut between the loss and some parameters (None), and layers of which all units are dead
+    (zero).
 
-    Cannot show: whether a gradient that arrives is the right one.
+    Cannot show: whether a gradient that arrives is the right one; and dead units in a layer in which others are alive.
     """
     patient = made(make)
     if patient.gradient is None and not any(p.requires_grad for p in patient.named.values()):
@@ -82,7 +84,8 @@ def finite_differences(make: Make) -> Found:
     Shows: a gradient that is not the slope of the loss: first order, a graph that is cut in some place, weights that
     are changed on the way.
 
-    Cannot show: whether the loss is the right one to descend; and in single precision, deviations of a few per cent.
+    Cannot show: whether the loss is the right one to descend; anything for a loss with noise from a generator of its
+    own, which is another one each time; and in single precision, deviations of a few per cent.
     """
     patient, generator = made(make), seeded()
     batch = patient.batch(generator)
@@ -91,9 +94,17 @@ def finite_differences(make: Make) -> Found:
         seed_all()
         return number(patient.loss(batch), "loss")
 
+    untouched, before = copy.deepcopy(batch), copies(patient.tensors)
     once, twice = value(), value()
     if abs(once - twice) > 1e-6 * abs(once):
-        return "ill", f"The same batch gives the loss {once:.6g}, and then {twice:.6g}: computing it changes something."
+        says = f"The same batch gives the loss {once:.6g}, and then {twice:.6g}"
+        batch = untouched
+        if not all(map(torch.equal, before, patient.tensors)) or abs(value() - once) <= 1e-6 * abs(once):
+            return "ill", f"{says}: computing it changes something."
+        return "open", (
+            f"{says}, although no parameter, no buffer and no batch has changed. Does it draw from a random generator "
+            "of its own? Only the global one begins anew each time."
+        )
     found = _gradient(patient, batch)
     named = patient.trained
     size = math.sqrt(sum(float(g.double().square().sum()) for g in found.values() if g is not None))

@@ -46,7 +46,9 @@ def memory_over_training(make: Make) -> Found:
 
     Shows: losses or graphs that are stored and never let go, so that a long training runs out of memory.
 
-    Cannot show: memory that is held by anything but autograd.
+    Cannot show: memory that is held by anything but autograd; and a loss that is stored only at some of the steps, as
+    at every second or tenth: "nothing piles up" says that not every one of the steps has added to what is kept. A sound
+    step that adds up the losses of more than six steps before it differentiates them is called ill.
     """
     patient, generator = made(make), seeded()
     kept = []

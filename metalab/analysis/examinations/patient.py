@@ -32,7 +32,8 @@ class Patient:
         gradient: the gradient of the training loss of a batch, for code that writes it out: a list or dictionary like
             that of `parameters`.
         predict: answers the queries of one task, from support x [S, ...], support y [S] or [S, out] and query x
-            [Q, ...]: scores [Q, classes], of which the largest wins, or values [Q, out].
+            [Q, ...]: scores [Q, classes], of which the largest wins, so that two classes need two of them; or values
+            [Q, out], or [Q] where support y is [S].
         task: draws one task from a generator.
         meta_loss: as `diagnose` takes it: (params, tasks, inner_lr) to the meta-loss, for any list of parameters.
         order: 1 if the gradient is not meant to be the slope of the loss, as in first-order MAML and Reptile.
@@ -44,7 +45,8 @@ class Patient:
         transductive: whether an answer is meant to depend on the other queries of its batch.
         adapts: whether an answer is meant to depend on the support set. One network for all tasks does not adapt.
         contains_support: whether the queries are meant to contain the support set, as those of neural processes do.
-        floor: the lowest training loss that there can be. It is above 0 where scores are bounded, as cosines are.
+        floor: the lowest training loss that there can be. It is above 0 where scores are bounded, as cosines are,
+            and below 0 for densities above 1.
 
     Raises:
         TypeError, ValueError: an argument is of another type, `order` is neither 1 nor 2, or `floor` is not finite.

@@ -23,8 +23,10 @@ def another_support_set(make: Make) -> Found:
     wrong direction.
 
     Cannot show: whether it adapts well. About 15 of 30 tasks fare better after their own support set by luck alone.
-    Before training, attention with random weights may go the wrong way without being ill, and on regression tasks a
-    step in the wrong direction may go unseen.
+    Before training, attention with random weights may go the wrong way without being ill, and an output layer that
+    starts at zero, and that no inner step moves, is called ill. On regression tasks a step in the wrong direction may
+    go unseen. An error of shapes may mean only that the answers are handed over in another form: two classes need two
+    scores for each query, not one, and where the support values have the shape [S], the answers must be [Q].
     """
     patient, generator = made(make), seeded()
     tasks = [drawn(patient, generator) for _ in range(30)]
@@ -78,6 +80,8 @@ def shuffled_labels(make: Make) -> Found:
         if len(right) == 100 and 1.5 < above(shuffled, chances) <= SURE:
             enough = 1000
     says = f"{mean(right):.0%} right, and {mean(shuffled):.0%} with shuffled labels (chance {mean(chances):.0%})"
+    if above(shuffled, chances) > SURE and not patient.adapts:
+        return "open", f"{says}: its answers do not come from the labels, and are not meant to."
     if above(shuffled, chances) > SURE:
         return "ill", f"{says}: its answers come from something other than the labels."
     if not above(right, chances) > 3:
@@ -92,7 +96,9 @@ def constant_output(make: Make) -> Found:
     Shows: a network that says the same to everything, or so many ties that argmax, which takes the first class,
     decides.
 
-    Cannot show: whether answers that differ are right.
+    Cannot show: whether answers that differ are right. An output layer that starts at zero, and that no inner step
+    moves, is called ill until training has moved it. Two classes need two scores for each query, or it stops with an
+    error.
     """
     patient, generator = made(make), seeded()
     constant, tied, alike, right, fair = [], [], [], [], []  # one number for each task
