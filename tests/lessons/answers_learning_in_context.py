@@ -200,6 +200,18 @@ def _(encode, decode, x, y, query_x):
     return decoded(decode, encode(torch.cat([x, y], 2)).mean(1, keepdim=True), query_x).detach()
 
 
+@wrong(exercises.set_answer, "no gradient flows back to the weights of `encode`,")
+def _(encode, decode, x, y, query_x):
+    with torch.no_grad():
+        r = encode(torch.cat([x, y], 2)).mean(1, keepdim=True)
+    return decoded(decode, r, query_x)
+
+
+@wrong(exercises.set_answer, "no gradient flows back to the weights of `encode`,")
+def _(encode, decode, x, y, query_x):
+    return decoded(decode, encode(torch.cat([x, y], 2)).mean(1, keepdim=True).detach(), query_x)
+
+
 # attention
 
 
@@ -292,6 +304,29 @@ def _(q, k, v, may_look):
 def _(q, k, v, may_look):
     with torch.no_grad():
         return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to q and k,")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1).detach() @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to k,")
+def _(q, k, v, may_look):
+    return masked(q @ k.detach().mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to v,")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v.detach()
+
+
+@wrong(exercises.attention, "autograd cannot go back through them")
+def _(q, k, v, may_look):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).exp()
+    weights *= may_look
+    weights /= weights.sum(-1, keepdim=True)
+    return weights @ v
 
 
 # causal_mask

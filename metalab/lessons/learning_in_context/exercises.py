@@ -33,13 +33,32 @@ def _tensor(name: str) -> Callable[[Any, tuple], Numbers]:
     return numbers
 
 
-def _expect_gradients(called: list[tuple[tuple, Any]]) -> None:
-    """Raise `Wrong` unless results can be differentiated, as the training below asks for."""
-    if not all(result.requires_grad for _arguments, result in called):
-        raise Wrong(
-            "The numbers are right, but no gradient can flow through them, and the training below needs it. Does "
-            "something detach, convert to NumPy or lists, or run under no_grad?"
-        )
+def _expect_gradients(called: list[tuple[tuple, Any]], sources: Callable[[tuple], dict[str, Tensor]]) -> None:
+    """Raise `Wrong` unless a gradient flows from the results to every source, as the training below asks for.
+
+    Args:
+        called: the arguments and the result of each call.
+        sources: maps arguments to the tensors that a gradient should reach, each by what a message calls it.
+    """
+    for arguments, result in called:
+        tensors = sources(arguments)
+        if not result.requires_grad:
+            raise Wrong(
+                "The numbers are right, but no gradient can flow through them, and the training below needs it. Does "
+                "something detach, convert to NumPy or lists, or run under no_grad?"
+            )
+        try:
+            slopes = torch.autograd.grad(result.sum(), list(tensors.values()), retain_graph=True, allow_unused=True)
+        except RuntimeError:
+            raise Wrong(
+                "The numbers are right, but autograd cannot go back through them. Does a step change a tensor in place "
+                "that the gradient still needs, as w /= … or masked_fill_ may do? Make a new tensor."
+            ) from None
+        if lost := [name for name, slope in zip(tensors, slopes, strict=True) if slope is None]:
+            raise Wrong(
+                f"The numbers are right, but no gradient flows back to {' and '.join(lost)}, so that the training "
+                "below would never change what they come from. Does something detach there, or run under no_grad?"
+            )
 
 
 # posterior_mean
@@ -202,6 +221,7 @@ def _set_case(tasks: int, points: int, queries: int, width: int) -> Case:
         def decode(inputs: Tensor) -> Tensor:
             return torch.tanh(inputs @ second) @ third
 
+        encode.weights, decode.weights = first, second  # whose gradients the check looks at
         x, y, query_x = (
             _draw(tasks, count, 1, seed=100 * width + seed) for seed, count in enumerate((points, points, queries))
         )
@@ -319,7 +339,13 @@ def _examine_set_answer(attempt: Callable) -> None:
         numbers=_tensor("the answers"),
         mistakes=_KNOWN_SETS,
     )
-    _expect_gradients(called)
+    _expect_gradients(
+        called,
+        lambda arguments: {
+            f"the weights of `{name}`": part.weights
+            for name, part in zip(("encode", "decode"), arguments[:2], strict=True)
+        },
+    )
 
 
 set_answer = Exercise(
@@ -467,7 +493,7 @@ def _examine_attention(attempt: Callable) -> None:
         mistakes=_KNOWN_ATTENTION,
         tolerance=2e-4,
     )
-    _expect_gradients(called)
+    _expect_gradients(called, lambda arguments: dict(zip("qkv", arguments[:3], strict=True)))
 
 
 attention = Exercise(
