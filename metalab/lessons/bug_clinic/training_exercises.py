@@ -405,7 +405,7 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
     stale = [p.grad.clone() for p in params]
     seen: list[tuple[list[Tensor], list[Tensor | None]]] = []
 
-    def look(*_: Any) -> None:
+    def look() -> None:
         seen.append(
             (
                 [p.detach().clone() for p in params],
@@ -413,7 +413,20 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
             )
         )
 
-    optimizer.register_step_pre_hook(look)
+    def look_before(_optimizer: Any, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        closure = arguments[1] if len(arguments) > 1 else options.get("closure")
+        if closure is None:
+            look()
+            return None
+
+        def closed() -> Any:  # the step goes along the gradients that the closure leaves
+            loss = closure()
+            look()
+            return loss
+
+        return arguments[:1], {"closure": closed}
+
+    optimizer.register_step_pre_hook(look_before)
     result = attempt(network, optimizer, tasks, inner_lr)
     number(result, "The loss")
     if [id(p) for p in network.parameters()] != [id(p) for p in params]:
