@@ -282,6 +282,18 @@ def _(params, tasks, inner_lr):
     return total / len(tasks)
 
 
+@wrong(exercises.adapted_loss, "such as a clone of a parameter")
+def _(params, tasks, inner_lr):
+    losses = []
+    for sx, sy, qx, qy in tasks:
+        adapted = [p.clone() for p in params]
+        grads = torch.autograd.grad(F.mse_loss(mlp(adapted, sx), sy), adapted, create_graph=True)
+        for p, g in zip(adapted, grads, strict=True):
+            p.sub_(inner_lr * g)
+        losses.append(F.mse_loss(mlp(adapted, qx), qy))
+    return torch.stack(losses).mean()
+
+
 # meta_step
 
 
@@ -1118,7 +1130,7 @@ def _(params, x, y, inner_lr, steps):
     return [p.detach().requires_grad_() for p in steps_of(params, x, y, inner_lr, steps)]
 
 
-@wrong(exercises.adapt, "through 1 steps is not. Only the Hessian's part is there")
+@wrong(exercises.adapt, "through 1 step is not. Only the Hessian's part is there")
 def _(params, x, y, inner_lr, steps):
     for _ in range(steps):
         grads = torch.autograd.grad(F.mse_loss(mlp(params, x), y), params, create_graph=True)
@@ -1132,6 +1144,16 @@ def _(params, x, y, inner_lr, steps):
     for _ in range(steps):
         outer(sgd, F.mse_loss(mlp(params, x), y))
     return params
+
+
+@wrong(exercises.adapt, "such as a clone of a parameter")
+def _(params, x, y, inner_lr, steps):
+    theta = [p.clone() for p in params]
+    for _ in range(steps):
+        grads = torch.autograd.grad(F.mse_loss(mlp(theta, x), y), theta, create_graph=True)
+        for p, g in zip(theta, grads, strict=True):
+            p -= inner_lr * g
+    return theta
 
 
 @wrong(exercises.adapt, "It leaves a gradient in the .grad")

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
+from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, IN_PLACE, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from ..kit.isolation import TimeLimit
@@ -290,9 +290,17 @@ FIRST_ORDER = (
     "Is create_graph=True missing where the inner gradient is taken, or is that gradient detached?"
 )
 
+COPY_IN_PLACE = (
+    "It changes tensors in place that the gradient still needs, such as a clone of a parameter, by -= or sub_. "
+    "`params` themselves stay as they are, but autograd cannot go back through such a step. Make new tensors: "
+    "p - inner_lr * g."
+)
+
 
 def _named(says: str) -> str:
     """Return a diagnosis, with what may be behind it in a loop over tasks."""
+    if says == IN_PLACE:  # of params themselves, their comparison before and after a call has told already
+        return COPY_IN_PLACE
     if says.startswith((LAST_TASK, FIRST_TASK)):
         return f"{says} Or does a zero_grad() inside the loop wipe out what other tasks have left?"
     return says
@@ -1113,7 +1121,9 @@ def _examine_adapt(attempt: Callable) -> None:
         if found.order == 1:
             raise Wrong(FIRST_ORDER)
         if found.order is None:
-            raise Wrong(f"The numbers are right, but the meta-gradient through {steps} steps is not. {found.says}")
+            says = COPY_IN_PLACE if found.says == IN_PLACE else found.says
+            through = f"{steps} step{'s' if steps > 1 else ''}"
+            raise Wrong(f"The numbers are right, but the meta-gradient through {through} is not. {says}")
 
 
 adapt = Exercise(
