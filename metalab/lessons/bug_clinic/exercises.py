@@ -429,7 +429,8 @@ scores_one_by_one = Exercise(
     minutes=15,
     statement=(
         "Return scores [Q, N] by the distance to the class means, such that no answer depends on the other queries, "
-        "although the network only works with statistics of a batch; leave the network as it was."
+        "although the network only works with statistics of a batch. It may come in train or in eval mode, and should "
+        "be left as it was."
     ),
     hints=(
         "A batch norm needs a batch to take its statistics from. Which pictures does a learner have at hand, whatever "
