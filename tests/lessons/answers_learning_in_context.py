@@ -237,6 +237,44 @@ def masked(scores, may_look):
     return scores.masked_fill(~may_look, -torch.inf)
 
 
+@right(exercises.attention)
+def _(q, k, v, may_look):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) * may_look
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+@wrong(exercises.attention, "Is a number such as −20 put in their place")
+def _(q, k, v, may_look):
+    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~may_look, -20.0).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Is a number such as −20 put in their place")
+def _(q, k, v, may_look):
+    return (q @ k.mT / q.shape[-1] ** 0.5 + torch.where(may_look, 0.0, -50.0)).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Does exp become 0 there, or infinite?")
+def _(q, k, v, may_look):
+    scores = masked(q @ k.mT / q.shape[-1] ** 0.5, may_look)
+    weights = torch.exp(scores - 30)
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+@wrong(exercises.attention, "Count the axes from the end: k.mT in place of k.T or transpose(0, 1)")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Count the axes from the end: k.mT in place of k.T or transpose(0, 1)")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(1) @ v
+
+
+@wrong(exercises.attention, "and @. With 3 × 2 times 6 tokens of 4 numbers, it stopped with RuntimeError")
+def _(q, k, v, may_look):
+    return masked(q @ k.transpose(0, 1) / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
+
+
 @wrong(exercises.attention, "not divided by √d")
 def _(q, k, v, may_look):
     return masked(q @ k.mT, may_look).softmax(-1) @ v

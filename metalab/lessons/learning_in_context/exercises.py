@@ -382,7 +382,23 @@ def _attention_case(batch: tuple[int, ...], tokens: int, size: int) -> Case:
     )
 
 
-ATTENTION_CASES = (_attention_case((), 5, 7), _attention_case((3, 2), 6, 4))
+def _far_case() -> Case:
+    """Return a case in which two tokens may look only where their scores are about −80, and forbidden ones near 0.
+
+    An exp that nothing is subtracted from stays above zero there, and so does a softmax that is masked afterwards.
+    """
+
+    def make() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k, v = (0.5 * _draw(2, 4, 3, seed=80 + i) for i in range(3))
+        q[..., 0], k[..., 0] = 12.0, torch.tensor([-12.0, -12.0, 0.0, 0.0])
+        may_look = torch.ones(4, 4, dtype=torch.bool)
+        may_look[:2, 2:] = False
+        return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), may_look
+
+    return Case(what="scores down to −80", make=make)
+
+
+ATTENTION_CASES = (_attention_case((), 5, 7), _attention_case((3, 2), 6, 4), _far_case())
 
 
 def _attend(
@@ -483,17 +499,55 @@ _KNOWN_ATTENTION = combined(
 ATTENTION_MISTAKES = single(_KNOWN_ATTENTION)
 
 
-def _examine_attention(attempt: Callable) -> None:
-    called = agree(
+def _agree_on_attention(attempt: Callable, *cases: Case, mistakes: list[Misconception]) -> list[tuple[tuple, Any]]:
+    return agree(
         attempt,
         name="attention",
-        cases=ATTENTION_CASES,
+        cases=cases,
         right=solutions.attention,
         numbers=_tensor("the result"),
-        mistakes=_KNOWN_ATTENTION,
+        mistakes=mistakes,
         tolerance=2e-4,
     )
+
+
+def _is_right_attention(attempt: Callable, case: Case) -> bool:
+    try:
+        _agree_on_attention(attempt, case, mistakes=[])
+    except Wrong:
+        return False
+    return True
+
+
+def _examine_attention(attempt: Callable) -> None:
+    flat, stacked, far = ATTENTION_CASES
+    try:
+        called = _agree_on_attention(attempt, flat, stacked, mistakes=_KNOWN_ATTENTION)
+    except Wrong as wrong:
+        of_the_same_size = _attention_case((), 6, 4)
+        if not (_is_right_attention(attempt, flat) and _is_right_attention(attempt, of_the_same_size)):
+            raise
+        stopped, says = str(wrong).partition(f" With {flat.what} it does not stop.")[:2]
+        raise Wrong(
+            "It is right for q, k and v of shape [n, d], but not with further axes in front of them, as the page "
+            "allows. Count the axes from the end: k.mT in place of k.T or transpose(0, 1), q.shape[-1], dim=-1, and @."
+            + (f" {stopped}" if says else "")
+        ) from None
     _expect_gradients(called, lambda arguments: dict(zip("qkv", arguments[:3], strict=True)))
+    try:
+        _agree_on_attention(attempt, far, mistakes=[])
+    except Wrong as wrong:
+        if "not finite" in str(wrong):
+            raise Wrong(
+                "Right with small scores; but where all scores that a token may look at are about −80, some of the "
+                "numbers are not finite. Does exp become 0 there, or infinite? torch.softmax first subtracts the "
+                "largest score from all of them, which leaves the weights as they are."
+            ) from None
+        raise Wrong(
+            "Right with small scores; but where all scores that a token may look at are about −80, the forbidden ones "
+            "still get weight. Is a number such as −20 put in their place, or added to them? Minus infinity, "
+            "-torch.inf, gives them the weight 0, whatever the other scores are."
+        ) from None
 
 
 attention = Exercise(
