@@ -29,8 +29,21 @@ def _(at_points, y, at_queries, noise):
 
 @right(exercises.posterior_mean)
 def _(at_points, y, at_queries, noise):
+    z = -0.5 * torch.cdist(at_points, y[None])[:, 0].pow(2) / noise**2
+    w = torch.exp(z - z.max())
+    return at_queries.T @ w / w.sum()
+
+
+@wrong(exercises.posterior_mean, "all weights are 0, and 0 / 0 is not a number")
+def _(at_points, y, at_queries, noise):
     w = torch.exp(-0.5 * torch.cdist(at_points, y[None])[:, 0].pow(2) / noise**2)
     return at_queries.T @ w / w.sum()
+
+
+@wrong(exercises.posterior_mean, "all weights are 0, and 0 / 0 is not a number")
+def _(at_points, y, at_queries, noise):
+    w = torch.exp(-((at_points - y) ** 2).sum(1) / (2 * noise**2)) + 1e-12
+    return (w[:, None] * at_queries).sum(0) / w.sum()
 
 
 def weighted(weights, at_queries):

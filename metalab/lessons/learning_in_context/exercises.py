@@ -78,7 +78,21 @@ def _posterior_case(waves: int, points: int, queries: int, noise: float) -> Case
     )
 
 
-POSTERIOR_MEAN_CASES = (_posterior_case(40, 3, 5, 0.3), _posterior_case(70, 4, 6, 0.7))
+def _far_waves() -> Case:
+    """Return a case in which each wave misses each of four points by about 11 σ.
+
+    A point's own factor, exp(−60), is above zero in single precision. The product of all four, exp(−242), is not.
+    """
+
+    def make() -> tuple[Tensor, Tensor, Tensor, float]:
+        y, noise = _draw(4, seed=11), 0.1
+        at_points = y + 11 * noise + 0.1 * noise * _draw(20, 4, seed=12)
+        return at_points, y, 2 + _draw(20, 3, seed=13), noise
+
+    return Case(what="waves that are far from the points", make=make)
+
+
+POSTERIOR_MEAN_CASES = (_posterior_case(40, 3, 5, 0.3), _posterior_case(70, 4, 6, 0.7), _far_waves())
 
 
 def _posterior(
@@ -178,21 +192,30 @@ POSTERIOR_MEAN_MISTAKES = single(_KNOWN_POSTERIORS)
 
 
 def _examine_posterior_mean(attempt: Callable) -> None:
-    agree(
-        attempt,
-        name="posterior_mean",
-        cases=POSTERIOR_MEAN_CASES,
-        right=solutions.posterior_mean,
-        numbers=_tensor("the mean"),
-        mistakes=_KNOWN_POSTERIORS,
-    )
+    *near, far = POSTERIOR_MEAN_CASES
+    compared = {"name": "posterior_mean", "right": solutions.posterior_mean, "numbers": _tensor("the mean")}
+    agree(attempt, cases=near, mistakes=_KNOWN_POSTERIORS, **compared)
+    try:
+        agree(attempt, cases=[far], tolerance=1e-3, **compared)
+    except Wrong as wrong:
+        if str(wrong).startswith("It stopped with"):
+            raise
+        raise Wrong(
+            "Right where some wave is near the points. Where all miss them by 11 times the noise, the exponents are "
+            "about −242, and exp of that is 0 in the computer: all weights are 0, and 0 / 0 is not a number (or what "
+            "is added against that decides). Only the differences between the exponents count, so subtract the largest "
+            "one from all before exp, as torch.softmax does."
+        ) from None
 
 
 posterior_mean = Exercise(
     answer=solutions.posterior_mean,
     difficulty="medium",
     minutes=10,
-    statement="Weigh each of G waves by its probability given the points, and return their mean at the queries.",
+    statement=(
+        "Weigh each of G waves by its probability given the points, and return their mean at the queries. Compute the "
+        "weights in a way in which they cannot all be 0."
+    ),
     hints=(
         "All waves are equally probable before the points. Afterwards a wave's weight is exp of minus its sum of "
         "squares, divided by 2 σ²; then all weights are divided by their sum.",
@@ -537,6 +560,8 @@ def _examine_attention(attempt: Callable) -> None:
     try:
         _agree_on_attention(attempt, far, mistakes=[])
     except Wrong as wrong:
+        if str(wrong).startswith("It stopped with"):
+            raise
         if "not finite" in str(wrong):
             raise Wrong(
                 "Right with small scores; but where all scores that a token may look at are about −80, some of the "
