@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from answers import right, wrong
@@ -1532,6 +1533,35 @@ def _(classes, share, generator):
     mix = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
     chosen = mix.sample(names, share_of(share, names))
     return tuple(split(classes, chosen))
+
+
+@right(exercises.split_by_alphabet)
+def _(classes, share, generator):  # names that are no longer the ones that came in
+    names = np.unique([alphabet for alphabet, _ in classes])
+    mix = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    chosen = set(mix.choice(names, share_of(share, names), replace=False))
+    return split(classes, chosen)
+
+
+@right(exercises.split_by_alphabet)
+def _(classes, share, generator):
+    names = sorted({f"{alphabet}" for alphabet, _ in classes})
+    order = torch.randperm(len(names), generator=generator).tolist()
+    return split(classes, {names[i] for i in order[: share_of(share, names)]})
+
+
+@wrong(exercises.split_by_alphabet, "another one after a new start of Python")
+def _(classes, share, generator):
+    names = list({alphabet for alphabet, _ in classes})
+    order = torch.randperm(len(names), generator=generator).tolist()
+    return split(classes, {names[i] for i in order[: share_of(share, names)]})
+
+
+@wrong(exercises.split_by_alphabet, "another one after a new start of Python")
+def _(classes, share, generator):
+    names = set(dict(classes))
+    mix = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
+    return split(classes, mix.sample(list(names), share_of(share, names)))
 
 
 @wrong(exercises.split_by_alphabet, "the characters were split, and not the alphabets")
