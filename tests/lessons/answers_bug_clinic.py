@@ -3,6 +3,7 @@
 import copy
 import random
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from answers import right, wrong
@@ -282,6 +283,18 @@ def _(params, tasks, inner_lr):
     return total / len(tasks)
 
 
+@wrong(exercises.adapted_loss, "such as a clone of a parameter")
+def _(params, tasks, inner_lr):
+    losses = []
+    for sx, sy, qx, qy in tasks:
+        adapted = [p.clone() for p in params]
+        grads = torch.autograd.grad(F.mse_loss(mlp(adapted, sx), sy), adapted, create_graph=True)
+        for p, g in zip(adapted, grads, strict=True):
+            p.sub_(inner_lr * g)
+        losses.append(F.mse_loss(mlp(adapted, qx), qy))
+    return torch.stack(losses).mean()
+
+
 # meta_step
 
 
@@ -367,6 +380,38 @@ def _(network, optimizer, tasks, inner_lr):  # second order, by torch.func
         return error({name: params[name] - inner_lr * grads[name] for name in params}, qx, qy)
 
     return outer(optimizer, torch.stack([task_loss(*task) for task in tasks]).mean())
+
+
+@right(exercises.meta_step)
+def _(network, optimizer, tasks, inner_lr):  # second order, by a closure
+    params = dict(network.named_parameters())
+
+    def closure():
+        optimizer.zero_grad()
+        losses = []
+        for sx, sy, qx, qy in tasks:
+            adapted = after_inner(network, params, sx, sy, inner_lr, create_graph=True)
+            losses.append(F.mse_loss(functional_call(network, adapted, (qx,)), qy))
+        loss = torch.stack(losses).mean()
+        loss.backward()
+        return loss
+
+    return optimizer.step(closure=closure).item()
+
+
+@wrong(exercises.meta_step, "the network's weights are no longer those that came in")
+def _(network, optimizer, tasks, inner_lr):  # by a closure
+    def closure():
+        losses = []
+        for sx, sy, qx, qy in tasks:
+            sgd = torch.optim.SGD(network.parameters(), lr=inner_lr)
+            outer(sgd, F.mse_loss(network(sx), sy))
+            sgd.zero_grad()
+            losses.append(F.mse_loss(network(qx), qy))
+        torch.stack(losses[-1:]).mean().backward()
+        return torch.stack(losses).mean()
+
+    return optimizer.step(closure).item()
 
 
 @wrong(exercises.meta_step, "the network's weights are no longer those that came in")
@@ -1086,7 +1131,7 @@ def _(params, x, y, inner_lr, steps):
     return [p.detach().requires_grad_() for p in steps_of(params, x, y, inner_lr, steps)]
 
 
-@wrong(exercises.adapt, "through 1 steps is not. Only the Hessian's part is there")
+@wrong(exercises.adapt, "through 1 step is not. Only the Hessian's part is there")
 def _(params, x, y, inner_lr, steps):
     for _ in range(steps):
         grads = torch.autograd.grad(F.mse_loss(mlp(params, x), y), params, create_graph=True)
@@ -1100,6 +1145,16 @@ def _(params, x, y, inner_lr, steps):
     for _ in range(steps):
         outer(sgd, F.mse_loss(mlp(params, x), y))
     return params
+
+
+@wrong(exercises.adapt, "such as a clone of a parameter")
+def _(params, x, y, inner_lr, steps):
+    theta = [p.clone() for p in params]
+    for _ in range(steps):
+        grads = torch.autograd.grad(F.mse_loss(mlp(theta, x), y), theta, create_graph=True)
+        for p, g in zip(theta, grads, strict=True):
+            p -= inner_lr * g
+    return theta
 
 
 @wrong(exercises.adapt, "It leaves a gradient in the .grad")
@@ -1478,6 +1533,35 @@ def _(classes, share, generator):
     mix = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
     chosen = mix.sample(names, share_of(share, names))
     return tuple(split(classes, chosen))
+
+
+@right(exercises.split_by_alphabet)
+def _(classes, share, generator):  # names that are no longer the ones that came in
+    names = np.unique([alphabet for alphabet, _ in classes])
+    mix = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    chosen = set(mix.choice(names, share_of(share, names), replace=False))
+    return split(classes, chosen)
+
+
+@right(exercises.split_by_alphabet)
+def _(classes, share, generator):
+    names = sorted({f"{alphabet}" for alphabet, _ in classes})
+    order = torch.randperm(len(names), generator=generator).tolist()
+    return split(classes, {names[i] for i in order[: share_of(share, names)]})
+
+
+@wrong(exercises.split_by_alphabet, "another one after a new start of Python")
+def _(classes, share, generator):
+    names = list({alphabet for alphabet, _ in classes})
+    order = torch.randperm(len(names), generator=generator).tolist()
+    return split(classes, {names[i] for i in order[: share_of(share, names)]})
+
+
+@wrong(exercises.split_by_alphabet, "another one after a new start of Python")
+def _(classes, share, generator):
+    names = set(dict(classes))
+    mix = random.Random(int(torch.randint(2**31, (1,), generator=generator)))
+    return split(classes, mix.sample(list(names), share_of(share, names)))
 
 
 @wrong(exercises.split_by_alphabet, "the characters were split, and not the alphabets")

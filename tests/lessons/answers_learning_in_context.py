@@ -29,8 +29,21 @@ def _(at_points, y, at_queries, noise):
 
 @right(exercises.posterior_mean)
 def _(at_points, y, at_queries, noise):
+    z = -0.5 * torch.cdist(at_points, y[None])[:, 0].pow(2) / noise**2
+    w = torch.exp(z - z.max())
+    return at_queries.T @ w / w.sum()
+
+
+@wrong(exercises.posterior_mean, "all weights are 0, and 0 / 0 is not a number")
+def _(at_points, y, at_queries, noise):
     w = torch.exp(-0.5 * torch.cdist(at_points, y[None])[:, 0].pow(2) / noise**2)
     return at_queries.T @ w / w.sum()
+
+
+@wrong(exercises.posterior_mean, "all weights are 0, and 0 / 0 is not a number")
+def _(at_points, y, at_queries, noise):
+    w = torch.exp(-((at_points - y) ** 2).sum(1) / (2 * noise**2)) + 1e-12
+    return (w[:, None] * at_queries).sum(0) / w.sum()
 
 
 def weighted(weights, at_queries):
@@ -200,6 +213,18 @@ def _(encode, decode, x, y, query_x):
     return decoded(decode, encode(torch.cat([x, y], 2)).mean(1, keepdim=True), query_x).detach()
 
 
+@wrong(exercises.set_answer, "no gradient flows back to the weights of `encode`,")
+def _(encode, decode, x, y, query_x):
+    with torch.no_grad():
+        r = encode(torch.cat([x, y], 2)).mean(1, keepdim=True)
+    return decoded(decode, r, query_x)
+
+
+@wrong(exercises.set_answer, "no gradient flows back to the weights of `encode`,")
+def _(encode, decode, x, y, query_x):
+    return decoded(decode, encode(torch.cat([x, y], 2)).mean(1, keepdim=True).detach(), query_x)
+
+
 # attention
 
 
@@ -223,6 +248,44 @@ def _(q, k, v, may_look):
 
 def masked(scores, may_look):
     return scores.masked_fill(~may_look, -torch.inf)
+
+
+@right(exercises.attention)
+def _(q, k, v, may_look):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) * may_look
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+@wrong(exercises.attention, "Is a number such as −20 put in their place")
+def _(q, k, v, may_look):
+    return (q @ k.mT / q.shape[-1] ** 0.5).masked_fill(~may_look, -20.0).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Is a number such as −20 put in their place")
+def _(q, k, v, may_look):
+    return (q @ k.mT / q.shape[-1] ** 0.5 + torch.where(may_look, 0.0, -50.0)).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Does exp become 0 there, or infinite?")
+def _(q, k, v, may_look):
+    scores = masked(q @ k.mT / q.shape[-1] ** 0.5, may_look)
+    weights = torch.exp(scores - 30)
+    return (weights / weights.sum(-1, keepdim=True)) @ v
+
+
+@wrong(exercises.attention, "Count the axes from the end: k.mT in place of k.T or transpose(0, 1)")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "Count the axes from the end: k.mT in place of k.T or transpose(0, 1)")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(1) @ v
+
+
+@wrong(exercises.attention, "and @. With 3 × 2 times 6 tokens of 4 numbers, it stopped with RuntimeError")
+def _(q, k, v, may_look):
+    return masked(q @ k.transpose(0, 1) / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
 
 
 @wrong(exercises.attention, "not divided by √d")
@@ -292,6 +355,29 @@ def _(q, k, v, may_look):
 def _(q, k, v, may_look):
     with torch.no_grad():
         return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to q and k,")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1).detach() @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to k,")
+def _(q, k, v, may_look):
+    return masked(q @ k.detach().mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v
+
+
+@wrong(exercises.attention, "no gradient flows back to v,")
+def _(q, k, v, may_look):
+    return masked(q @ k.mT / q.shape[-1] ** 0.5, may_look).softmax(-1) @ v.detach()
+
+
+@wrong(exercises.attention, "autograd cannot go back through them")
+def _(q, k, v, may_look):
+    weights = (q @ k.mT / q.shape[-1] ** 0.5).exp()
+    weights *= may_look
+    weights /= weights.sum(-1, keepdim=True)
+    return weights @ v
 
 
 # causal_mask

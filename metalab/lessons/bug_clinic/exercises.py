@@ -429,7 +429,8 @@ scores_one_by_one = Exercise(
     minutes=15,
     statement=(
         "Return scores [Q, N] by the distance to the class means, such that no answer depends on the other queries, "
-        "although the network only works with statistics of a batch; leave the network as it was."
+        "although the network only works with statistics of a batch. It may come in train or in eval mode, and should "
+        "be left as it was."
     ),
     hints=(
         "A batch norm needs a batch to take its statistics from. Which pictures does a learner have at hand, whatever "
@@ -657,6 +658,7 @@ def _examine_one_split(attempt: Callable, case: Case) -> None:
     if sizes != {count}:
         _raise_for_sizes(sizes, count, len(alphabets), share, splits)
     _expect_chance(attempt, case, splits, alphabets, count)
+    _expect_no_order_of_a_set(attempt, case, count)
 
 
 def _expect_a_partition(train: list, test: list, classes: list) -> None:
@@ -756,6 +758,37 @@ def _expect_chance(attempt: Callable, case: Case, splits: list, alphabets: list[
                 f"should be in {chance:.0%}. Does an alphabet with many characters come up more often? Draw from the "
                 "names of the alphabets, each once."
             )
+
+
+class _Name(str):
+    """A name whose place in a set can be chosen. That of a plain one differs from one start of Python to the next."""
+
+    place = 0
+
+    def __hash__(self) -> int:
+        return self.place
+
+
+def _expect_no_order_of_a_set(attempt: Callable, case: Case, count: int) -> None:
+    """Raise `Wrong` for splits that are others where the names stand in another order in a set."""
+    drawn = []
+    for backwards in (False, True):
+        classes, share, generator = case.make()
+        names = {a: _Name(a) for a, _ in classes}
+        for place, name in enumerate(sorted(names)):
+            names[name].place = len(names) - place if backwards else place
+        named = [(names[a], c) for a, c in classes]
+        try:
+            tests = [_halves(attempt(named, share, generator), named)[1] for _ in range(5)]
+        except Wrong:
+            return  # where names of two kinds meet, as by str(name), nothing can be told
+        drawn.append([{str(a) for a, _ in test} for test in tests])
+    if drawn[0] != drawn[1] and all(len(test) == count for test in drawn[0] + drawn[1]):
+        raise Wrong(
+            "With the same classes and the same seed, the split would be another one after a new start of Python: the "
+            "alphabets are numbered in the order of a set, and strings in a set stand in another order each time. Sort "
+            "them first, sorted({…}), or keep the order of the list."
+        )
 
 
 split_by_alphabet = Exercise(

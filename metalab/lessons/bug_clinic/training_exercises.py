@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
+from ...analysis.diagnosis import FIRST_TASK, FIRST_TOO, IN_PLACE, LAST_TASK, UNKNOWN, Problem, Task, diagnose, mlp
 from ..kit.comparing import Case, Misconception, Numbers, Wrong, agree, combined, describe, number, single
 from ..kit.exercise import Exercise
 from ..kit.isolation import TimeLimit
@@ -290,9 +290,17 @@ FIRST_ORDER = (
     "Is create_graph=True missing where the inner gradient is taken, or is that gradient detached?"
 )
 
+COPY_IN_PLACE = (
+    "It changes tensors in place that the gradient still needs, such as a clone of a parameter, by -= or sub_. "
+    "`params` themselves stay as they are, but autograd cannot go back through such a step. Make new tensors: "
+    "p - inner_lr * g."
+)
+
 
 def _named(says: str) -> str:
     """Return a diagnosis, with what may be behind it in a loop over tasks."""
+    if says == IN_PLACE:  # of params themselves, their comparison before and after a call has told already
+        return COPY_IN_PLACE
     if says.startswith((LAST_TASK, FIRST_TASK)):
         return f"{says} Or does a zero_grad() inside the loop wipe out what other tasks have left?"
     return says
@@ -405,7 +413,7 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
     stale = [p.grad.clone() for p in params]
     seen: list[tuple[list[Tensor], list[Tensor | None]]] = []
 
-    def look(*_: Any) -> None:
+    def look() -> None:
         seen.append(
             (
                 [p.detach().clone() for p in params],
@@ -413,7 +421,20 @@ def _examine_one_meta_step(attempt: Callable, case: Case) -> None:
             )
         )
 
-    optimizer.register_step_pre_hook(look)
+    def look_before(_optimizer: Any, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]] | None:
+        closure = arguments[1] if len(arguments) > 1 else options.get("closure")
+        if closure is None:
+            look()
+            return None
+
+        def closed() -> Any:  # the step goes along the gradients that the closure leaves
+            loss = closure()
+            look()
+            return loss
+
+        return arguments[:1], {"closure": closed}
+
+    optimizer.register_step_pre_hook(look_before)
     result = attempt(network, optimizer, tasks, inner_lr)
     number(result, "The loss")
     if [id(p) for p in network.parameters()] != [id(p) for p in params]:
@@ -1100,7 +1121,9 @@ def _examine_adapt(attempt: Callable) -> None:
         if found.order == 1:
             raise Wrong(FIRST_ORDER)
         if found.order is None:
-            raise Wrong(f"The numbers are right, but the meta-gradient through {steps} steps is not. {found.says}")
+            says = COPY_IN_PLACE if found.says == IN_PLACE else found.says
+            through = f"{steps} step{'s' if steps > 1 else ''}"
+            raise Wrong(f"The numbers are right, but the meta-gradient through {through} is not. {says}")
 
 
 adapt = Exercise(

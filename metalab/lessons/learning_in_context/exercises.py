@@ -33,13 +33,32 @@ def _tensor(name: str) -> Callable[[Any, tuple], Numbers]:
     return numbers
 
 
-def _expect_gradients(called: list[tuple[tuple, Any]]) -> None:
-    """Raise `Wrong` unless results can be differentiated, as the training below asks for."""
-    if not all(result.requires_grad for _arguments, result in called):
-        raise Wrong(
-            "The numbers are right, but no gradient can flow through them, and the training below needs it. Does "
-            "something detach, convert to NumPy or lists, or run under no_grad?"
-        )
+def _expect_gradients(called: list[tuple[tuple, Any]], sources: Callable[[tuple], dict[str, Tensor]]) -> None:
+    """Raise `Wrong` unless a gradient flows from the results to every source, as the training below asks for.
+
+    Args:
+        called: the arguments and the result of each call.
+        sources: maps arguments to the tensors that a gradient should reach, each by what a message calls it.
+    """
+    for arguments, result in called:
+        tensors = sources(arguments)
+        if not result.requires_grad:
+            raise Wrong(
+                "The numbers are right, but no gradient can flow through them, and the training below needs it. Does "
+                "something detach, convert to NumPy or lists, or run under no_grad?"
+            )
+        try:
+            slopes = torch.autograd.grad(result.sum(), list(tensors.values()), retain_graph=True, allow_unused=True)
+        except RuntimeError:
+            raise Wrong(
+                "The numbers are right, but autograd cannot go back through them. Does a step change a tensor in place "
+                "that the gradient still needs, as w /= … or masked_fill_ may do? Make a new tensor."
+            ) from None
+        if lost := [name for name, slope in zip(tensors, slopes, strict=True) if slope is None]:
+            raise Wrong(
+                f"The numbers are right, but no gradient flows back to {' and '.join(lost)}, so that the training "
+                "below would never change what they come from. Does something detach there, or run under no_grad?"
+            )
 
 
 # posterior_mean
@@ -59,7 +78,21 @@ def _posterior_case(waves: int, points: int, queries: int, noise: float) -> Case
     )
 
 
-POSTERIOR_MEAN_CASES = (_posterior_case(40, 3, 5, 0.3), _posterior_case(70, 4, 6, 0.7))
+def _far_waves() -> Case:
+    """Return a case in which each wave misses each of four points by about 11 σ.
+
+    A point's own factor, exp(−60), is above zero in single precision. The product of all four, exp(−242), is not.
+    """
+
+    def make() -> tuple[Tensor, Tensor, Tensor, float]:
+        y, noise = _draw(4, seed=11), 0.1
+        at_points = y + 11 * noise + 0.1 * noise * _draw(20, 4, seed=12)
+        return at_points, y, 2 + _draw(20, 3, seed=13), noise
+
+    return Case(what="waves that are far from the points", make=make)
+
+
+POSTERIOR_MEAN_CASES = (_posterior_case(40, 3, 5, 0.3), _posterior_case(70, 4, 6, 0.7), _far_waves())
 
 
 def _posterior(
@@ -159,21 +192,30 @@ POSTERIOR_MEAN_MISTAKES = single(_KNOWN_POSTERIORS)
 
 
 def _examine_posterior_mean(attempt: Callable) -> None:
-    agree(
-        attempt,
-        name="posterior_mean",
-        cases=POSTERIOR_MEAN_CASES,
-        right=solutions.posterior_mean,
-        numbers=_tensor("the mean"),
-        mistakes=_KNOWN_POSTERIORS,
-    )
+    *near, far = POSTERIOR_MEAN_CASES
+    compared = {"name": "posterior_mean", "right": solutions.posterior_mean, "numbers": _tensor("the mean")}
+    agree(attempt, cases=near, mistakes=_KNOWN_POSTERIORS, **compared)
+    try:
+        agree(attempt, cases=[far], tolerance=1e-3, **compared)
+    except Wrong as wrong:
+        if str(wrong).startswith("It stopped with"):
+            raise
+        raise Wrong(
+            "Right where some wave is near the points. Where all miss them by 11 times the noise, the exponents are "
+            "about −242, and exp of that is 0 in the computer: all weights are 0, and 0 / 0 is not a number (or what "
+            "is added against that decides). Only the differences between the exponents count, so subtract the largest "
+            "one from all before exp, as torch.softmax does."
+        ) from None
 
 
 posterior_mean = Exercise(
     answer=solutions.posterior_mean,
     difficulty="medium",
     minutes=10,
-    statement="Weigh each of G waves by its probability given the points, and return their mean at the queries.",
+    statement=(
+        "Weigh each of G waves by its probability given the points, and return their mean at the queries. Compute the "
+        "weights in a way in which they cannot all be 0."
+    ),
     hints=(
         "All waves are equally probable before the points. Afterwards a wave's weight is exp of minus its sum of "
         "squares, divided by 2 σ²; then all weights are divided by their sum.",
@@ -202,6 +244,7 @@ def _set_case(tasks: int, points: int, queries: int, width: int) -> Case:
         def decode(inputs: Tensor) -> Tensor:
             return torch.tanh(inputs @ second) @ third
 
+        encode.weights, decode.weights = first, second  # whose gradients the check looks at
         x, y, query_x = (
             _draw(tasks, count, 1, seed=100 * width + seed) for seed, count in enumerate((points, points, queries))
         )
@@ -319,7 +362,13 @@ def _examine_set_answer(attempt: Callable) -> None:
         numbers=_tensor("the answers"),
         mistakes=_KNOWN_SETS,
     )
-    _expect_gradients(called)
+    _expect_gradients(
+        called,
+        lambda arguments: {
+            f"the weights of `{name}`": part.weights
+            for name, part in zip(("encode", "decode"), arguments[:2], strict=True)
+        },
+    )
 
 
 set_answer = Exercise(
@@ -356,7 +405,23 @@ def _attention_case(batch: tuple[int, ...], tokens: int, size: int) -> Case:
     )
 
 
-ATTENTION_CASES = (_attention_case((), 5, 7), _attention_case((3, 2), 6, 4))
+def _far_case() -> Case:
+    """Return a case in which two tokens may look only where their scores are about −80, and forbidden ones near 0.
+
+    An exp that nothing is subtracted from stays above zero there, and so does a softmax that is masked afterwards.
+    """
+
+    def make() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        q, k, v = (0.5 * _draw(2, 4, 3, seed=80 + i) for i in range(3))
+        q[..., 0], k[..., 0] = 12.0, torch.tensor([-12.0, -12.0, 0.0, 0.0])
+        may_look = torch.ones(4, 4, dtype=torch.bool)
+        may_look[:2, 2:] = False
+        return q.requires_grad_(), k.requires_grad_(), v.requires_grad_(), may_look
+
+    return Case(what="scores down to −80", make=make)
+
+
+ATTENTION_CASES = (_attention_case((), 5, 7), _attention_case((3, 2), 6, 4), _far_case())
 
 
 def _attend(
@@ -457,17 +522,57 @@ _KNOWN_ATTENTION = combined(
 ATTENTION_MISTAKES = single(_KNOWN_ATTENTION)
 
 
-def _examine_attention(attempt: Callable) -> None:
-    called = agree(
+def _agree_on_attention(attempt: Callable, *cases: Case, mistakes: list[Misconception]) -> list[tuple[tuple, Any]]:
+    return agree(
         attempt,
         name="attention",
-        cases=ATTENTION_CASES,
+        cases=cases,
         right=solutions.attention,
         numbers=_tensor("the result"),
-        mistakes=_KNOWN_ATTENTION,
+        mistakes=mistakes,
         tolerance=2e-4,
     )
-    _expect_gradients(called)
+
+
+def _is_right_attention(attempt: Callable, case: Case) -> bool:
+    try:
+        _agree_on_attention(attempt, case, mistakes=[])
+    except Wrong:
+        return False
+    return True
+
+
+def _examine_attention(attempt: Callable) -> None:
+    flat, stacked, far = ATTENTION_CASES
+    try:
+        called = _agree_on_attention(attempt, flat, stacked, mistakes=_KNOWN_ATTENTION)
+    except Wrong as wrong:
+        of_the_same_size = _attention_case((), 6, 4)
+        if not (_is_right_attention(attempt, flat) and _is_right_attention(attempt, of_the_same_size)):
+            raise
+        stopped, says = str(wrong).partition(f" With {flat.what} it does not stop.")[:2]
+        raise Wrong(
+            "It is right for q, k and v of shape [n, d], but not with further axes in front of them, as the page "
+            "allows. Count the axes from the end: k.mT in place of k.T or transpose(0, 1), q.shape[-1], dim=-1, and @."
+            + (f" {stopped}" if says else "")
+        ) from None
+    _expect_gradients(called, lambda arguments: dict(zip("qkv", arguments[:3], strict=True)))
+    try:
+        _agree_on_attention(attempt, far, mistakes=[])
+    except Wrong as wrong:
+        if str(wrong).startswith("It stopped with"):
+            raise
+        if "not finite" in str(wrong):
+            raise Wrong(
+                "Right with small scores; but where all scores that a token may look at are about −80, some of the "
+                "numbers are not finite. Does exp become 0 there, or infinite? torch.softmax first subtracts the "
+                "largest score from all of them, which leaves the weights as they are."
+            ) from None
+        raise Wrong(
+            "Right with small scores; but where all scores that a token may look at are about −80, the forbidden ones "
+            "still get weight. Is a number such as −20 put in their place, or added to them? Minus infinity, "
+            "-torch.inf, gives them the weight 0, whatever the other scores are."
+        ) from None
 
 
 attention = Exercise(
