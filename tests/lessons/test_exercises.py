@@ -100,7 +100,7 @@ def test_right_answers_of_any_spelling_pass(exercise, function, no_hurry):
 
 
 @pytest.mark.parametrize(("exercise", "function", "says"), cases(WRONG))
-def test_wrong_answers_are_diagnosed(exercise, function, says):
+def test_wrong_answers_are_diagnosed(exercise, function, says, no_hurry):
     verdict = diagnosis(exercise, function)
     assert verdict.state == "wrong"
     assert says in verdict.says
@@ -111,7 +111,7 @@ def test_wrong_answers_are_diagnosed(exercise, function, says):
 
 
 @every_exercise
-def test_there_are_enough_spellings_and_each_mistake_has_its_own_words(exercise):
+def test_there_are_enough_spellings_and_each_mistake_has_its_own_words(exercise, no_hurry):
     assert len(RIGHT[exercise]) >= 3
     words = {}
     for function, says in WRONG[exercise]:
