@@ -28,6 +28,9 @@ from metalab.engine import cuda_graph
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 NAME = "A GPU that is not there"
 WAIT = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
+# What waits for the GPU only there, or only in a derivative that PyTorch does not take of tensors like ours: `prod` and
+# `cumprod` look for zeros, and the batched `cholesky_solve` reserves memory (seen on an H200, with PyTorch 2.11).
+WAIT += ("prod", "cumprod", "cholesky_solve")
 INDEX = ("index", "index_put", "index_put_")
 COPY = ("_to_copy", "copy_")
 
