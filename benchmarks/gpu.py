@@ -84,7 +84,7 @@ class Checks:
             reached: float | str = value()
             passed = reached <= limit
         except Exception as error:  # whatever it is, the other checks are worth having
-            reached, passed = f"{type(error).__name__}: {error}"[:300], False
+            reached, passed = f"{type(error).__name__}: {error}".splitlines()[0][:300], False
         self.found.append({"check": name, "value": reached, "most": limit, "passed": passed})
         shown = reached if isinstance(reached, str) else f"{reached:.1e}"
         print(f"  {'passed' if passed else 'FAILED'}  {name}: {shown} (at most {limit:g})", flush=True)

@@ -14,14 +14,13 @@ import argparse
 import hashlib
 import io
 import json
-import math
 import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from statistics import mean, median, quantiles, stdev
+from statistics import mean, median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.challenge import PARTS, WITHOUT
@@ -111,7 +110,8 @@ CHALLENGE = [
     ("simple convolutional network", "13.5", "23.2", "Lake et al. 2019"),
     ("prototypical network", "13.7", "30.1", "Lake et al. 2019"),
 ]
-T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # Student's t for a 95 % interval of a mean, by the number of values
+FULL = "full recipe"
+UNTRAINED = {"views": "without views", "averaged weights": "without averaged weights"}  # left out of the test alone
 
 
 def published(tasks: str, algorithm: str, protocol: dict[str, Any]) -> Published | None:
@@ -487,16 +487,10 @@ def challenge(measured: Measured) -> Iterator[str]:
         )
         rows = []
         for run in held:
-            errors = run["errors"]["recipe"]
-            numbers = [f"{100 * errors[name]:.1f}" for name in (*alphabets, "mean")]
-            full = next((full for full in parts["ablation"] if is_full(full, run["seed"]) and full["errors"]), None)
-            compared = run["part"] == "ablation" and full is not None and run is not full
-            change = "" if not compared else in_points(*difference(run, full, alphabets))
-            rows.append(
-                [described(run), str(run["seed"]), f"{run['steps']:,}", f"{run['seconds']:.0f}", *numbers, change]
-            )
-        yield table(["training", "seed", "steps", "s", *alphabets, "mean", "difference from the full recipe"], rows)
-        yield ablated(parts["ablation"], alphabets)
+            numbers = [f"{100 * run['errors']['recipe'][name]:.1f}" for name in (*alphabets, "mean")]
+            rows.append([described(run), str(run["seed"]), f"{run['steps']:,}", f"{run['seconds']:.0f}", *numbers])
+        yield table(["training", "seed", "steps", "s", *alphabets, "mean"], rows)
+        yield from ablated([run for run in parts["ablation"] if run["errors"]], alphabets)
 
 
 def of_400(errors: dict[str, Any]) -> str:
@@ -509,47 +503,50 @@ def described(run: dict[str, Any]) -> str:
     """Return what a training for the challenge is of, for a table cell."""
     if run["part"] == "search":
         return f"search: {run['name']}"
-    return run["name"] if is_full(run, run["seed"]) else f"without {run['name']}"
+    return run["name"] if run["name"] == FULL else f"without {run['name']}"
 
 
-def is_full(run: dict[str, Any], seed: int) -> bool:
-    """Tell whether a training of the ablation is of the full recipe, with this seed."""
-    return run["name"] == "full recipe" and run["seed"] == seed
+def ablated(runs: list[dict[str, Any]], alphabets: list[str]) -> Iterator[str]:
+    """Yield what the ablation shows, and what it does not."""
+    full = {run["seed"]: run["errors"] for run in runs if run["name"] == FULL}
 
+    def more(name: str) -> dict[int, list[float]]:
+        """By how many points the errors are more without an ingredient: by seed, for each alphabet."""
+        how = UNTRAINED.get(name, "recipe")
+        worse = full if name in UNTRAINED else {run["seed"]: run["errors"] for run in runs if run["name"] == name}
+        return {
+            seed: [100 * (worse[seed][how][a] - full[seed]["recipe"][a]) for a in alphabets]
+            for seed in sorted(worse)
+            if seed in full and how in worse[seed]
+        }
 
-def difference(run: dict[str, Any], full: dict[str, Any], alphabets: list[str]) -> tuple[float, float]:
-    """Return by how many points a training errs more than the full recipe's, and half the interval of that mean.
-
-    The interval is Student's over the alphabets, on each of which both are tested.
-    """
-    more = [100 * (run["errors"]["recipe"][name] - full["errors"]["recipe"][name]) for name in alphabets]
-    return mean(more), T_95[len(more)] * stdev(more) / math.sqrt(len(more))
-
-
-def in_points(middle: float, half: float) -> str:
-    """Return a difference with its interval, for a table cell."""
-    return f"{middle:+.1f} ± {half:.1f}"
-
-
-def ablated(runs: list[dict[str, Any]], alphabets: list[str]) -> str:
-    """Return what the ablation shows, and what it does not."""
-    seeds = sorted({run["seed"] for run in runs})
-    found = {}
-    for run in runs:
-        full = next((full for full in runs if is_full(full, run["seed"]) and full["errors"]), None)
-        if run["errors"] and full and run is not full:
-            middle, half = difference(run, full, alphabets)
-            found.setdefault(run["name"], []).append(middle - half > 0)
-    clear = [name for name, worse in found.items() if all(worse)]
-    missing = [name for name in WITHOUT if name not in found and name != "full recipe"]
-    return (
+    found = {name: more(name) for name in (*WITHOUT, *UNTRAINED) if name != FULL}
+    rows, clear = [], []
+    for name, by_seed in found.items():
+        if not by_seed:
+            continue
+        means = [mean(each) for each in by_seed.values()]
+        each_alphabet = [mean(values) for values in zip(*by_seed.values(), strict=True)]
+        intervals = [Interval.of(values) if len(values) > 1 else None for values in (means, each_alphabet)]
+        if all(interval and interval.low > 0 for interval in intervals):
+            clear.append(name)
+        over = [f"{(i.high - i.low) / 2:.1f}" if i else "" for i in intervals]
+        rows.append([name, ", ".join(f"{m:+.1f}" for m in means), f"{mean(means):+.1f}", *over])
+    if not rows:
+        return
+    yield (
         "What is left out is replaced by what is usual, the residual network by the papers' four layers of 64 filters "
-        "and larger pictures by those of 28 × 28 pixels; the recipe was tuned as a whole, and not anew for that. The "
-        f"differences (± 95 %, Student's interval over the {len(alphabets)} alphabets) are of {len(seeds)} training"
-        f"{'s' if len(seeds) > 1 else ''} of each kind, and tell nothing of how trainings with other seeds would "
-        f"differ. Of the {len(found)} ingredients that were tried, these are missed by that interval: "
-        f"{', '.join(clear) or 'none'}."
-        + (f" Not measured, for want of time: {', '.join(missing)}." if missing else "")
+        "and larger pictures by those of 28 × 28 pixels; the recipe was tuned as a whole, and not anew for that. By "
+        "how many points the errors are more without an ingredient, compared with the full recipe of the same seed; a "
+        "negative number says that they are fewer:"
+    )
+    yield table(["without", "seeds", "mean", "± 95 % over seeds", "± 95 % over alphabets"], rows)
+    missing = [name for name, by_seed in found.items() if not by_seed]
+    yield (
+        f"The first interval (Student's) tells how other seeds would differ on these {len(alphabets)} alphabets, the "
+        "second one how other alphabets would. Both exclude 0, and the errors are more, without: "
+        f"{', '.join(clear) or 'none'}. {len(rows)} ingredients were looked at, and of twenty intervals without a "
+        "difference one excludes 0 by chance." + (f" Not measured: {', '.join(missing)}." if missing else "")
     )
 
 
@@ -586,18 +583,18 @@ def on_a_gpu(measured: Measurements) -> Iterator[str]:
     """Yield the paragraphs on what only a GPU can tell."""
     for check in measured.checks:
         checks = check.data["checks"]
-        failed = [f"{found['check']}: {found['value']}" for found in checks if not found["passed"]]
+        failed = [f"{f['check']} ({str(f['value']).splitlines()[0]})" for f in checks if not f["passed"]]
         yield f"### {check.data['machine']['name']}: is it right?"
         yield (
             f"`python -m benchmarks gpu` on {on(check.data['machine'])}: {len(checks) - len(failed)} of {len(checks)} "
-            f"checks passed{'' if failed else '.'}{'; failed: ' if failed else ''}{'; '.join(failed)}"
+            f"checks passed{'; failed: ' if failed else ''}{'; '.join(failed)}."
         )
         kinds: dict[str, list[dict[str, Any]]] = {}
         for found in checks:
             learner, _, what = found["check"].rpartition(": ")
             kinds.setdefault(what if " on " in learner else found["check"], []).append(found)
         rows = [
-            [kind, str(len(found)), f"{max(worst(f) for f in found):.1e}", f"{found[0]['most']:g}"]
+            [kind, str(len(found)), worst([f["value"] for f in found]), f"{found[0]['most']:g}"]
             for kind, found in kinds.items()
         ]
         yield table(["check", "learners and tasks", "worst", "at most"], rows)
@@ -624,9 +621,11 @@ def on_a_gpu(measured: Measurements) -> Iterator[str]:
         yield table(header, rows)
 
 
-def worst(found: dict[str, Any]) -> float:
-    """Return a check's value; infinity for one that broke off."""
-    return math.inf if isinstance(found["value"], str) else found["value"]
+def worst(values: list[float | str]) -> str:
+    """Return the largest of some checks' values, for a table cell; those that broke off have a text."""
+    numbers = [value for value in values if not isinstance(value, str)]
+    broken = [f"{len(values) - len(numbers)} broke off"] if len(numbers) < len(values) else []
+    return ", ".join([f"{max(numbers):.1e}"] * bool(numbers) + broken)
 
 
 def panel_costs(panels: Measured) -> Iterator[str]:

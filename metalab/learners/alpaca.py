@@ -73,7 +73,9 @@ class ALPaCA:
         prior = params[ROOT] @ params[ROOT].mT
         factor = cholesky(prior + features.mT @ features, self.jitter)
         half = torch.linalg.solve_triangular(factor, prior @ params[MEAN] + features.mT @ y, upper=False)
-        return torch.linalg.solve_triangular(factor.mT, half, upper=True), factor  # a CUDA graph cannot hold `cholesky_solve`
+        return torch.linalg.solve_triangular(
+            factor.mT, half, upper=True
+        ), factor  # a CUDA graph cannot hold `cholesky_solve`
 
     @torch.no_grad()
     def predictive(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:

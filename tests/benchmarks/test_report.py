@@ -260,26 +260,30 @@ def test_how_soon_a_picture_follows_a_key(tmp_path):
 
 
 def challenge_file():
-    """Trainings for the challenge: of one seed, and of an ablation on four alphabets."""
+    """Trainings for the challenge, and of an ablation on four alphabets, of two seeds at most."""
 
-    def run(part, name, **errors):
+    def run(part, name, seed=0, **errors):
         how = {"steps": 1234, "seconds": 41.7, "recipe": {"views": 16}}
-        return {"part": part, "name": name, "seed": 0, "errors": errors, **how}
+        return {"part": part, "name": name, "seed": seed, "errors": errors, **how}
 
     def met(errors):
         return {"errors": errors, "trials": 400, **wilson(errors, 400)}
 
-    def held(*shares):
-        found = dict(zip(("A", "B", "C", "D"), shares, strict=True))
-        return {"recipe": found | {"mean": sum(shares) / 4}}
+    def held(*shares, **others):
+        def of(shares):
+            return dict(zip(("A", "B", "C", "D"), shares, strict=True)) | {"mean": sum(shares) / 4}
+
+        return {"recipe": of(shares)} | {how.replace("_", " "): of(other) for how, other in others.items()}
 
     runs = [
         run("search", "Muon", **held(0.2, 0.1, 0.3, 0.4)),
         run("search", "Adam"),  # it diverged
         run("final", "alphabets", **{"recipe": met(10), "without views": met(11)}),
         run("minimal", "small2", **{"recipe": met(17), "without views": met(18)}),
-        run("ablation", "full recipe", **held(0.1, 0.2, 0.3, 0.4)),
+        run("ablation", "full recipe", **held(0.1, 0.2, 0.3, 0.4, without_views=(0.11, 0.21, 0.31, 0.41))),
+        run("ablation", "full recipe", 1, **held(0.1, 0.2, 0.3, 0.4, without_views=(0.11, 0.21, 0.31, 0.414))),
         run("ablation", "residual network", **held(0.12, 0.21, 0.32, 0.41)),
+        run("ablation", "residual network", 1, **held(0.12, 0.21, 0.34, 0.43)),
         run("ablation", "larger pictures", **held(0.12, 0.18, 0.34, 0.38)),
     ]
     return {"machine": MACHINE, "quick": False, "runs": runs}
@@ -291,17 +295,30 @@ def test_the_challenge(tmp_path):
     assert row(text, alphabets, "0", "1,234", "42", "2.50 % (1.36 … 4.54)", "2.75 % (1.54 … 4.86)")
     assert row(text, "5 alphabets, small2", "0", "1,234", "42", "4.25 % (2.67 … 6.70)", "4.50 % (2.87 … 7.00)")
     assert row(text, "people", "4.5", "", "Lake, Salakhutdinov & Tenenbaum 2015")
-    assert row(text, "search: Muon", "0", "1,234", "42", "20.0", "10.0", "30.0", "40.0", "25.0", "")
+    assert row(text, "search: Muon", "0", "1,234", "42", "20.0", "10.0", "30.0", "40.0", "25.0")
     assert "search: Adam" not in text
-    assert row(text, "full recipe", "0", "1,234", "42", "10.0", "20.0", "30.0", "40.0", "25.0", "")
-    # The differences are 2, 1, 2, 1: their mean is 1.5 and their deviation 0.577; t(3) is 3.18.
-    worse = ["12.0", "21.0", "32.0", "41.0", "26.5", "+1.5 ± 0.9"]
-    assert row(text, "without residual network", "0", "1,234", "42", *worse)
-    either = ["12.0", "18.0", "34.0", "38.0", "25.5", "+0.5 ± 4.8"]
-    assert row(text, "without larger pictures", "0", "1,234", "42", *either)
-    assert "Of the 2 ingredients that were tried, these are missed by that interval: residual network." in text
-    assert "interval over the 4 alphabets) are of 1 training of each kind" in text
-    assert "Not measured, for want of time: tasks within an alphabet, all distortions," in text
+    assert row(text, "full recipe", "0", "1,234", "42", "10.0", "20.0", "30.0", "40.0", "25.0")
+    assert row(text, "without residual network", "1", "1,234", "42", "12.0", "21.0", "34.0", "43.0", "27.5")
+    # Over seeds: 1.5 and 2.5, whose mean is 2 and whose deviation is 0.707; t(1) is 12.71. Over alphabets: 2, 1, 3, 2,
+    # of the deviation 0.816; t(3) is 3.18.
+    assert row(text, "residual network", "+1.5, +2.5", "+2.0", "6.4", "1.3")
+    assert row(text, "larger pictures", "+0.5", "+0.5", "", "4.8")
+    assert row(text, "views", "+1.0, +1.1", "+1.1", "0.6", "0.2")
+    assert "and the errors are more, without: views. 3 ingredients were looked at" in text
+    assert "Not measured: tasks within an alphabet, all distortions," in text
+
+
+def test_checks_on_a_gpu_that_failed_are_named(tmp_path):
+    def check(learner, value):
+        return {"check": f"{learner} on sine: recorded", "value": value, "most": 1e-6, "passed": value == 1e-9}
+
+    checks = [check("maml", 1e-9), check("anil", 1e-3), check("alpaca", "RuntimeError: no\nSee elsewhere")]
+    text = write(folder(tmp_path, check_cuda={"machine": MACHINE, "quick": False, "checks": checks}))
+    assert (
+        "1 of 3 checks passed; failed: anil on sine: recorded (0.001); alpaca on sine: recorded (RuntimeError: no)."
+        in text
+    )
+    assert row(text, "recorded", "3", "1.0e-03, 1 broke off", "1e-06")
 
 
 def test_where_the_time_goes(tmp_path):

@@ -397,7 +397,7 @@ def test_ratios_show_both_intervals_and_the_margin():
 
 @pytest.mark.parametrize(
     ("angle", "says"),
-    [(30, "downhill"), (85, "descends, though hardly"), (95, "climbs, though hardly"), (176, "the wrong way")],
+    [(30, "downhill"), (80, "descends, though hardly"), (100, "climbs, though hardly"), (176, "the wrong way")],
 )
 def test_a_wrong_way_and_a_right_angle_are_told_apart(angle, says):
     assert says in lesson.way_in_words(angle)

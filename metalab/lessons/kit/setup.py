@@ -73,6 +73,7 @@ def ready(lesson: str) -> torch.device:
     print(f"Run All {takes(seconds)}{untimed}.")
     print("Run All jumps to the end. To watch the trainings, go from cell to cell (Shift+Enter).")
     if wanted == "cuda":
+        print("Numbers in the text are those of a run on a CPU, and some of yours will be others.")
         print(f"To stay on the CPU, run this in a cell before this one: %env {VARIABLE}=cpu")
     elif not torch.cuda.is_available():
         print("For a GPU in Colab: Runtime > Change runtime type > T4 GPU, then Run all.")

@@ -90,11 +90,11 @@ def way_in_words(angle: float) -> str:
 
     Up to 90° a short step along the first-order meta-gradient makes the meta-loss smaller, and beyond 90° larger.
     """
-    if angle > 100:
+    if angle > 105:
         return "first order walks the wrong way"
     if angle > 90:
         return "just beyond a right angle: first order climbs, though hardly"
-    if angle > 80:
+    if angle > 75:
         return "nearly at right angles: first order descends, though hardly"
     return "both lead downhill"
 
