@@ -226,6 +226,22 @@ def test_a_run_is_named_by_what_differs():
     assert differs({}, Change(501, "outer_lr", 2.0)) == "the settings of the start", "no step had it"
 
 
+def test_places_are_found_again_only_where_something_needs_more_room(monkeypatch):
+    """Finding places takes as long as several pictures, and a training would stand still for it."""
+    view, found = View(), []
+    original = view.canvas.lay_out
+    monkeypatch.setattr(view.canvas, "lay_out", lambda: (found.append(1), original()))
+    view.frame(Frame([2.0] * 30, 500))
+    first = len(found)
+    view.frame(Frame([2.0] * 30 + [0.3, 8.0], 500))  # the axis grows, and its numbers have three letters as before
+    view.frame(Frame([2.0] * 600, 1000))
+    assert len(found) == first
+    view.frame(Frame([2.0] * 30 + [0.003], 500))
+    assert len(found) == first + 1, "0.002 is longer"
+    view.frame(Frame([2.0] * 30, 500, [Change(9, "outer_lr", 2.0)]))
+    assert len(found) == first + 2, "a legend has come"
+
+
 STAGES = {
     "the legend": lambda view: (view, "_name"),
     "the room": lambda view: (view.ax, "set_xlim"),

@@ -369,6 +369,7 @@ def test_ready_chooses_the_gpu_that_is_there_and_says_both_times(said, wanted):
             f"{HEAD} {GPU}.\n"
             "Run All takes about 40 seconds on two CPU cores, 30 seconds with a GPU.\n"
             f"{WATCH}"
+            "Numbers in the text are those of a run on a CPU, and some of yours will be others.\n"
             "To stay on the CPU, run this in a cell before this one: %env METALAB_DEVICE=cpu\n",
             gpu,
         )

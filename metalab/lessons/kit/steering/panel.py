@@ -19,7 +19,8 @@ from .driver import RECENT, Driver, History, WentBack, label
 from .kernel import breathe, ignore_interrupts_again, poll, trains_between_cells
 from .view import Frame, View, in_words, what_differs, width
 
-TICK = 0.08  # seconds between two looks at the controls, and between two pictures at least
+TICK = 0.08  # seconds between two looks at the controls
+PAUSE = 0.115  # seconds between two pictures at least; each costs the training about twice as long as it is drawn
 SHARE = 0.06  # the largest share of the time that goes into pictures; where drawing is slow, there are fewer of them
 LOOK = 0.02  # and the largest share that goes into the data for the lesson's own picture, which are computed less often
 BREATH = 0.03  # how many seconds a training between the cells takes from the kernel at once
@@ -214,7 +215,8 @@ class SteeringPanel:
             script: changes of settings by meta-step.
         """
         last_look, last_picture, last_breath = -math.inf, time.monotonic(), time.monotonic()
-        pause, cost, due = TICK, math.inf, -math.inf  # seconds to the next picture and for the last; the next step's
+        pause, due = PAUSE, -math.inf  # seconds to the next picture; when the next step is due
+        cost = SHARE * PAUSE  # seconds that the last picture took; the first one is an exception, too
         in_cell = self._target is not None
         while self._state == "running" and (self._target is None or self.driver.steps < self._target):
             now = time.monotonic()
@@ -244,8 +246,8 @@ class SteeringPanel:
                 last_picture = now
                 self._draw()
                 before, cost = cost, time.monotonic() - now - self._looking
-                # A picture that was drawn as a whole, such as the first, is an exception.
-                pause = max(TICK, min(LONGEST, before / SHARE, cost / SHARE))
+                # A picture that was drawn as a whole, because an axis changed, is an exception.
+                pause = max(PAUSE, min(LONGEST, before / SHARE, cost / SHARE))
             if waits:
                 await asyncio.sleep(min(0.02, max(0.0, due - time.monotonic())))
                 continue

@@ -124,6 +124,7 @@ class View:
             self.numbers += self.ax.plot([], [], **sign, clip_on=False)  # whole, also at the end of the axis
         self._marked = self._named = None
         self._longest = 0  # how many losses the curve had when the axis was last fitted
+        self._letters = 0  # of the longest number for which the axis has room
         finish(self.ax, "loss so far", "meta-step", self.loss)
         # The axis begins and ends at one of these ticks, and each of them has its number.
         self.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
@@ -190,7 +191,8 @@ class View:
         letters = max(12, int((inches - 0.6) / 0.085))  # of a line of the legend
         if (there, letters) == self._named:
             return
-        self.canvas.lay_out()  # first, because an interrupt can come after each line
+        if self.left.legends or set(there) - {"now"}:
+            self.canvas.lay_out()  # first, because an interrupt can come after each line
         for legend in self.left.legends:
             legend.remove()
         if set(there) - {"now"}:
@@ -224,8 +226,10 @@ class View:
         limits = (0, width), (low, high)
         if (self.ax.get_xlim(), self.ax.get_ylim()) != limits:
             self.canvas.forget(self.left)  # first, because an interrupt can come after each line
-            if self.ax.get_ylim() != limits[1]:
+            letters = max(len(plain(end)) for end in limits[1])
+            if letters > self._letters:
                 self.canvas.lay_out()  # longer numbers at the axis need more room
+                self._letters = letters
             self.ax.set_xlim(*limits[0])
             self.ax.set_ylim(*limits[1])
 
