@@ -50,6 +50,9 @@ def record(body: Body, generator: torch.Generator, state: Iterable[Tensor]) -> B
 
     Returns:
         The replay. The tensors it returns are the same each time, with new content.
+
+    Raises:
+        RuntimeError: `body` does what a CUDA graph cannot hold.
     """
     kept = [(tensor, tensor.clone()) for tensor in state]
     drawn = generator.get_state()
@@ -65,8 +68,15 @@ def record(body: Body, generator: torch.Generator, state: Iterable[Tensor]) -> B
         # cuBLAS has a work space for each stream. A recording made on the stream on which it is replayed shares it with
         # nothing that runs at the same time; the default stream cannot be recorded.
         own = here if here != torch.cuda.default_stream() else None
-        with torch.cuda.graph(graph, stream=own):
-            result = body()
+        try:
+            with torch.cuda.graph(graph, stream=own):
+                result = body()
+        except RuntimeError as fault:
+            raise RuntimeError(
+                "the meta-step cannot be recorded as a CUDA graph: something in it waits for the GPU, such as `.item()`, "
+                "or a library reserves memory in it. Write that in another way, or train without a recording, by "
+                f"Trainer(recordings=0). PyTorch says: {fault}"
+            ) from fault
     for tensor, value in kept:
         tensor.copy_(value)
     generator.set_state(drawn)
