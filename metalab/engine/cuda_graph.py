@@ -73,9 +73,9 @@ def record(body: Body, generator: torch.Generator, state: Iterable[Tensor]) -> B
                 result = body()
         except RuntimeError as fault:
             raise RuntimeError(
-                "the meta-step cannot be recorded as a CUDA graph: something in it waits for the GPU, such as `.item()`, "
-                "or a library reserves memory in it. Write that in another way, or train without a recording, by "
-                f"Trainer(recordings=0). PyTorch says: {fault}"
+                "the meta-step cannot be recorded as a CUDA graph: something in it waits for the GPU, such as "
+                "`.item()`, or a library reserves memory in it. Write that in another way, or train without a "
+                f"recording, by Trainer(recordings=0). PyTorch says: {fault}"
             ) from fault
     for tensor, value in kept:
         tensor.copy_(value)
