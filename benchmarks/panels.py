@@ -40,6 +40,7 @@ from metalab.lessons.second_vs_first_order_maml import figures as orders
 from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.siamese_contrastive_loss.neighbours import Neighbours
 from metalab.lessons.sine_regression import figures as sine
+from metalab.lessons.variants_and_evidence import figures as evidence
 from metalab.losses import mse
 from metalab.nets import MLP, Conv4
 from metalab.tasks import Characters, Groups, glyphs
@@ -76,7 +77,10 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
     contrastive = Contrastive(embed).with_statistics(embed_params, test.batch(100, seeded())[0])
     transformer, maml = CausalTransformer(), MAML(MLP(), mse, inner_lr=0.01, inner_steps=10)
     alpaca = uncertainty.METHODS["alpaca"].learner
-    distances = torch.rand(4000, generator=seeded())
+    pairs = torch.rand(4000, generator=seeded()), torch.arange(4000) % 2 == 0
+    shown = siamese.Map(Groups(test, 8, 10)(1, seeded())[0], lambda params, x: params["w"] * x[:, 0, 10, :2])
+    for step in range(9):
+        shown.add(step, {"w": torch.tensor(1.0 + step)})
     return {
         "1: adaptation, two starts": sine.adaptation_panel(sines),
         "2: the game, 20 characters": characters.Game(test, ways=(20,)),
@@ -87,8 +91,11 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
         "3: same or different": siamese.PairsGame({"any": Groups(test, 2, 2)}),
         "3: nearest drawings": Neighbours(glyphs.draw(alphabets=20, seed=1), partial(contrastive.embed, embed_params)),
         "3: margin": siamese.margin_panel(),
-        "3: threshold": siamese.threshold_panel(distances, torch.arange(4000) % 2 == 0, title="4,000 pairs"),
+        "3: map": shown.panel(),
+        "3: threshold": siamese.threshold_panel(*pairs, title="4,000 pairs"),
+        "3: base rate": siamese.base_rate_panel(*pairs, threshold=0.5, title="precision at a threshold (Omniglot)"),
         "4: three tasks in a plane": orders.plane_panel(),
+        "5: seeds": evidence.seeds_panel(),
         "7: points in context": reading.context_panel(
             {
                 "transformer": (transformer, transformer.init(seeded())),

@@ -18,22 +18,12 @@ import torch
 from benchmarks.panels import answering, seeded, trainings
 from metalab.experiments import uncertainty
 from metalab.lessons.fast_learning_with_uncertainty import figures as bands
-from metalab.lessons.siamese_contrastive_loss import figures as siamese
 from metalab.lessons.sine_regression import figures as sine
-from metalab.lessons.variants_and_evidence import figures as evidence
-from metalab.tasks import Groups, glyphs
 
 torch.set_num_threads(1)
-test = glyphs.draw(alphabets=5, seed=1)
 alpaca = uncertainty.METHODS["alpaca"].learner
-shown = siamese.Map(Groups(test, 8, 10)(1, seeded())[0], lambda params, x: params["w"] * x[:, 0, 10, :2])
-shown.add(0, {"w": torch.tensor(1.0)})
-pairs = torch.rand(4000, generator=seeded()), torch.arange(4000) % 2 == 0
 panels = answering() | {
     "1: training again": sine.RetrainPanel(steps=100),
-    "3: base rate": siamese.base_rate_panel(*pairs, threshold=0.5, title="precision at a threshold (Omniglot)"),
-    "3: map": shown.panel(),
-    "5: seeds": evidence.seeds_panel(),
     "8: the game": bands.QuestionGame(partial(alpaca.predictive, alpaca.init(seeded()))),
 }
 names = iter(panels)

@@ -209,6 +209,45 @@ def draw_waves(results: Mapping[str, Any]) -> tuple[Figure, str]:
     return fig, f"Squared error by place in the stream. {'; '.join(told)}."
 
 
+class _DomainsPicture:
+    """A support picture of each class above, and a bar for each method below. Only what moves is drawn again.
+
+    Args:
+        methods: their titles.
+    """
+
+    def __init__(self, methods: Sequence[str]) -> None:
+        fig = figure(9, 3.6)[0]
+        fig.clear()
+        top, bottom = fig.subfigures(2, 1, height_ratios=[1, 1.6])
+        self._classes = list(top.subplots(1, SHOWN))
+        for i, ax in enumerate(self._classes, start=1):
+            draw_character(ax, torch.zeros(28, 28), f"class {i}")
+        self._ax = ax = bottom.subplots()
+        self._bars = ax.barh(methods, [0] * len(methods), color=[COLORS[name][0] for name in methods])
+        self._numbers = [ax.text(0, row, "", va="center", fontsize=TEXT) for row in range(len(methods))]
+        self._chance = ax.axvline(0, color="black", linestyle=":", linewidth=1.5)
+        ax.set_xlim(0, 105)
+        ax.invert_yaxis()
+        finish(ax, "tasks of some ways", "accuracy, %")
+        parts = [*self._classes, *self._bars, *self._numbers, self._chance, ax.title]
+        self._canvas = Canvas(fig, parts, narrowest=TWO_COLUMNS)
+
+    def __call__(self, pictures: Tensor, scores: Mapping[str, float], title: str) -> Canvas:
+        """Return the picture of a task's classes [N, 1, H, W] and of the methods' accuracies."""
+        for i, ax in enumerate(self._classes):
+            ax.set_visible(i < len(pictures))
+            if i < len(pictures):
+                ax.images[0].set_data(1 - pictures[i, 0].numpy())
+        for bar, number, score in zip(self._bars, self._numbers, scores.values(), strict=True):
+            bar.set_width(100 * score)
+            number.set_x(100 * score + 0.7)
+            number.set_text(f"{100 * score:.0f}")
+        self._chance.set_xdata([100 / len(pictures)] * 2)
+        self._ax.set_title(title)
+        return self._canvas
+
+
 def domains_panel(
     others: Mapping[str, Characters], test: Characters, answers: Mapping[str, study.Answer], *, seed: int = 0
 ) -> Panel:
@@ -237,27 +276,14 @@ def domains_panel(
         scores = {name: accuracy(answer(episode), episode.query_y).mean().item() for name, answer in answers.items()}
         return episode.support_x[0, ::shots].cpu(), scores
 
+    picture = _DomainsPicture(list(answers))
+
     def redraw(domain: str, strength: float, ways: int, shots: int) -> tuple[Canvas, str]:
         pictures, scores = measured(domain, strength, ways, shots)
-        fig = figure(9, 3.6)[0]
-        fig.clear()
-        top, bottom = fig.subfigures(2, 1, height_ratios=[1, 1.6])
-        for i, ax in enumerate(top.subplots(1, SHOWN)):
-            if i < ways:
-                draw_character(ax, pictures[i, 0], f"class {i + 1}")
-            else:
-                ax.axis("off")
-        ax = bottom.subplots()
-        bars = ax.barh(list(scores), [100 * s for s in scores.values()], color=[COLORS[name][0] for name in scores])
-        ax.bar_label(bars, [f"{100 * s:.0f}" for s in scores.values()], padding=3, fontsize=12)
-        ax.axvline(100 / ways, color="black", linestyle=":", linewidth=1.5)
-        ax.set_xlim(0, 105)
-        ax.invert_yaxis()
-        finish(ax, f"12 tasks of {ways} ways, {plural(shots, 'shot')}; dotted: chance", "accuracy, %")
+        canvas = picture(pictures, scores, f"12 tasks of {ways} ways, {plural(shots, 'shot')}; dotted: chance")
         told = ", ".join(f"{name} {s:.0%}" for name, s in scores.items())
         how = f"{domain}, strength {strength:.1f}" if domain in CHANGES else domain
-        words = f"{how}; {ways} ways, {plural(shots, 'shot')}; chance {1 / ways:.0%}: {told}."
-        return Canvas(fig, narrowest=TWO_COLUMNS), words
+        return canvas, f"{how}; {ways} ways, {plural(shots, 'shot')}; chance {1 / ways:.0%}: {told}."
 
     alt = "Panel: choose a domain, how strong its change is, ways and shots; see a task and each method's accuracy."
     return Panel(controls, redraw, alt=alt)

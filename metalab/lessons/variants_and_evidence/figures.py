@@ -317,34 +317,49 @@ def outcomes(means: np.ndarray, half95: np.ndarray, half90: np.ndarray, margin: 
 
 
 class _SeedsPicture:
-    """What the panel shows."""
+    """What the panel shows. Only what moves is drawn again."""
+
+    def __init__(self) -> None:
+        fig, (left, right) = figure(9, 4.4, ncols=2, width_ratios=[3, 2])
+        self._numbers = np.arange(2, MOST + 1)
+        nothing = np.ones(len(self._numbers))
+        left.axhspan(1 / MARGIN, MARGIN, color=GREY, alpha=0.18, linewidth=0)
+        left.axhline(1, color=BLACK, linewidth=1)
+        self._truth = left.axhline(1, color=GREEN, linewidth=2, linestyle="--", label="the truth")
+        self._wide = left.fill_between(self._numbers, nothing, nothing, color=BLUE, alpha=0.25, label="95 %")
+        [self._found] = left.plot(self._numbers, nothing, color=BLUE, linewidth=2, label="ratio found")
+        [self._narrow] = left.plot([], [], color=BLACK, linewidth=4, label="90 %, chosen seeds")
+        left.set_yscale("log")
+        left.set_ylim(0.4, 2.5)
+        left.set_xticks([2, 5, 10, 15, 20])
+        finish(left, "one experiment", "seeds so far", "ratio of the errors", legend=True)
+        names = [name.replace("but ", "but\n") for name in OUTCOMES]
+        self._bars = list(right.barh(names, [0] * len(names), color=list(OUTCOMES.values())))
+        self._shares = [right.text(0, row, "", va="center", fontsize=TEXT) for row in range(len(names))]
+        right.set_xlim(0, 140)  # room for the numbers
+        right.set_xticks([0, 50, 100])
+        right.invert_yaxis()
+        finish(right, f"{EXPERIMENTS:,} experiments", "share of them, %")
+        moving = [self._truth, self._wide, self._found, self._narrow, left.title, *self._bars, *self._shares]
+        self._canvas = Canvas(fig, moving, narrowest=TWO_COLUMNS)
 
     def __call__(self, ratio: float, spread: float, seeds: int, experiment: int) -> tuple[Canvas, str]:
         means, half95, half90 = running(np.log(ratio) + spread * _DRAWN)
         found = outcomes(means, half95, half90)
         one, at = found[experiment - 1], seeds - 2
-        fig, (left, right) = figure(9, 4.4, ncols=2, width_ratios=[3, 2])
-        numbers = np.arange(2, MOST + 1)
         mean, wide, narrow = (values[experiment - 1] for values in (means, half95, half90))
-        left.axhspan(1 / MARGIN, MARGIN, color=GREY, alpha=0.18, linewidth=0)
-        left.axhline(1, color=BLACK, linewidth=1)
-        left.axhline(ratio, color=GREEN, linewidth=2, linestyle="--", label="the truth")
-        left.fill_between(numbers, np.exp(mean - wide), np.exp(mean + wide), color=BLUE, alpha=0.25, label="95 %")
-        left.plot(numbers, np.exp(mean), color=BLUE, linewidth=2, label="ratio found")
+        self._truth.set_ydata([ratio, ratio])
+        above, below = (np.stack([self._numbers, np.exp(mean + side * wide)], 1) for side in (1, -1))
+        self._wide.set_verts([np.concatenate([above, below[::-1]])])
+        self._found.set_ydata(np.exp(mean))
         low, high = np.exp(mean[at] - narrow[at]), np.exp(mean[at] + narrow[at])
-        left.plot([seeds, seeds], [low, high], color=BLACK, linewidth=4, label="90 %, chosen seeds")
-        left.set_yscale("log")
-        left.set_ylim(0.4, 2.5)
-        left.set_xticks([2, 5, 10, 15, 20])
-        finish(left, f"experiment {experiment}", "seeds so far", "ratio of the errors", legend=True)
+        self._narrow.set_data([seeds, seeds], [low, high])
+        self._found.axes.set_title(f"experiment {experiment}")
         shares = [100 * float((found[:, at] == k).mean()) for k in range(len(OUTCOMES))]
-        right.barh([name.replace("but ", "but\n") for name in OUTCOMES], shares, color=list(OUTCOMES.values()))
-        for row, share in enumerate(shares):
-            right.text(share + 3, row, f"{share:.0f} %", va="center", fontsize=TEXT)
-        right.set_xlim(0, 140)  # room for the numbers
-        right.set_xticks([0, 50, 100])
-        right.invert_yaxis()
-        finish(right, f"{EXPERIMENTS:,} experiments", "share of them, %")
+        for bar, text, share in zip(self._bars, self._shares, shares, strict=True):
+            bar.set_width(share)
+            text.set_x(share + 3)
+            text.set_text(f"{share:.0f} %")
         names, flips = list(OUTCOMES), int((one[1:] != one[:-1]).sum())
         ends = f"{np.exp(mean[at]):.2f} ({np.exp(mean[at] - wide[at]):.2f} … {np.exp(mean[at] + wide[at]):.2f})"
         words = (
@@ -354,7 +369,7 @@ class _SeedsPicture:
             + ", ".join(f"{share:.0f} % end with “{name}”" for name, share in zip(names, shares, strict=True))
             + "."
         )
-        return Canvas(fig, narrowest=TWO_COLUMNS), words
+        return self._canvas, words
 
 
 def seeds_panel() -> Panel:
