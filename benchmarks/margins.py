@@ -14,6 +14,7 @@ import argparse
 import ast
 import hashlib
 import json
+import math
 import operator
 import statistics
 from collections.abc import Callable, Set
@@ -140,16 +141,23 @@ def slacks(lesson: NotebookNode, *, offset: int, threads: int) -> dict[str, floa
 # The command
 
 
-def judge(values: list[float]) -> tuple[bool, str]:
+def judge(slacks: list[float]) -> tuple[bool, str]:
     """Return whether slacks of one comparison are wide enough, and what they are in words."""
+    values = [value for value in slacks if value != math.inf]  # a loss that diverges, as it should, has an infinite one
+    beside = f", infinite in {len(slacks) - len(values)}" if len(values) < len(slacks) else ""
+    if not values:
+        return True, "always infinite"
+    if not all(map(math.isfinite, values)):
+        return False, f"not a number in some of {len(values)} runs"
     least, mean = min(values), statistics.fmean(values)
     if len(values) == 1:
-        return least >= 0, f"{mean:.3g} in one run"
+        return least >= 0, f"{mean:.3g} in one run{beside}"
     deviation = statistics.stdev(values)
     if deviation == 0:
-        return least >= 0, f"always {mean:.3g}"
+        return least >= 0, f"always {mean:.3g}{beside}"
     times = mean / deviation
-    return least >= 0 and times >= NEEDED, f"{mean:.3g} ± {deviation:.2g}, {times:.1f} times; least {least:.3g}"
+    words = f"{mean:.3g} ± {deviation:.2g}, {times:.1f} times; least {least:.3g}{beside}"
+    return least >= 0 and times >= NEEDED, words
 
 
 def by_lesson(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 from pathlib import Path
 
 import nbformat
@@ -129,6 +130,11 @@ def test_a_cell_that_fails_is_told(tmp_path, capsys):
         ([4.0, 5.0, 6.0], True),  # five standard deviations
         ([1.0, 2.0, 3.0], False),  # two
         ([2.0], True),
+        ([math.inf], True),  # a loss that was to become large
+        ([math.inf, 4.0, 5.0, 6.0], True),
+        ([math.inf, -1.0], False),
+        ([-math.inf, 1.0], False),
+        ([math.nan, 1.0], False),
     ],
 )
 def test_a_margin_is_three_standard_deviations(values, wide):
