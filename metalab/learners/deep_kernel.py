@@ -87,7 +87,7 @@ class DeepKernelTransfer:
             return scale[:, 0] * (-0.5 * (gap / length[:, :, None]).square().sum(3)).exp()
         decay = (-0.5 * (gap.square() @ length.pow(-2).mT[:, None]).movedim(3, 1)).exp()  # [T, q, A, B]
         angle = 2 * math.pi * gap[:, None] * params["kernel.frequency"][:, :, None, None]  # [T, q, A, B, E]
-        return (scale * decay * product(angle.cos())).sum(1)
+        return (scale * decay * _product(angle.cos())).sum(1)
 
     @torch.no_grad()
     def predictive(self, params: Params, episode: Episode) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,7 @@ class DeepKernelTransfer:
         return features_of(self.net, theta, episode)
 
 
-def product(x: Tensor) -> Tensor:
+def _product(x: Tensor) -> Tensor:
     """Return the product along the last axis, [..., E] to [...], by halves.
 
     The derivative of `prod` asks a GPU whether there are zeros, and waits for the answer; a recording cannot hold that.
