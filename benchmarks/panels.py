@@ -81,6 +81,9 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
     shown = siamese.Map(Groups(test, 8, 10)(1, seeded())[0], lambda params, x: params["w"] * x[:, 0, 10, :2])
     for step in range(9):
         shown.add(step, {"w": torch.tensor(1.0 + step)})
+    steps = shown.panel()
+    for control in steps.controls.values():
+        control.value = control.min  # it begins at its end
     return {
         "1: adaptation, two starts": sine.adaptation_panel(sines),
         "2: the game, 20 characters": characters.Game(test, ways=(20,)),
@@ -91,7 +94,7 @@ def answering() -> dict[str, Panel | Guesses | Neighbours]:
         "3: same or different": siamese.PairsGame({"any": Groups(test, 2, 2)}),
         "3: nearest drawings": Neighbours(glyphs.draw(alphabets=20, seed=1), partial(contrastive.embed, embed_params)),
         "3: margin": siamese.margin_panel(),
-        "3: map": shown.panel(),
+        "3: map": steps,
         "3: threshold": siamese.threshold_panel(*pairs, title="4,000 pairs"),
         "3: base rate": siamese.base_rate_panel(*pairs, threshold=0.5, title="precision at a threshold (Omniglot)"),
         "4: three tasks in a plane": orders.plane_panel(),
