@@ -28,9 +28,9 @@ from metalab.engine import cuda_graph
 GPU, CPU = torch.device("cuda", 0), torch.device("cpu")
 NAME = "A GPU that is not there"
 WAIT = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique2", "unique_dim")
-# What waits for the GPU only there, or only in a derivative that PyTorch does not take of tensors like ours: `prod` and
-# `cumprod` look for zeros, and the batched `cholesky_solve` reserves memory (seen on an H200, with PyTorch 2.11).
-WAIT += ("prod", "cumprod", "cholesky_solve")
+# A recording cannot hold these either, but nothing here would show it: the derivatives of `prod` and `cumprod` look for
+# zeros (of tensors like ours they do not), and a GPU's `cholesky_solve` reserves memory (an H200's with PyTorch 2.11).
+UNRECORDED = ("prod", "cumprod", "cholesky_solve")
 INDEX = ("index", "index_put", "index_put_")
 COPY = ("_to_copy", "copy_")
 
@@ -102,8 +102,8 @@ def _run(function: Any, arguments: tuple, options: dict[str, Any]) -> Any:
         shapes = f"{[list(t.shape) for t in ours]} of the GPU with {[list(t.shape) for t in others]} of the CPU"
         raise WrongDevice(f"{name} mixes {shapes}")
     masked = name in INDEX and any(isinstance(i, Tensor) and i.dtype == torch.bool for i in arguments[1])
-    if _recorded and ours and (name in WAIT or masked):
-        raise WrongDevice(f"{name} waits for the GPU, which a CUDA graph cannot hold")
+    if _recorded and ours and (name in WAIT + UNRECORDED or masked):
+        raise WrongDevice(f"{name} waits for the GPU or reserves memory, which a CUDA graph cannot hold")
     if target is not None:
         options = options | {"device": CPU}
     on_cpu = tree_map(lambda t: t.numbers if isinstance(t, OnGPU) else t, (arguments, options))

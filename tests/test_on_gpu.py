@@ -92,6 +92,8 @@ def test_a_tensor_of_the_gpu_cannot_be_drawn(gpu):
         lambda w: (w * torch.ones(2).to(w.device)).sum(),
         lambda w: (w * torch.tensor([1.0, 2.0], device=w.device)).sum(),
         lambda w: (w, torch.ones(2))[0].sum(),
+        lambda w: w.prod(0),
+        lambda w: torch.cholesky_solve(w[None, :, None], torch.diag_embed(w + 1)[None]).sum(),
     ],
 )
 def test_what_a_cuda_graph_could_not_hold_is_refused(gpu, step):

@@ -2,6 +2,7 @@
 
 from metalab.experiments import continual, domains
 from metalab.lessons.domains_and_continual_learning import figures as lesson
+from metalab.tasks import glyphs
 
 
 def test_the_measured_domains_are_those_of_the_command():
@@ -38,3 +39,17 @@ def test_pictures_of_streams_say_what_they_show():
     _fig, told = lesson.draw_waves(results)
     oldest = lesson.of_waves(results, "OML, shuffled", "steps")[:, 0].mean()
     assert f"from {oldest:.2f} for the oldest" in told
+
+
+def test_the_panel_shows_as_many_classes_as_ways_and_each_methods_accuracy():
+    test = glyphs.draw(alphabets=2, seed=1)
+    panel = lesson.domains_panel({}, test, {"pixels, nearest mean": domains.pixels})
+    for ways in (8, 3):
+        panel.controls["ways"].value = ways
+        *classes, bars = panel.picture._last.figure.axes
+        assert [ax.get_visible() for ax in classes] == [i < ways for i in range(len(classes))]
+        [bar] = bars.patches
+        assert f"pixels, nearest mean {bar.get_width():.0f}%" in panel.picture.text.value
+        assert f"12 tasks of {ways} ways" in bars.get_title()
+        pictures = [ax.images[0].get_array() for ax in classes[:ways]]
+        assert all(picture.min() < 0.5 for picture in pictures), "each shows its character"

@@ -20,7 +20,7 @@ from .kernel import breathe, ignore_interrupts_again, poll, trains_between_cells
 from .view import Frame, View, in_words, what_differs, width
 
 TICK = 0.08  # seconds between two looks at the controls
-PAUSE = 0.115  # seconds between two pictures at least; each costs the training about twice as long as it is drawn
+PAUSE = 0.115  # seconds between two pictures at least: more than 8 in a second would only slow the training down
 SHARE = 0.06  # the largest share of the time that goes into pictures; where drawing is slow, there are fewer of them
 LOOK = 0.02  # and the largest share that goes into the data for the lesson's own picture, which are computed less often
 BREATH = 0.03  # how many seconds a training between the cells takes from the kernel at once

@@ -191,11 +191,12 @@ class View:
         letters = max(12, int((inches - 0.6) / 0.085))  # of a line of the legend
         if (there, letters) == self._named:
             return
-        if self.left.legends or set(there) - {"now"}:
+        needed = bool(set(there) - {"now"})
+        if self.left.legends or needed:
             self.canvas.lay_out()  # first, because an interrupt can come after each line
         for legend in self.left.legends:
             legend.remove()
-        if set(there) - {"now"}:
+        if needed:
             lines = [textwrap.wrap(name, letters, max_lines=2, placeholder=" …") for name in there.values()]
             labels = ["\n".join(line) for line in lines]
             handles = [self.lines[kind] for kind in there]
